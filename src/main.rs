@@ -1,0 +1,2 @@
+//! The `keyway` program.
+fn main() {}
