@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use keyway::cluster::Slot;
 use support::view::View;
 use support::{Action, Client, Cluster, ClusterOptions, FakeCluster, Flavor, Gate};
-use support::{Server, Takeover, Value};
+use support::{Load, LoadPlan, Server, Takeover, Value};
 
 #[test]
 fn redis_cluster_starts_and_changes() {
@@ -163,6 +163,42 @@ fn fake_cluster_describes_itself() {
         assert_eq!(roles, ["master", "replica"]);
     }
     assert_eq!(client.call("CLUSTER SLOTS").items().len(), 4);
+}
+
+/// One server gives only right replies, and is caught when it does not.
+#[test]
+fn load_sees_what_is_wrong() {
+    let server = Server::start(Flavor::Valkey);
+    let plan = LoadPlan {
+        clients: 4,
+        pipeline: 3,
+        resp3: true,
+        ..LoadPlan::default()
+    };
+    let load = Load::start(server.addr(), plan.clone());
+    load.wait_for(2_000);
+    let report = load.stop();
+    report.assert_flawless();
+
+    let load = Load::start(server.addr(), plan.clone());
+    load.wait_for(500);
+    server.ok("FLUSHALL");
+    load.wait_for(500);
+    let report = load.stop();
+    assert!(report.stale > 0, "a flush is noticed: {report}");
+
+    let load = Load::start(server.addr(), plan);
+    load.wait_for(500);
+    let names = server.ok("KEYS load:0:*");
+    for name in names.items() {
+        server.ok(&format!("SET {} intruder", name.text()));
+    }
+    load.wait_for(500);
+    server.restart();
+    load.wait_for(500);
+    let report = load.stop();
+    assert!(report.wrong > 0, "a strange value is noticed: {report}");
+    assert!(report.disconnects >= 4, "{report}");
 }
 
 /// Prints how long each step of a test took.
