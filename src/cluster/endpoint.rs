@@ -136,7 +136,10 @@ mod tests {
         ] {
             let endpoint: Endpoint = text.parse().expect(text);
             assert_eq!((&*endpoint.host, endpoint.port), (host, port));
-            let again: Endpoint = endpoint.to_string().parse().expect("what we print, we read");
+            let again: Endpoint = endpoint
+                .to_string()
+                .parse()
+                .expect("what we print, we read");
             assert_eq!(again, endpoint);
         }
     }
