@@ -6,9 +6,16 @@ pub mod endpoint;
 pub mod redirect;
 pub mod slot;
 pub mod topology;
+pub mod value;
+pub mod view;
+pub mod view_listing;
+pub mod view_nodes;
 
 pub use address_map::{AddressMap, AddressMapError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use redirect::{RedirectHost, RedirectTo, Verdict, verdict};
 pub use slot::Slot;
 pub use topology::{Health, Mode, Node, NodeIndex, Role, Topology};
+
+#[cfg(test)]
+mod view_tests;
