@@ -3,6 +3,7 @@
 
 pub mod address_map;
 pub mod endpoint;
+pub mod ledger;
 pub mod redirect;
 pub mod slot;
 pub mod topology;
@@ -10,6 +11,7 @@ pub mod value;
 pub mod view;
 pub mod view_listing;
 pub mod view_nodes;
+pub mod views;
 
 pub use address_map::{AddressMap, AddressMapError};
 pub use endpoint::{Endpoint, EndpointError};
