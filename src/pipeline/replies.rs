@@ -217,7 +217,7 @@ impl<M> Replies<M> {
             is_muted,
         }) = self.slots.front()
         {
-            if !(is_muted || self.is_discarding) {
+            if !(*is_muted || self.is_discarding) {
                 self.out.extend_from_slice(&self.held[*start..start + len]);
             }
             self.slots.pop_front();

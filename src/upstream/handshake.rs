@@ -7,8 +7,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::cluster::Endpoint;
+use crate::net::Stream;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
+
+/// How connections to nodes are opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// Dialling and handshake together may take this long.
+    pub timeout: Duration,
+    /// How Keyway presents itself.
+    pub credentials: Credentials,
+}
 
 /// How Keyway presents itself to the nodes.
 #[derive(Clone, Default)]
@@ -46,12 +56,12 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub async fn open(
     endpoint: &Endpoint,
     protocol: Protocol,
-    credentials: &Credentials,
-    timeout: Duration,
-) -> Result<TcpStream, OpenError> {
-    match tokio::time::timeout(timeout, dial_and_greet(endpoint, protocol, credentials)).await {
+    settings: &Settings,
+) -> Result<Stream, OpenError> {
+    let Settings { timeout, credentials } = settings;
+    match tokio::time::timeout(*timeout, dial_and_greet(endpoint, protocol, credentials)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(OpenError::TimedOut(timeout)),
+        Err(_) => Err(OpenError::TimedOut(*timeout)),
     }
 }
 
@@ -59,7 +69,7 @@ async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
     credentials: &Credentials,
-) -> Result<TcpStream, OpenError> {
+) -> Result<Stream, OpenError> {
     let mut stream = TcpStream::connect((&*endpoint.host, endpoint.port))
         .await
         .map_err(OpenError::Connect)?;
@@ -74,7 +84,7 @@ async fn dial_and_greet(
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(stream),
+        _ => Ok(Stream::Tcp(stream)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::Worker;
+use super::thread::Worker;
 use super::clients::Phase;
 use super::core::Core;
 use crate::net::Stream;

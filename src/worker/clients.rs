@@ -42,6 +42,8 @@ pub struct Client {
     pub input: Vec<u8>,
     /// How much of `input` was processed.
     pub input_start: usize,
+    /// Bytes that the request being received needs in all, as far as that is known.
+    pub wanted: usize,
     /// Frames the requests.
     pub scanner: RequestScanner,
     /// Requests that wait to be sent again, in the order they were received.
@@ -123,6 +125,7 @@ impl Clients {
             replies: Replies::default(),
             input: Vec::new(),
             input_start: 0,
+            wanted: 0,
             scanner: RequestScanner::default(),
             parked: Vec::new(),
             map_version: 0,

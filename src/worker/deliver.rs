@@ -3,8 +3,7 @@
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
-use crate::cluster::Endpoint;
-use crate::cluster::redirect::{RedirectHost, RedirectTo, Verdict, verdict};
+use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
 use crate::command::Access;
 use crate::control::refresh_requests::RefreshReason;
 use crate::routing::{NodeKey, Target};
@@ -164,14 +163,7 @@ impl Core {
 
     /// The node a redirect means; `None` when the node that answered does not know it either.
     fn named_node(&mut self, to: RedirectTo<'_>, answered: NodeKey) -> Option<NodeKey> {
-        let announced = match to.host {
-            RedirectHost::Named(host) => Endpoint { host: host.into(), port: to.port },
-            RedirectHost::SameHost => {
-                let host = self.nodes.get(answered)?.announced.host.clone();
-                Endpoint { host, port: to.port }
-            }
-            RedirectHost::Unknown => return None,
-        };
+        let announced = to.announced(&self.nodes.get(answered)?.announced)?;
         Some(self.node_at(announced))
     }
 

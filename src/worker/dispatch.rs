@@ -7,7 +7,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Handling, Merge};
+use crate::command::{self, Command, Handling, Keys, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
 use crate::resp::{Args, Protocol, write};
@@ -80,7 +80,7 @@ impl Core {
                     Some(slot) if self.nodes.is_standalone() => Target::Slot(slot),
                     Some(_) => {
                         return self.refuse_request(key, args, ErrorKind::CrossSlot, |_| {
-                            CROSSSLOT.to_owned()
+                            CROSSSLOT.as_bytes().to_vec()
                         });
                     }
                 }
@@ -135,7 +135,10 @@ impl Core {
         let Ok(positions) = command::key_positions(command, args) else {
             return self.forward(key, command, Target::Any, args.frame());
         };
-        let step = positions.step();
+        let step = match command.keys {
+            Keys::Range { step, .. } => usize::from(step),
+            _ => 1,
+        };
         if (args.len() - 1) % step != 0 {
             // `MSET a 1 b`: the server has the right words.
             return self.forward(key, command, Target::Any, args.frame());
@@ -261,7 +264,7 @@ impl Core {
                 let targets = self.primaries();
                 let mut sizes = Vec::new();
                 write::command(&mut sizes, &["DBSIZE"]);
-                self.broadcast(dispatched, &sizes, targets, Finish::RandomKey);
+                self.broadcast(dispatched, &sizes, targets, Finish::RandomKey(dispatched));
             }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
@@ -339,12 +342,11 @@ impl Core {
                     None => out.extend_from_slice(reply),
                 }
             }
-            Finish::RandomKey => {
+            Finish::RandomKey(dispatched) => {
                 if let Some(target) = self.weigh(gather.replies()) {
                     let mut bytes = Vec::new();
                     write::command(&mut bytes, &["RANDOMKEY"]);
-                    let command = command::row("randomkey");
-                    return self.send_or_park(self.dispatched(ticket, command, target), &bytes);
+                    return self.send_or_park(Dispatched { target, ..*dispatched }, &bytes);
                 }
                 match gather.replies().find(|reply| reply.first() == Some(&b'-')) {
                     Some(error) => out.extend_from_slice(error),

@@ -5,6 +5,7 @@
 //! bounded by time alone (contract: R7): the request's deadline.
 
 use crate::cluster::Slot;
+use crate::command::Handling;
 use crate::pipeline::ClientKey;
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
@@ -12,6 +13,7 @@ use crate::upstream::Dispatched;
 
 use super::clients::UNSETTLED;
 use super::core::Core;
+use super::finish::Finish;
 
 /// Why a request waits. It was not executed, whatever the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +54,19 @@ const PAUSE_MAX_US: u64 = 100_000;
 
 impl Core {
     /// Lets a request wait.
-    pub fn park(&mut self, dispatched: Dispatched, bytes: Vec<u8>, is_whole: bool, reason: Reason) {
+    pub fn park(
+        &mut self,
+        mut dispatched: Dispatched,
+        mut bytes: Vec<u8>,
+        mut is_whole: bool,
+        reason: Reason,
+    ) {
+        if let Some(request) = self.take_scan(&dispatched) {
+            // The cursor in `bytes` means nothing to another node: the step is planned anew.
+            bytes = request;
+            is_whole = true;
+            dispatched.target = Target::Any;
+        }
         let pause_us = PAUSE_FIRST_US;
         let not_before_us = self.now_us + pause_us;
         self.park_again(Parked {
@@ -63,6 +77,18 @@ impl Core {
             pause_us: pause_us * 2,
             reason,
         });
+    }
+
+    /// The client's own request, when `dispatched` is a step of a `SCAN`.
+    fn take_scan(&mut self, dispatched: &Dispatched) -> Option<Vec<u8>> {
+        if dispatched.command.handling != Handling::Scan {
+            return None;
+        }
+        let client = self.clients.get(dispatched.ticket.client)?;
+        match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
+            Finish::Scan { request, .. } => Some(request),
+            Finish::Merge(_) | Finish::RandomKey(_) | Finish::Workers(_) => None,
+        }
     }
 
     fn park_again(&mut self, parked: Parked) {
@@ -131,7 +157,8 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return;
         }
-        match self.connection_for(dispatched.target, self.protocol_of(dispatched.ticket.client)) {
+        let protocol = self.protocol_of(dispatched.ticket.client);
+        match self.connection_for(dispatched.target, protocol) {
             Ok(connection) => self.send(connection, dispatched, &parked.bytes),
             Err(reason) => {
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);

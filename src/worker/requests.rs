@@ -171,7 +171,7 @@ impl Core {
             });
         }
         if let Err(text) = client::may_run(&client.session, command) {
-            return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.to_owned());
+            return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.as_bytes().to_vec());
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
@@ -199,10 +199,11 @@ impl Core {
             | Handling::Blocking
             | Handling::Subscription(_)
             | Handling::Monitor => self.refuse_request(key, args, ErrorKind::Refused, |_| {
-                command::errors::not_served(command)
+                not_served(command)
             }),
-            Handling::Refused => self.refuse_request(key, args, ErrorKind::Refused, |_| {
-                command::errors::refused(command)
+            // The lookup finds the sub-command's row; a container alone fails its arity.
+            Handling::Container | Handling::Refused => self.refuse_request(key, args, ErrorKind::Refused, |_| {
+                refused(command)
             }),
         }
     }
@@ -214,7 +215,7 @@ impl Core {
         key: ClientKey,
         args: &Args<'_>,
         kind: ErrorKind,
-        text: impl FnOnce(&Args<'_>) -> String,
+        text: impl FnOnce(&Args<'_>) -> Vec<u8>,
     ) -> Taken {
         self.tallies.requests.increment();
         self.tallies.failed(kind);
@@ -226,4 +227,23 @@ impl Core {
         }
         Taken::Yes
     }
+}
+
+/// What a later version serves.
+fn not_served(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is not served by this version of Keyway; connect to a node directly for it",
+        command.name
+    )
+    .into_bytes()
+}
+
+/// Contract C7.
+fn refused(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is refused by Keyway: it changes the servers themselves; connect to the node \
+         directly for it",
+        command.name
+    )
+    .into_bytes()
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
-use super::Worker;
+use super::thread::Worker;
 use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
