@@ -16,7 +16,7 @@ use super::stream::{Stream, set_options};
 /// is done on the worker's thread.
 #[derive(Debug)]
 pub struct Accepted {
-    pub(super) socket: Socket,
+    socket: Socket,
     peer: Peer,
     keepalive: Duration,
 }

@@ -4,17 +4,15 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
-use super::accepted::{Accepted, Peer};
+use super::door::Door;
 
 /// A bound socket that accepts connections. Dropping it closes it and removes a Unix socket's file.
 #[derive(Debug)]
@@ -24,14 +22,19 @@ pub struct Listener {
     keepalive: Duration,
 }
 
+/// Where a listener listens.
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     Tcp(SocketAddr),
-    Unix {
-        path: Arc<Path>,
-        /// The file's inode: another process may have put its own socket there since.
-        inode: u64,
-    },
+    Unix(SocketFile),
+}
+
+/// The file of a Unix socket; removed when dropped.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    pub(super) path: Arc<Path>,
+    /// The file's inode: another process may have put its own socket there since.
+    inode: u64,
 }
 
 /// Listening was not possible; trying again helps only after somebody changed something.
@@ -42,17 +45,6 @@ pub struct BindError {
     pub place: String,
     /// What the system said, and what it means where that is not obvious.
     pub reason: String,
-}
-
-/// Why nothing was accepted.
-#[derive(Debug)]
-pub enum AcceptFailure {
-    /// That connection ended before it was accepted; the next may be fine.
-    Aborted,
-    /// File descriptors or memory ran out: only waiting helps, and trying at once would spin.
-    Exhausted(io::Error),
-    /// Nobody waits.
-    WouldBlock(io::Error),
 }
 
 impl Listener {
@@ -115,83 +107,51 @@ impl Listener {
         let (socket, inode) = bind().map_err(|error| refused(error.to_string()))?;
         Ok(Listener {
             socket,
-            place: Place::Unix {
+            place: Place::Unix(SocketFile {
                 path: Arc::from(path),
                 inode,
-            },
+            }),
             keepalive: Duration::ZERO,
         })
     }
 
-    /// Takes one waiting connection.
+    /// Has the calling thread's runtime watch it.
     ///
     /// # Errors
-    /// See [`AcceptFailure`].
-    pub fn accept(&self) -> Result<Accepted, AcceptFailure> {
-        let (socket, address) = self.socket.accept().map_err(AcceptFailure::of)?;
-        socket
-            .set_nonblocking(true)
-            .map_err(|_| AcceptFailure::Aborted)?;
-        let peer = match &self.place {
-            Place::Tcp(own) => Peer::Tcp(address.as_socket().unwrap_or(*own)),
-            Place::Unix { path, .. } => Peer::Unix(Arc::clone(path)),
-        };
-        Ok(Accepted::new(socket, peer, self.keepalive))
+    /// The runtime cannot watch one more socket.
+    pub fn open(self) -> io::Result<Door> {
+        Door::open(self.socket, self.place, self.keepalive)
     }
 
     /// The IP address and port it listens on; the port is the real one when 0 was asked for.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         match &self.place {
             Place::Tcp(address) => Some(*address),
-            Place::Unix { .. } => None,
+            Place::Unix(_) => None,
         }
     }
 
     /// Where it listens, for people.
     pub fn place(&self) -> String {
-        match &self.place {
+        self.place.name()
+    }
+}
+
+impl Place {
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        match self {
             Place::Tcp(address) => address.to_string(),
-            Place::Unix { path, .. } => path.display().to_string(),
+            Place::Unix(file) => file.path.display().to_string(),
         }
     }
 }
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
-impl Drop for Listener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Place::Unix { path, inode } = &self.place
-            && fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *inode)
-        {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             // When it cannot be removed, the next start finds it stale and removes it.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-impl AcceptFailure {
-    fn of(error: io::Error) -> Self {
-        match Errno::from_io_error(&error) {
-            Some(Errno::AGAIN) => AcceptFailure::WouldBlock(error),
-            // accept(2) hands on what already went wrong on the new connection.
-            Some(
-                Errno::CONNABORTED
-                | Errno::INTR
-                | Errno::PROTO
-                | Errno::NETDOWN
-                | Errno::NOPROTOOPT
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::OPNOTSUPP
-                | Errno::NETUNREACH
-                | Errno::PERM,
-            ) => AcceptFailure::Aborted,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM; anything unheard of too, for it must not spin either.
-            _ => AcceptFailure::Exhausted(error),
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -215,54 +175,9 @@ fn remove_stale(path: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::net::TcpStream;
     use std::os::unix::net::UnixStream;
 
     use super::*;
-
-    fn accept(listener: &Listener) -> Accepted {
-        loop {
-            match listener.accept() {
-                Ok(accepted) => return accepted,
-                Err(AcceptFailure::WouldBlock(_)) => std::thread::yield_now(),
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn tcp_in_both_families() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let address: SocketAddr = address.parse().expect("an address");
-            let listener = match Listener::bind_tcp(address, 16, Duration::ZERO) {
-                Ok(listener) => listener,
-                // A machine without IPv6.
-                Err(error) if address.is_ipv6() => {
-                    eprintln!("skipped: {error}");
-                    continue;
-                }
-                Err(error) => panic!("{error}"),
-            };
-            assert!(matches!(
-                listener.accept(),
-                Err(AcceptFailure::WouldBlock(_))
-            ));
-            let bound = listener.tcp_address().expect("it is TCP");
-            let mut client = TcpStream::connect(bound).expect("somebody listens");
-            let accepted = accept(&listener);
-            assert_eq!(
-                accepted.peer().to_string(),
-                client.local_addr().expect("connected").to_string()
-            );
-            accepted.refuse(b"-ERR no\r\n");
-            let mut said = String::new();
-            client
-                .read_to_string(&mut said)
-                .expect("a line and the end");
-            assert_eq!(said, "-ERR no\r\n");
-        }
-    }
 
     #[test]
     fn a_taken_port_is_told_plainly() {
@@ -287,8 +202,6 @@ mod tests {
         let mode = fs::metadata(&path).expect("bound").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let _client = UnixStream::connect(&path).expect("somebody listens");
-        let accepted = accept(&listener);
-        assert_eq!(accepted.peer().to_string(), format!("{}:0", path.display()));
 
         let told = Listener::bind_unix(&path, 0o600, 16)
             .expect_err("taken")
@@ -301,31 +214,16 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a free path"));
         assert!(path.exists());
         let listener = Listener::bind_unix(&path, 0o600, 16).expect("stale");
-        drop(listener);
 
+        // A file that is another's by now stays.
+        fs::remove_file(&path).expect("the folder is ours");
         fs::write(&path, "precious").expect("the folder is ours");
+        drop(listener);
+        assert!(path.exists());
         let told = Listener::bind_unix(&path, 0o600, 16)
             .expect_err("a file")
             .to_string();
         assert!(told.contains("not a socket"), "{told}");
         assert!(path.exists());
-    }
-
-    #[test]
-    fn exhaustion_is_told_from_an_aborted_connection() {
-        for (errno, is_exhausted) in [
-            (Errno::MFILE, true),
-            (Errno::NFILE, true),
-            (Errno::NOBUFS, true),
-            (Errno::NOMEM, true),
-            (Errno::CONNABORTED, false),
-        ] {
-            let failure = AcceptFailure::of(errno.into());
-            assert_eq!(
-                matches!(failure, AcceptFailure::Exhausted(_)),
-                is_exhausted,
-                "{errno}"
-            );
-        }
     }
 }

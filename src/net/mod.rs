@@ -5,13 +5,15 @@
 //! Nothing here knows the protocol that is spoken. TLS joins as another variant of [`Stream`].
 
 mod accepted;
+mod door;
 mod file_limit;
 mod lifecycle;
 mod listener;
 mod stream;
 
 pub use accepted::{Accepted, Peer};
+pub use door::{Door, Exhausted};
 pub use file_limit::{FileLimit, raise_file_limit};
 pub use lifecycle::Lifecycle;
-pub use listener::{AcceptFailure, BindError, Listener};
+pub use listener::{BindError, Listener};
 pub use stream::{Stream, connect};
