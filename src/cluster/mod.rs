@@ -1,8 +1,14 @@
 //! Slots, nodes, the snapshot that maps one to the other, address mapping, how views are compared
 //! and what a redirect says. No I/O, no clock.
 
+pub mod address_map;
+pub mod endpoint;
+pub mod redirect;
 pub mod slot;
 pub mod topology;
 
+pub use address_map::{AddressMap, AddressMapError};
+pub use endpoint::{Endpoint, EndpointError};
+pub use redirect::{RedirectHost, RedirectTo, Verdict, verdict};
 pub use slot::Slot;
-pub use topology::{Endpoint, Health, Mode, Node, NodeIndex, Role, Topology};
+pub use topology::{Health, Mode, Node, NodeIndex, Role, Topology};

@@ -1,28 +1,8 @@
 //! The immutable snapshot: which node owns which slot.
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::Slot;
-
-/// Where a node listens: a host name or address, and a port. IPv6 hosts are without brackets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// Host name, IPv4 or IPv6 address (no brackets).
-    pub host: Arc<str>,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(out, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(out, "{}:{}", self.host, self.port)
-        }
-    }
-}
+use super::{Endpoint, Slot};
 
 /// A node's place in [`Topology::nodes`]; means nothing in another snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

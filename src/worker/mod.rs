@@ -1,1 +1,23 @@
-//! worker
+//! One worker: an OS thread with its own runtime, its own clients and its own connections to every
+//! node. Nothing on the path of a request is shared with another worker.
+//!
+//! [`core::Core`] is the whole state and every decision, in synchronous code; the tasks around it
+//! ([`client_task`], [`upstream_task`], [`thread`]) move bytes and tell the time. A request's way:
+//! `requests` (bytes to requests) - `dispatch` (requests to nodes) - `deliver` (replies back, or
+//! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
+
+mod client_task;
+pub mod clients;
+pub mod core;
+mod deliver;
+mod dispatch;
+pub mod finish;
+mod links;
+mod local;
+mod nodes;
+mod park;
+mod requests;
+mod thread;
+mod upstream_task;
+
+pub use thread::{Accepted, Message, WorkerContext, WorkerHandle, spawn};
