@@ -122,6 +122,8 @@ impl Run {
     }
 }
 
+/// Kept out of line, so that the straight way stays short where it is inlined.
+#[inline(never)]
 fn by_row(command: &Command, args: &Args<'_>) -> Result<KeyPositions, KeysError> {
     match command.keys {
         Keys::None => Ok(KeyPositions::default()),

@@ -1,9 +1,9 @@
 //! From a request's name to its row.
 //!
-//! Two open-addressing tables, one for commands and one for sub-commands, are filled at build time.
-//! The hash folds case with `| 0x20`, which also folds bytes that are not letters; that only makes
-//! two unlike names meet in one place. Equality is decided by comparing, letters only, as the servers
-//! do.
+//! An open-addressing table, filled at build time, holds commands and, under their container's row,
+//! sub-commands. A place carries the length and a fingerprint: the first and the last four bytes in
+//! lower case. Up to eight bytes they are the whole name, so that looking up `GET` or `EXPIRE` is a
+//! few instructions and one comparison of words; longer names compare their middle as well.
 
 use super::row::{Command, Handling};
 use super::table::{ROWS, ROWS_AT_BUILD};
@@ -23,131 +23,154 @@ pub enum Lookup {
 /// Finds the row of a request, without allocating; names are of any case.
 #[inline]
 pub fn lookup(args: &Args<'_>) -> Lookup {
-    let Some(place) = find(args.name()) else {
+    let Some((command, place)) = find(args.name(), TOP) else {
         return Lookup::Unknown;
     };
-    let Some(command) = ROWS.get(usize::from(place & !CONTAINER)) else {
-        return Lookup::Unknown;
-    };
-    if place & CONTAINER == 0 {
+    if !place.is_container {
         return Lookup::Found(command);
     }
     let Some(subcommand) = args.get(1) else {
         return Lookup::Found(command);
     };
-    match find_subcommand(command, subcommand) {
-        Some(row) => Lookup::Found(row),
+    match find(subcommand, place.row) {
+        Some((row, _)) => Lookup::Found(row),
         None => Lookup::UnknownSubcommand(command),
     }
 }
 
-/// The top-level command of this name.
+/// The row called `name` under the container in row `of`, and its place.
 #[inline]
-fn find(name: &[u8]) -> Option<u16> {
-    let mut at = hash(name, 0);
+fn find(name: &[u8], of: u16) -> Option<(&'static Command, &'static Place)> {
+    let fingerprint = fingerprint(name);
+    let mut at = start(fingerprint, name.len(), of);
     loop {
-        let place = COMMANDS[at];
-        if place == EMPTY {
-            return None;
-        }
-        let row = ROWS.get(usize::from(place & !CONTAINER))?;
-        if row.name.as_bytes().eq_ignore_ascii_case(name) {
-            return Some(place);
-        }
-        at = (at + 1) % PLACES;
-    }
-}
-
-fn find_subcommand(container: &Command, name: &[u8]) -> Option<&'static Command> {
-    let seed = seed(container.name.as_bytes());
-    let mut at = hash(name, seed);
-    loop {
-        let place = SUBCOMMANDS[at];
-        if place == EMPTY {
-            return None;
-        }
-        let row = ROWS.get(usize::from(place))?;
-        if let Some((of, rest)) = row.name.split_once('|')
-            && of == container.name
-            && rest.as_bytes().eq_ignore_ascii_case(name)
+        let place = &PLACES[at % PLACES_COUNT];
+        if place.fingerprint == fingerprint
+            && usize::from(place.len) == name.len()
+            && place.of == of
         {
-            return Some(row);
+            let row = ROWS.get(usize::from(place.row))?;
+            if name.len() <= FINGERPRINTED || has_middle(row, name) {
+                return Some((row, place));
+            }
         }
-        at = (at + 1) % PLACES;
+        if place.row == EMPTY {
+            return None;
+        }
+        at += 1;
     }
 }
 
-/// A power of two, four times the rows of one table and more, so that most names are found in the
-/// first place they may be in, and every probe ends at an empty one.
-const PLACES: usize = 1024;
+/// Whether the part of `name` that its fingerprint leaves out is the row's, in any case. A
+/// sub-command's own name is the end of its row's.
+fn has_middle(row: &Command, name: &[u8]) -> bool {
+    let row = row.name.as_bytes();
+    let own = row.get(row.len() - name.len()..).unwrap_or_default();
+    match (own, name) {
+        ([_, _, _, _, own @ .., _, _, _, _], [_, _, _, _, name @ .., _, _, _, _]) => {
+            own.eq_ignore_ascii_case(name)
+        }
+        _ => false,
+    }
+}
+
+/// One place of the table.
+#[derive(Clone, Copy)]
+struct Place {
+    fingerprint: u64,
+    /// Its row, or [`EMPTY`].
+    row: u16,
+    /// The row of its container, or [`TOP`].
+    of: u16,
+    /// Length of the name, of a sub-command's own name.
+    len: u8,
+    is_container: bool,
+}
+
+/// Names up to this length are wholly in their fingerprint.
+const FINGERPRINTED: usize = 8;
+
+/// A power of two, more than twice the number of rows, so that probes are short and end.
+const PLACES_COUNT: usize = 1024;
+/// In [`Place::row`]: nothing is here.
 const EMPTY: u16 = u16::MAX;
-/// Set in the place of a command that has sub-commands, so that the others need not ask.
-const CONTAINER: u16 = 1 << 15;
+/// In [`Place::of`]: not a sub-command.
+const TOP: u16 = u16::MAX;
 
-static COMMANDS: [u16; PLACES] = INDEX.0;
-static SUBCOMMANDS: [u16; PLACES] = INDEX.1;
+static PLACES: [Place; PLACES_COUNT] = build();
 
-const INDEX: ([u16; PLACES], [u16; PLACES]) = build();
-
-/// Fills both tables; a name that is there twice, and a sub-command without a container, stop the
-/// build.
-const fn build() -> ([u16; PLACES], [u16; PLACES]) {
-    let mut commands = [EMPTY; PLACES];
-    let mut subcommands = [EMPTY; PLACES];
+/// Fills the table. A name that is there twice, a sub-command without a container and a container
+/// without sub-commands stop the build.
+const fn build() -> [Place; PLACES_COUNT] {
+    let mut places = [Place {
+        fingerprint: 0,
+        row: EMPTY,
+        of: TOP,
+        len: 0,
+        is_container: false,
+    }; PLACES_COUNT];
     let rows = &ROWS_AT_BUILD;
-    assert!(rows.len() < CONTAINER as usize);
+    assert!(rows.len() * 2 < PLACES_COUNT);
     let mut row = 0;
     while row < rows.len() {
         let name = rows[row].name.as_bytes();
         if bar(name) == name.len() {
-            let at = vacant(&commands, name, hash(name, 0));
-            commands[at] = row as u16;
+            let at = seat(&places, name, name, TOP);
+            assert!(places[at].row == EMPTY, "a name is in the table twice");
+            places[at] = place(name, TOP, row);
         }
         row += 1;
     }
     row = 0;
     while row < rows.len() {
         let name = rows[row].name.as_bytes();
-        let (container, subcommand) = name.split_at(bar(name));
-        if let [_bar, subcommand @ ..] = subcommand {
-            let at = vacant(&subcommands, name, hash(subcommand, seed(container)));
-            subcommands[at] = row as u16;
-            let at = occupied(&commands, container);
-            commands[at] |= CONTAINER;
+        let (container, rest) = name.split_at(bar(name));
+        if let [_bar, subcommand @ ..] = rest {
+            let of = seat(&places, container, container, TOP);
+            assert!(places[of].row != EMPTY, "a sub-command has no container");
+            places[of].is_container = true;
+            let of = places[of].row;
+            let at = seat(&places, name, subcommand, of);
+            assert!(places[at].row == EMPTY, "a name is in the table twice");
+            places[at] = place(subcommand, of, row);
         }
         row += 1;
     }
     row = 0;
     while row < rows.len() {
-        if matches!(rows[row].handling, Handling::Container) {
-            let place = commands[occupied(&commands, rows[row].name.as_bytes())];
-            assert!(place & CONTAINER != 0, "a container has no sub-command");
+        let name = rows[row].name.as_bytes();
+        if bar(name) == name.len() {
+            let place = places[seat(&places, name, name, TOP)];
+            let is_bare = matches!(rows[row].handling, Handling::Container);
+            assert!(
+                place.is_container || !is_bare,
+                "a container has no sub-command"
+            );
         }
         row += 1;
     }
-    (commands, subcommands)
+    places
 }
 
-/// Where `name` may be put, probing from `at`.
-const fn vacant(places: &[u16; PLACES], name: &[u8], mut at: usize) -> usize {
-    while places[at] != EMPTY {
-        let other = ROWS_AT_BUILD[places[at] as usize].name.as_bytes();
-        assert!(!equal(other, name), "a name is in the table twice");
-        at = (at + 1) % PLACES;
+/// Where the row `full` (`container|name` for a sub-command) is, or the empty place where it goes.
+const fn seat(places: &[Place; PLACES_COUNT], full: &[u8], name: &[u8], of: u16) -> usize {
+    let mut at = start(fingerprint(name), name.len(), of) % PLACES_COUNT;
+    while places[at].row != EMPTY
+        && !equal(ROWS_AT_BUILD[places[at].row as usize].name.as_bytes(), full)
+    {
+        at = (at + 1) % PLACES_COUNT;
     }
     at
 }
 
-/// Where the command `name` is.
-const fn occupied(places: &[u16; PLACES], name: &[u8]) -> usize {
-    let mut at = hash(name, 0);
-    loop {
-        assert!(places[at] != EMPTY, "a sub-command has no container");
-        let row = (places[at] & !CONTAINER) as usize;
-        if equal(ROWS_AT_BUILD[row].name.as_bytes(), name) {
-            return at;
-        }
-        at = (at + 1) % PLACES;
+const fn place(name: &[u8], of: u16, row: usize) -> Place {
+    assert!(name.len() <= u8::MAX as usize);
+    Place {
+        fingerprint: fingerprint(name),
+        row: row as u16,
+        of,
+        len: name.len() as u8,
+        is_container: false,
     }
 }
 
@@ -168,15 +191,9 @@ const fn bar(name: &[u8]) -> usize {
     at
 }
 
-/// Spreads equal sub-commands of different containers (`HELP`).
-const fn seed(container: &[u8]) -> usize {
-    hash(container, 0) + 1
-}
-
-/// A place from the first and last four bytes, case folded, and the length.
+/// The first and the last four bytes in lower case; they overlap below eight bytes.
 #[inline]
-const fn hash(name: &[u8], seed: usize) -> usize {
-    let len = name.len();
+const fn fingerprint(name: &[u8]) -> u64 {
     let (head, tail) = match *name {
         [a, b, c, d, ..] => {
             let head = u32::from_le_bytes([a, b, c, d]);
@@ -188,12 +205,32 @@ const fn hash(name: &[u8], seed: usize) -> usize {
         [a] => (a as u32, 0),
         [] => (0, 0),
     };
-    let folded = (head as u64 | (tail as u64) << 32) | 0x2020_2020_2020_2020;
-    let mixed = (folded ^ (len as u64) << 56 ^ (seed as u64) << 24).wrapping_mul(MULTIPLIER);
-    (mixed >> (u64::BITS - PLACES.trailing_zeros())) as usize
+    to_lower((head as u64) | ((tail as u64) << 32))
 }
 
-/// An odd number whose bits are spread evenly; this one puts most names into places of their own.
+/// Eight bytes, `A` to `Z` in lower case and every other byte as it is.
+///
+/// In the low seven bits of a byte, adding `0x80 - 'A'` carries into the top bit from `A` on, adding
+/// `0x7f - 'Z'` from beyond `Z` on; where only the first does and the byte is ASCII, there is a
+/// capital, and its top bit shifted by two is the bit to set.
+#[inline]
+const fn to_lower(bytes: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = bytes & (EACH * 0x7f);
+    let from_a = low + EACH * (0x80 - b'A' as u64);
+    let beyond_z = low + EACH * (0x7f - b'Z' as u64);
+    let capital = (from_a ^ beyond_z) & !bytes & (EACH * 0x80);
+    bytes | (capital >> 2)
+}
+
+/// Where probing begins.
+#[inline]
+const fn start(fingerprint: u64, len: usize, of: u16) -> usize {
+    let mixed = fingerprint ^ ((len as u64) << 24) ^ ((of as u64) << 8);
+    (mixed.wrapping_mul(MULTIPLIER) >> (u64::BITS - PLACES_COUNT.trailing_zeros())) as usize
+}
+
+/// Odd, its bits evenly spread.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 #[cfg(test)]
@@ -253,25 +290,58 @@ mod tests {
         }
     }
 
-    /// The figure the multiplier was chosen for: few probes.
+    /// The fast fold is the plain one, for every byte in every place.
     #[test]
-    fn most_names_are_in_their_own_place() {
-        let displaced = |places: &[u16], start: &dyn Fn(&str) -> usize| {
-            places
-                .iter()
-                .enumerate()
-                .filter(|(_, place)| **place != EMPTY)
-                .map(|(at, place)| {
-                    let name = ROWS[usize::from(place & !CONTAINER)].name;
-                    (at + PLACES - start(name)) % PLACES
-                })
-                .max()
-        };
-        let commands = displaced(&COMMANDS, &|name| hash(name.as_bytes(), 0));
-        let subcommands = displaced(&SUBCOMMANDS, &|name| {
-            let (container, name) = name.split_once('|').expect("sub-commands have a bar");
-            hash(name.as_bytes(), seed(container.as_bytes()))
-        });
-        assert!(commands <= Some(4) && subcommands <= Some(4));
+    fn capitals_alone_are_folded() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = *b"zA@[`{\xff\x80";
+                bytes[at] = byte;
+                let folded = to_lower(u64::from_le_bytes(bytes));
+                assert_eq!(
+                    folded.to_le_bytes(),
+                    bytes.map(|byte| byte.to_ascii_lowercase())
+                );
+            }
+        }
+    }
+
+    /// Names that differ from a row's in one byte find what a plain search finds.
+    #[test]
+    fn near_misses_are_found_as_by_plain_search() {
+        for row in supported().filter(|row| !row.name.contains('|')) {
+            for at in 0..row.name.len() {
+                for byte in 0..=u8::MAX {
+                    let mut name = row.name.as_bytes().to_vec();
+                    name[at] = byte;
+                    let plain = supported()
+                        .find(|row| row.name.as_bytes().eq_ignore_ascii_case(&name))
+                        .filter(|row| !row.name.contains('|'));
+                    let found = find(&name, TOP).map(|(row, _)| row.name);
+                    assert_eq!(found, plain.map(|row| row.name), "{name:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn probes_are_short() {
+        let mut probes: Vec<usize> = PLACES
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| place.row != EMPTY)
+            .map(|(at, place)| {
+                let start = start(place.fingerprint, place.len.into(), place.of);
+                (at + PLACES_COUNT - start) % PLACES_COUNT + 1
+            })
+            .collect();
+        probes.sort_unstable();
+        assert_eq!(probes.len(), ROWS.len());
+        assert_eq!(
+            probes[probes.len() * 3 / 4],
+            1,
+            "three of four names are in their first place"
+        );
+        assert!(probes[probes.len() - 1] <= 8, "{probes:?}");
     }
 }
