@@ -39,10 +39,8 @@ pub struct ScanCursor(u64);
 /// reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanStep {
-    /// The owner of this slot is asked.
-    pub slot: Slot,
-    /// With this cursor of its own.
-    pub node_cursor: u64,
+    slot: Slot,
+    node_cursor: u64,
     stride: Stride,
     /// Of what must not change while the node is walked.
     fingerprint: u64,
@@ -338,44 +336,77 @@ impl ScanOrder {
     }
 }
 
-/// Appends the request with another cursor.
-pub fn rewrite_request(args: &Args<'_>, node_cursor: u64, out: &mut Vec<u8>) {
-    write::array(out, args.len());
-    for (index, arg) in args.iter().enumerate() {
-        if index == 1 {
-            write::bulk(out, node_cursor.to_string().as_bytes());
-        } else {
-            write::bulk(out, arg);
+impl ScanStep {
+    /// The owner of this slot is asked.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// What it is asked: the client's request with the node's own cursor.
+    pub fn request(&self, args: &Args<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(args.frame().len() + 20);
+        write::array(&mut out, args.len());
+        for (index, arg) in args.iter().enumerate() {
+            if index == 1 {
+                write::bulk(&mut out, self.node_cursor.to_string().as_bytes());
+            } else {
+                write::bulk(&mut out, arg);
+            }
+        }
+        out
+    }
+
+    /// Appends the node's reply with the client's next cursor in place of the node's; the elements
+    /// are moved as they are. An error passes untouched. `order` is that of the snapshot in use now.
+    pub fn reply(&self, order: &ScanOrder, reply: &[u8], out: &mut Vec<u8>) {
+        if matches!(reply.first(), Some(b'-' | b'!')) {
+            out.extend_from_slice(reply);
+            return;
+        }
+        let parts = reply::elements(reply).filter(|elements| elements.left() == 2);
+        let parts = parts.and_then(|mut elements| Some((elements.next()?, elements.next()?)));
+        let node_cursor = parts.and_then(|(cursor, _)| {
+            let text = std::str::from_utf8(reply::text(cursor)?).ok()?;
+            text.parse::<u64>().ok()
+        });
+        let (Some((_, found)), Some(node_cursor)) = (parts, node_cursor) else {
+            return write::error(
+                out,
+                "ERR the node's reply to SCAN is no cursor with elements",
+            );
+        };
+        match order.next(self, node_cursor) {
+            Ok(cursor) => {
+                write::array(out, 2);
+                write::bulk(out, cursor.number().to_string().as_bytes());
+                out.extend_from_slice(found);
+            }
+            Err(error) => write::error(out, &format!("ERR {error}")),
         }
     }
 }
 
-/// Appends the reply to `step` with the client's cursor in place of the node's; the elements are
-/// moved as they are. An error passes untouched.
-pub fn rewrite_reply(order: &ScanOrder, step: &ScanStep, reply: &[u8], out: &mut Vec<u8>) {
-    if matches!(reply.first(), Some(b'-' | b'!')) {
-        out.extend_from_slice(reply);
-        return;
-    }
-    let parts = reply::elements(reply).filter(|elements| elements.left() == 2);
-    let parts = parts.and_then(|mut elements| Some((elements.next()?, elements.next()?)));
-    let node_cursor = parts.and_then(|(cursor, _)| {
-        let text = std::str::from_utf8(reply::text(cursor)?).ok()?;
-        text.parse::<u64>().ok()
-    });
-    let (Some((_, found)), Some(node_cursor)) = (parts, node_cursor) else {
-        return write::error(
-            out,
-            "ERR the node's reply to SCAN is not a cursor and elements",
-        );
-    };
-    match order.next(step, node_cursor) {
-        Ok(cursor) => {
-            write::array(out, 2);
-            write::bulk(out, cursor.number().to_string().as_bytes());
-            out.extend_from_slice(found);
-        }
-        Err(error) => write::error(out, &format!("ERR {error}")),
+/// Plans one `SCAN`.
+///
+/// # Errors
+/// The text for the client: its cursor is no number, or no node owns what is left to visit.
+pub fn plan(order: &ScanOrder, args: &Args<'_>) -> Result<ScanStep, &'static str> {
+    let cursor = args.get(1).and_then(ScanCursor::parse);
+    let cursor = cursor.ok_or("ERR invalid cursor")?;
+    let step = order.step(cursor, pinned_slot(args));
+    step.ok_or("CLUSTERDOWN no node owns the slots left to scan; try the same cursor again later")
+}
+
+/// The order for the newest snapshot, kept until there is another.
+#[derive(Debug, Default)]
+pub struct CurrentOrder(Option<(u64, ScanOrder)>);
+
+impl CurrentOrder {
+    /// The order for this snapshot, known by its version.
+    pub fn of(&mut self, topology: &Topology) -> &ScanOrder {
+        let kept = self.0.take().filter(|kept| kept.0 == topology.version);
+        let kept = kept.unwrap_or_else(|| (topology.version, ScanOrder::of(topology)));
+        &self.0.insert(kept).1
     }
 }
 

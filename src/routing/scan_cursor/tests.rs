@@ -158,14 +158,31 @@ fn without_owners_the_walk_waits() {
 }
 
 #[test]
+fn the_order_follows_the_snapshot() {
+    let mut current = CurrentOrder::default();
+    let mut first = topology(&[("a", &[(0, 16383)])]);
+    first.version = 1;
+    let mut second = topology(&[("a", &[(0, 99)]), ("b", &[(100, 16383)])]);
+    second.version = 2;
+    for (snapshot, shards) in [(&first, 1), (&first, 1), (&second, 2), (&first, 1)] {
+        assert_eq!(current.of(snapshot).shards.len(), shards);
+    }
+}
+
+#[test]
 fn only_the_cursor_is_rewritten() {
     let frame = b"*4\r\n$4\r\nScAn\r\n$3\r\n123\r\n$5\r\nMATCH\r\n$3\r\na\0*\r\n";
     let spans: Vec<_> = [(8, 4), (18, 3), (27, 5), (38, 3)]
         .into_iter()
         .map(|(start, len)| Span { start, len })
         .collect();
-    let mut out = Vec::new();
-    rewrite_request(&Args::new(frame, &spans), 98765, &mut out);
+    let step = ScanStep {
+        slot: slot(0),
+        node_cursor: 98765,
+        stride: Stride::Shards,
+        fingerprint: 0,
+    };
+    let out = step.request(&Args::new(frame, &spans));
     let expected = b"*4\r\n$4\r\nScAn\r\n$5\r\n98765\r\n$5\r\nMATCH\r\n$3\r\na\0*\r\n";
     assert_eq!(out, expected);
 
@@ -173,7 +190,7 @@ fn only_the_cursor_is_rewritten() {
     let step = order.step(ScanCursor::START, None).expect("an owner");
     let check = |reply: &str, expected: &str| {
         let mut out = Vec::new();
-        rewrite_reply(&order, &step, reply.as_bytes(), &mut out);
+        step.reply(&order, reply.as_bytes(), &mut out);
         assert_eq!(
             out.escape_ascii().to_string(),
             expected.as_bytes().escape_ascii().to_string()
@@ -185,10 +202,10 @@ fn only_the_cursor_is_rewritten() {
         &format!("*2\r\n${}\r\n{next}\r\n*1\r\n$2\r\n\0k\r\n", next.len()),
     );
     check("-NOPERM no\r\n", "-NOPERM no\r\n");
-    let odd = "-ERR the node's reply to SCAN is not a cursor and elements\r\n";
+    let odd = "-ERR the node's reply to SCAN is no cursor with elements\r\n";
     for reply in ["+OK\r\n", "*1\r\n:1\r\n", "*2\r\n$1\r\nx\r\n*0\r\n", ""] {
         let mut out = Vec::new();
-        rewrite_reply(&order, &step, reply.as_bytes(), &mut out);
+        step.reply(&order, reply.as_bytes(), &mut out);
         assert_eq!(out, odd.as_bytes(), "{reply:?}");
     }
 }
