@@ -90,18 +90,22 @@ pub(super) fn logical_and<'a>(
     Ok(())
 }
 
-/// The elements of all parts, one part after the other. The type is the first part's.
+/// The elements of all parts, one part after the other. The type is the first part's; if that is no
+/// aggregate it stands for all (`ACL LOG RESET`).
 pub(super) fn concat<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
+    if let Some(b'+' | b':' | b'$') = replies.clone().next().and_then(<[u8]>::first) {
+        return first(replies, out);
+    }
     let mut values = 0usize;
     for (part, reply) in replies.clone().enumerate() {
         let elements = Aggregate::new(reply).ok_or(Misfit::Shape(part, "array"))?;
         values = values.saturating_add(elements.left);
     }
-    let first = replies.clone().next().and_then(Aggregate::new);
-    first.ok_or(Misfit::NoParts)?.head(values, out);
+    let head = replies.clone().next().and_then(Aggregate::new);
+    head.ok_or(Misfit::NoParts)?.head(values, out);
     for elements in replies.filter_map(Aggregate::new) {
         out.extend_from_slice(elements.rest);
     }

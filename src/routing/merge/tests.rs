@@ -133,6 +133,7 @@ fn policies() {
         &["%1\r\n+a\r\n:1\r\n", "%1\r\n+b\r\n:2\r\n"],
         "%2\r\n+a\r\n:1\r\n+b\r\n:2\r\n",
     );
+    check(Merge::Concat, &[], &["+OK\r\n", "+OK\r\n"], "+OK\r\n");
     check(
         Merge::Union,
         &[],
