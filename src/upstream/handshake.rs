@@ -4,10 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::cluster::Endpoint;
-use crate::net::Stream;
+use crate::net::{self, Stream};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
 
@@ -16,6 +15,8 @@ use crate::resp::{Protocol, write};
 pub struct Settings {
     /// Dialling and handshake together may take this long.
     pub timeout: Duration,
+    /// Idle time after which TCP asks whether the node is still there; zero for never.
+    pub keepalive: Duration,
     /// How Keyway presents itself.
     pub credentials: Credentials,
 }
@@ -58,24 +59,27 @@ pub async fn open(
     protocol: Protocol,
     settings: &Settings,
 ) -> Result<Stream, OpenError> {
-    let Settings { timeout, credentials } = settings;
-    match tokio::time::timeout(*timeout, dial_and_greet(endpoint, protocol, credentials)).await {
+    match tokio::time::timeout(
+        settings.timeout,
+        dial_and_greet(endpoint, protocol, settings),
+    )
+    .await
+    {
         Ok(outcome) => outcome,
-        Err(_) => Err(OpenError::TimedOut(*timeout)),
+        Err(_) => Err(OpenError::TimedOut(settings.timeout)),
     }
 }
 
 async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
-    credentials: &Credentials,
+    settings: &Settings,
 ) -> Result<Stream, OpenError> {
-    let mut stream = TcpStream::connect((&*endpoint.host, endpoint.port))
+    let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
-    stream.set_nodelay(true).map_err(OpenError::Connect)?;
     stream
-        .write_all(&greeting(protocol, credentials))
+        .write_all(&greeting(protocol, &settings.credentials))
         .await
         .map_err(OpenError::Lost)?;
     let reply = read_reply(&mut stream).await?;
@@ -84,7 +88,7 @@ async fn dial_and_greet(
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(Stream::Tcp(stream)),
+        _ => Ok(stream),
     }
 }
 
@@ -108,7 +112,7 @@ fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
     out
 }
 
-async fn read_reply(stream: &mut TcpStream) -> Result<Vec<u8>, OpenError> {
+async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
     let mut scanner = ReplyScanner::default();
     let mut bytes = Vec::new();
     loop {

@@ -93,7 +93,9 @@ impl Core {
 
     fn park_again(&mut self, parked: Parked) {
         let ticket = parked.dispatched.ticket;
-        let Some(client) = self.clients.get(ticket.client) else { return };
+        let Some(client) = self.clients.get(ticket.client) else {
+            return;
+        };
         if !client.replies.is_waiting(ticket.sequence) {
             return;
         }
@@ -105,9 +107,14 @@ impl Core {
             }
         }
         let order = |parked: &Parked| {
-            (parked.dispatched.ticket.sequence, parked.dispatched.ticket.part)
+            (
+                parked.dispatched.ticket.sequence,
+                parked.dispatched.ticket.part,
+            )
         };
-        let place = client.parked.partition_point(|other| order(other) <= order(&parked));
+        let place = client
+            .parked
+            .partition_point(|other| order(other) <= order(&parked));
         client.parked.insert(place, parked);
         self.tallies.parked.add(1);
     }
@@ -132,7 +139,9 @@ impl Core {
     }
 
     fn resume_client(&mut self, key: ClientKey, all: bool) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         let waiting = std::mem::take(&mut client.parked);
         self.tallies.parked.subtract(waiting.len() as u64);
         // What stays is put back as it is, so that what comes behind it on the same slot stays too.
@@ -163,7 +172,12 @@ impl Core {
             Err(reason) => {
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);
                 let not_before_us = self.now_us + parked.pause_us;
-                self.park_again(Parked { not_before_us, pause_us, reason, ..parked });
+                self.park_again(Parked {
+                    not_before_us,
+                    pause_us,
+                    reason,
+                    ..parked
+                });
             }
         }
     }
@@ -183,9 +197,12 @@ impl Core {
     /// sent any more, because a later write was executed: they are answered with the reason they
     /// wait for (contract: R13).
     pub fn abandon_before(&mut self, later: &Dispatched) {
-        let Some(client) = self.clients.get(later.ticket.client) else { return };
-        let (abandoned, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut client.parked).into_iter().partition(|parked| {
+        let Some(client) = self.clients.get(later.ticket.client) else {
+            return;
+        };
+        let (abandoned, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut client.parked)
+            .into_iter()
+            .partition(|parked| {
                 parked.dispatched.target == later.target
                     && parked.dispatched.ticket.sequence < later.ticket.sequence
             });
@@ -223,7 +240,10 @@ impl Reason {
             Reason::Server(error) => {
                 // The server's text first: a client may look at its first word.
                 let text = String::from_utf8_lossy(error);
-                format!("{} ('{name}' was tried for {seconds:.1} s)", text.trim_start_matches('-').trim_end())
+                format!(
+                    "{} ('{name}' was tried for {seconds:.1} s)",
+                    text.trim_start_matches('-').trim_end()
+                )
             }
             Reason::Behind => format!(
                 "CLUSTERDOWN an earlier request on the same slot could not be sent; '{name}' waited \
