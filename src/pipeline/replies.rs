@@ -13,6 +13,8 @@ use super::{Gather, Sequence};
 pub enum Filled {
     /// Other parts are missing, or the place was filled before.
     Waiting,
+    /// The place has its reply.
+    Done,
     /// This was the last part: take the collected parts with [`Replies::take_gather`], merge them
     /// and fill the whole.
     Complete,
@@ -48,6 +50,8 @@ pub struct Replies<M> {
     out: Vec<u8>,
     /// How much of `out` was written already.
     written: usize,
+    /// Nobody reads any more.
+    is_discarding: bool,
 }
 
 impl<M> Default for Replies<M> {
@@ -59,6 +63,7 @@ impl<M> Default for Replies<M> {
             held_count: 0,
             out: Vec::new(),
             written: 0,
+            is_discarding: false,
         }
     }
 }
@@ -68,11 +73,6 @@ impl<M> Replies<M> {
     #[inline]
     pub fn open(&mut self, is_muted: bool) -> Sequence {
         self.push(State::Waiting, is_muted)
-    }
-
-    /// Opens the next place, for a reply that is merged from parts.
-    pub fn open_gather(&mut self, gather: Gather<M>, is_muted: bool) -> Sequence {
-        self.push(State::Gathering(Box::new(gather)), is_muted)
     }
 
     #[inline]
@@ -86,7 +86,7 @@ impl<M> Replies<M> {
     pub fn answer(&mut self, is_muted: bool, write: impl FnOnce(&mut Vec<u8>)) {
         if self.slots.is_empty() {
             self.head.0 += 1;
-            if !is_muted {
+            if !(is_muted || self.is_discarding) {
                 write(&mut self.out);
             }
             return;
@@ -119,7 +119,7 @@ impl<M> Replies<M> {
             return;
         }
         if offset == 0 {
-            if !slot.is_muted {
+            if !(slot.is_muted || self.is_discarding) {
                 self.out.extend_from_slice(reply);
             }
             self.slots.pop_front();
@@ -139,6 +139,34 @@ impl<M> Replies<M> {
         }
     }
 
+    /// Takes the reply to a request, or to one part of it.
+    #[inline]
+    pub fn deliver(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
+        let slot = self
+            .offset(sequence)
+            .and_then(|offset| self.slots.get(offset));
+        match slot.map(|slot| &slot.state) {
+            Some(State::Waiting) => {
+                self.fill(sequence, reply);
+                Filled::Done
+            }
+            Some(State::Gathering(_)) => self.fill_part(sequence, part, reply),
+            Some(State::Held { .. }) | None => Filled::Waiting,
+        }
+    }
+
+    /// Makes a place that waits for one reply one that collects parts.
+    pub fn gather_at(&mut self, sequence: Sequence, gather: Gather<M>) {
+        let slot = self
+            .offset(sequence)
+            .and_then(|offset| self.slots.get_mut(offset));
+        if let Some(slot) = slot
+            && matches!(slot.state, State::Waiting)
+        {
+            slot.state = State::Gathering(Box::new(gather));
+        }
+    }
+
     /// Takes the reply of one part.
     pub fn fill_part(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
         let is_complete = self
@@ -149,13 +177,6 @@ impl<M> Replies<M> {
         } else {
             Filled::Waiting
         }
-    }
-
-    /// Whether a place is one that collects parts.
-    pub fn is_gathering(&self, sequence: Sequence) -> bool {
-        self.offset(sequence)
-            .and_then(|offset| self.slots.get(offset))
-            .is_some_and(|slot| matches!(slot.state, State::Gathering(_)))
     }
 
     fn gather(&mut self, sequence: Sequence) -> Option<&mut Gather<M>> {
@@ -200,7 +221,7 @@ impl<M> Replies<M> {
             is_muted,
         }) = self.slots.front()
         {
-            if !is_muted {
+            if !(*is_muted || self.is_discarding) {
                 self.out.extend_from_slice(&self.held[*start..start + len]);
             }
             self.slots.pop_front();
@@ -277,10 +298,11 @@ impl<M> Replies<M> {
         }
     }
 
-    /// Drops output nobody will read.
+    /// Drops output nobody will read, now and from now on.
     pub fn discard_output(&mut self) {
         self.out = Vec::new();
         self.written = 0;
+        self.is_discarding = true;
     }
 }
 
@@ -344,7 +366,8 @@ mod tests {
     #[test]
     fn parts_make_one_reply() {
         let mut replies = Replies::<()>::default();
-        let merged = replies.open_gather(Gather::new((), 2), false);
+        let merged = replies.open(false);
+        replies.gather_at(merged, Gather::new((), 2));
         let next = replies.open(false);
         replies.fill(next, b"n");
         assert_eq!(replies.fill_part(merged, 1, b"b"), Filled::Waiting);

@@ -16,6 +16,8 @@ pub struct Dispatched {
     /// When Keyway received it, on the process' clock in microseconds; its deadline counts from
     /// here, through all resends (contract: R7).
     pub received_us: u64,
+    /// Redirects followed in a row.
+    pub hops: u8,
 }
 
 /// What to do with a reply.
