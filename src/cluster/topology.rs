@@ -1,28 +1,8 @@
 //! The immutable snapshot: which node owns which slot.
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::Slot;
-
-/// Where a node listens: a host name or address, and a port. IPv6 hosts are without brackets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// Host name, IPv4 or IPv6 address (no brackets).
-    pub host: Arc<str>,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(out, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(out, "{}:{}", self.host, self.port)
-        }
-    }
-}
+use super::{Endpoint, Slot};
 
 /// A node's place in [`Topology::nodes`]; means nothing in another snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +50,11 @@ pub struct Node {
     pub role: Role,
     /// Health as the cluster sees it.
     pub health: Health,
+    /// The epoch of its claim to its slots; where two nodes claim a slot, the higher one owns it.
+    /// 0 where the servers do not tell.
+    pub config_epoch: u64,
+    /// Its availability zone, where it reports one (Valkey).
+    pub zone: Option<Arc<str>>,
 }
 
 /// An immutable snapshot of the deployment.
@@ -81,19 +66,21 @@ pub struct Topology {
     pub mode: Mode,
     /// Every known node; sorted by id, so that equal views compare equal.
     pub nodes: Vec<Node>,
-    /// `redis_version` of the server that answered, for instance `7.0.15` (for Valkey, its
-    /// `valkey_version`... see `server_name`).
-    pub server_version: Arc<str>,
     /// `redis` or `valkey`.
     pub server_name: Arc<str>,
+    /// The `redis_version` that the servers report, for instance `7.0.15`; for Valkey that is the
+    /// Redis version it is compatible with (`7.2.4`). Empty if they do not tell.
+    pub server_version: Arc<str>,
+    /// The `valkey_version` that the servers report, for instance `8.0.1`; empty for Redis.
+    pub valkey_version: Arc<str>,
     /// When the fetch of this view began, in microseconds on the process' own clock
     /// (`telemetry::clock`); a redirect newer than this wins over it.
     pub as_of_us: u64,
     /// Owner of each slot; `UNOWNED` where nobody owns it.
-    owners: Box<[u16]>,
+    owners: Arc<[u16]>,
 }
 
-const UNOWNED: u16 = u16::MAX;
+pub(super) const UNOWNED: u16 = u16::MAX;
 
 impl Topology {
     /// A snapshot in which nobody owns anything yet.
@@ -102,16 +89,23 @@ impl Topology {
             version: 0,
             mode,
             nodes,
-            server_version: Arc::from(""),
             server_name: Arc::from("redis"),
+            server_version: Arc::from(""),
+            valkey_version: Arc::from(""),
             as_of_us: 0,
-            owners: vec![UNOWNED; Slot::COUNT].into_boxed_slice(),
+            owners: Arc::from(vec![UNOWNED; Slot::COUNT]),
         }
     }
 
     /// Gives a slot to a node.
     pub fn assign(&mut self, slot: Slot, node: NodeIndex) {
-        self.owners[slot.index()] = node.0;
+        Arc::make_mut(&mut self.owners)[slot.index()] = node.0;
+    }
+
+    /// Gives every slot at once: `owners` has the owner's index for each slot, `u16::MAX` for none.
+    pub(super) fn assign_all(&mut self, owners: Vec<u16>) {
+        debug_assert_eq!(owners.len(), Slot::COUNT);
+        self.owners = owners.into();
     }
 
     /// The primary that owns a slot.
@@ -125,6 +119,53 @@ impl Topology {
     /// The node at an index of this snapshot.
     pub fn node(&self, index: NodeIndex) -> Option<&Node> {
         self.nodes.get(usize::from(index.0))
+    }
+
+    /// The node with this id.
+    pub fn node_by_id(&self, id: &str) -> Option<NodeIndex> {
+        let place = self
+            .nodes
+            .binary_search_by(|node| (*node.id).cmp(id))
+            .ok()?;
+        u16::try_from(place).ok().map(NodeIndex)
+    }
+
+    /// The node that is dialled at `endpoint` (after the address map).
+    pub fn node_at(&self, endpoint: &Endpoint) -> Option<NodeIndex> {
+        let place = self
+            .nodes
+            .iter()
+            .position(|node| node.endpoint == *endpoint);
+        u16::try_from(place?).ok().map(NodeIndex)
+    }
+
+    /// How many slots nobody owns.
+    pub fn unowned(&self) -> usize {
+        self.owners
+            .iter()
+            .filter(|owner| **owner == UNOWNED)
+            .count()
+    }
+
+    /// Whether the other snapshot sends every request to the same place and says the same of every
+    /// node and the servers. Version, time and config epochs do not count: a snapshot that differs
+    /// only there need not be published.
+    pub fn same_map(&self, other: &Topology) -> bool {
+        let same_node = |(a, b): (&Node, &Node)| {
+            a.id == b.id
+                && a.endpoint == b.endpoint
+                && a.announced == b.announced
+                && a.role == b.role
+                && a.health == b.health
+                && a.zone == b.zone
+        };
+        self.mode == other.mode
+            && self.server_name == other.server_name
+            && self.server_version == other.server_version
+            && self.valkey_version == other.valkey_version
+            && self.owners == other.owners
+            && self.nodes.len() == other.nodes.len()
+            && self.nodes.iter().zip(&other.nodes).all(same_node)
     }
 
     /// The primaries that own at least one slot, each with the lowest slot it owns, in the order of

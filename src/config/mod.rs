@@ -1,1 +1,37 @@
-//! config
+//! The configuration: the file as written and the settings as used, two types.
+//!
+//! ```text
+//! proxy.toml --- file.rs ---------+
+//! KEYWAY_*   --- environment.rs --+--> one text per key and where it came from --> Settings
+//! defaults   --- settings.rs -----+    (resolve.rs)                               (settings.rs)
+//! ```
+//!
+//! The environment wins over the file, the file over the default. Nothing is guessed and nothing is
+//! ignored: an unknown key or a wrong value is refused before anything binds or connects, and all
+//! mistakes are reported at once.
+//!
+//! To add a key: one field in `settings.rs` (its type, how it is read, its default, its help) and
+//! one line in `proxy.toml.example`; `tests/config_example.rs` fails while they disagree. The
+//! environment name, the error texts and the output of `--check` follow by themselves.
+
+mod environment;
+mod error;
+mod file;
+mod key;
+mod kind;
+mod nearest;
+mod report;
+mod resolve;
+mod secret;
+mod settings;
+
+pub use environment::Environment;
+pub use error::{ConfigError, ConfigErrors};
+pub use key::Key;
+pub use kind::{ClusterView, HostPort, LogFormat};
+pub use resolve::{Effective, resolve};
+pub use secret::Secret;
+pub use settings::{
+    AdminSettings, ClusterSettings, KEYS, LimitSettings, ListenSettings, LogSettings, Settings,
+    TimeoutSettings, UpstreamSettings,
+};

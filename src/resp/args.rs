@@ -53,6 +53,22 @@ impl<'a> Args<'a> {
         self.get(0).unwrap_or_default()
     }
 
+    /// The wire bytes of `count` arguments from `index` on, each with its `$len` line, as the client
+    /// wrote them. Empty when there are not so many.
+    #[inline]
+    pub fn raw(&self, index: usize, count: usize) -> &'a [u8] {
+        let last = (index + count).wrapping_sub(1);
+        let (Some(first), Some(last)) = (self.spans.get(index), self.spans.get(last)) else {
+            return &[];
+        };
+        // A length line has no leading zeros (`resp::scan`), so its own length is known.
+        let digits = first.len.checked_ilog10().unwrap_or(0) as usize + 1;
+        let start = (first.start as usize).saturating_sub(digits + 3);
+        self.frame
+            .get(start..(last.start + last.len) as usize + 2)
+            .unwrap_or_default()
+    }
+
     /// All arguments in order, the name first.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
         (0..self.len()).map(|index| self.get(index).unwrap_or_default())

@@ -5,6 +5,7 @@
 //! (topology, handshakes, merges) may use the `redis-protocol` crate instead.
 
 pub mod args;
+pub mod inline;
 pub mod reply;
 pub mod scan;
 pub mod write;

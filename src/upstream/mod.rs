@@ -1,1 +1,14 @@
-//! upstream
+//! One connection to one node: its outbox, its requests in flight, its handshake.
+//!
+//! The state is plain data, driven by `worker`; the only I/O here is opening a connection. A
+//! connection belongs to one worker, one node and one protocol version, and is shared by all
+//! clients of that worker that speak that version.
+
+pub mod connection;
+pub mod handshake;
+pub mod in_flight;
+pub mod outbox;
+
+pub use connection::{Connection, Phase};
+pub use in_flight::{Dispatched, InFlight, Purpose};
+pub use outbox::Outbox;

@@ -1,1 +1,28 @@
-//! worker
+//! One worker: an OS thread with its own runtime, its own clients and its own connections to every
+//! node. Nothing on the path of a request is shared with another worker.
+//!
+//! [`core::Core`] is the whole state and every decision, in synchronous code; the tasks around it
+//! ([`client_task`], [`upstream_task`], [`thread`]) move bytes and tell the time. A request's way:
+//! `requests` (bytes to requests) - `dispatch` (requests to nodes) - `deliver` (replies back, or
+//! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
+
+mod client_task;
+pub mod clients;
+pub mod core;
+mod deliver;
+mod dispatch;
+pub mod finish;
+mod links;
+mod local;
+mod nodes;
+mod park;
+pub mod refresh_requests;
+mod requests;
+mod thread;
+pub mod topology_cell;
+mod upstream_task;
+
+pub use local::LocalFacts;
+pub use refresh_requests::{RefreshReason, RefreshRequests};
+pub use thread::{Note, WorkerContext, spawn};
+pub use topology_cell::TopologyCell;

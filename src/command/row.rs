@@ -1,0 +1,270 @@
+//! One row of the table: its columns and what they can say.
+
+/// What Keyway knows about one command or sub-command: one row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// Lower-case name; a sub-command's row is named `container|sub`.
+    pub name: &'static str,
+    /// Redis' arity: `n` is exactly n arguments (the name, and the sub-command's, included),
+    /// `-n` at least n.
+    pub arity: i16,
+    /// Whether it reads, writes or does neither.
+    pub access: Access,
+    /// Where its keys are.
+    pub keys: Keys,
+    /// What Keyway does with it.
+    pub handling: Handling,
+}
+
+/// What a command does to the data; decides whether it may be sent again after its connection was
+/// lost (contract: F2) and whether a replica may serve it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Redis flags it `readonly`: it may be repeated.
+    Read,
+    /// It may change data: it is never sent twice.
+    Write,
+    /// Neither flag, but repeating it does no harm (`TIME`, `COMMAND`).
+    Harmless,
+    /// Neither flag, and repeating it is not harmless (`PUBLISH`, `EVAL`).
+    Effect,
+}
+
+/// Where a command's keys are. Positions count from the name at 0; a negative position counts from
+/// the end, -1 being the last argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// It has none.
+    None,
+    /// Every `step`-th argument from `first` to `last`.
+    Range {
+        /// The first key.
+        first: u8,
+        /// The last key's position; negative counts from the end.
+        last: i8,
+        /// Distance from one key to the next.
+        step: u8,
+    },
+    /// The argument at `count` says how many keys start at `first` (`EVAL`, `ZUNION`).
+    Counted {
+        /// Position of the number of keys.
+        count: u8,
+        /// Position of the first key.
+        first: u8,
+        /// Distance from one key to the next (`MSETEX` has 2).
+        step: u8,
+    },
+    /// As `Counted`, and a destination key at 1 (`ZUNIONSTORE`).
+    StoreCounted {
+        /// Position of the number of source keys.
+        count: u8,
+        /// Position of the first source key.
+        first: u8,
+    },
+    /// After the word `STREAMS`, the first half of what follows (`XREAD`, `XREADGROUP`).
+    Streams,
+    /// One key at 1, and one after the word `STORE` (`SORT`).
+    Sort,
+    /// One key at 1, and one after `STORE` or `STOREDIST` (`GEORADIUS`).
+    GeoRadius,
+    /// One key at 3, or when that is empty those after the word `KEYS` (`MIGRATE`).
+    Migrate,
+}
+
+/// What Keyway does with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handling {
+    /// Goes to the node that owns its keys' slot; keys of several slots get `CROSSSLOT`; without a
+    /// key (`EVAL` with numkeys 0) any primary will do.
+    Keyed,
+    /// Split by slot and merged (contract: M1).
+    Split(Merge),
+    /// Has no key, and any one primary answers as well as another.
+    Anywhere,
+    /// Goes to every primary; the replies are merged (contract: M4).
+    Primaries(Merge),
+    /// Goes to every node, replicas included; the replies are merged (contract: M4).
+    Nodes(Merge),
+    /// Goes to the owner of the slot whose number is the argument at this position.
+    SlotArgument(u8),
+    /// `SCAN`: walks the primaries with a stateless cursor (contract: M5).
+    Scan,
+    /// `RANDOMKEY`: one primary, chosen with the weight of its size (contract: M4).
+    RandomKey,
+    /// Answered by this Keyway.
+    Local(Local),
+    /// Needs `MULTI` state: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+    Transaction(Transaction),
+    /// May block its client: a private connection (contract: T5).
+    Blocking,
+    /// Changes or uses subscriptions (contract: S1).
+    Subscription(Subscription),
+    /// Streams what passes through this Keyway (contract: S7).
+    Monitor,
+    /// Refused by default (contract: C7).
+    Refused,
+    /// Only holds sub-commands (`CLIENT`). Its arity demands one, so a request that got this row and
+    /// passed [`Command::accepts`] does not exist.
+    Container,
+}
+
+/// How partial replies become one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// One array element per key, put back in the order of the keys (`MGET`).
+    ByKey,
+    /// Integers are added (`DEL`).
+    Sum,
+    /// The smallest integer (`WAIT`, `LASTSAVE`).
+    Min,
+    /// The largest integer.
+    Max,
+    /// All must succeed; the first reply stands for all (`MSET`, `FLUSHALL`).
+    AllSucceeded,
+    /// One success is enough; an error only when all failed (`SCRIPT KILL`).
+    OneSucceeded,
+    /// Arrays of 0/1 combined with a logical and (`SCRIPT EXISTS`); also plain integers.
+    LogicalAnd,
+    /// Arrays are concatenated (`KEYS`); replies of another kind stand as in `AllSucceeded`
+    /// (`ACL LOG RESET`).
+    Concat,
+    /// Array elements or map entries joined with duplicates removed (`PUBSUB CHANNELS`).
+    Union,
+    /// Pairs of name and number added up by name (`PUBSUB NUMSUB`).
+    SumByName,
+    /// The text of `INFO`: numbers that add up are added, identity is Keyway's own.
+    Info,
+}
+
+/// Commands that this Keyway answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each variant is the command it is named after
+pub enum Local {
+    Ping,
+    Echo,
+    Hello,
+    Auth,
+    Quit,
+    Reset,
+    Select,
+    Asking,
+    ReadOnly,
+    ReadWrite,
+    ClientId,
+    ClientInfo,
+    ClientList,
+    ClientGetName,
+    ClientSetName,
+    ClientSetInfo,
+    ClientKill,
+    ClientPause,
+    ClientUnpause,
+    ClientReply,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientUnblock,
+    ClientCaching,
+    ClientTracking,
+    ClientTrackingInfo,
+    ClientGetRedir,
+    ClientHelp,
+    ClientCapa,
+    ClusterSlots,
+    ClusterShards,
+    ClusterNodes,
+    ClusterInfo,
+    ClusterMyId,
+    ClusterMyShardId,
+    ClusterKeySlot,
+    ClusterReplicas,
+    ClusterLinks,
+    ClusterHelp,
+    AclWhoAmI,
+    AclHelp,
+    Role,
+}
+
+/// Commands about transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each variant is the command it is named after
+pub enum Transaction {
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
+}
+
+/// Commands about subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each variant is the command it is named after
+pub enum Subscription {
+    Subscribe,
+    Unsubscribe,
+    PSubscribe,
+    PUnsubscribe,
+    SSubscribe,
+    SUnsubscribe,
+}
+
+impl Command {
+    /// Whether `argc` arguments are allowed.
+    pub fn accepts(&self, argc: usize) -> bool {
+        let arity = i64::from(self.arity);
+        if arity >= 0 {
+            argc as i64 == arity
+        } else {
+            argc as i64 >= -arity
+        }
+    }
+
+    /// Whether it may be sent again after it may have been executed (contract: F2).
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self.access, Access::Read | Access::Harmless)
+    }
+}
+
+impl Handling {
+    /// A short phrase for the list of commands in the documents, such as `split by slot, sum`.
+    pub fn describe(self) -> String {
+        let (what, merge) = match self {
+            Handling::Keyed => ("by key", None),
+            Handling::Split(merge) => ("split by slot", Some(merge)),
+            Handling::Anywhere => ("any primary", None),
+            Handling::Primaries(merge) => ("every primary", Some(merge)),
+            Handling::Nodes(merge) => ("every node", Some(merge)),
+            Handling::SlotArgument(_) => ("by the slot named", None),
+            Handling::Scan => ("primary after primary", None),
+            Handling::RandomKey => ("a primary, weighted by its keys", None),
+            Handling::Local(_) => ("answered by Keyway", None),
+            Handling::Transaction(_) => ("transaction", None),
+            Handling::Blocking => ("by key, private connection while it blocks", None),
+            Handling::Subscription(_) => ("subscription", None),
+            Handling::Monitor => ("streamed by Keyway", None),
+            Handling::Refused => ("refused", None),
+            Handling::Container => ("has sub-commands", None),
+        };
+        match merge {
+            Some(merge) => format!("{what}, {}", merge.describe()),
+            None => what.to_string(),
+        }
+    }
+}
+
+impl Merge {
+    fn describe(self) -> &'static str {
+        match self {
+            Merge::ByKey => "in the order of the keys",
+            Merge::Sum => "sum",
+            Merge::Min => "smallest",
+            Merge::Max => "largest",
+            Merge::AllSucceeded => "all must succeed",
+            Merge::OneSucceeded => "one must succeed",
+            Merge::LogicalAnd => "true where all are",
+            Merge::Concat => "concatenated",
+            Merge::Union => "joined without duplicates",
+            Merge::SumByName => "sum for each name",
+            Merge::Info => "added up",
+        }
+    }
+}

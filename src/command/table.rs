@@ -1,0 +1,179 @@
+//! The command table: one row for each command and sub-command, in one file for each group.
+//!
+//! A row reads `"name" arity access keys handling`. Keys are written as
+//!
+//! | written | meaning |
+//! |---|---|
+//! | `none` | no key |
+//! | `[1]` | one key, at 1 |
+//! | `[1 to -1]` | every argument from 1 to the last |
+//! | `[1 to -1 step 2]` | every second one of them |
+//! | `(counted 2)` | the argument at 2 counts the keys, which follow it; `step 2` as above |
+//! | `(store 2)` | the same, and a destination key at 1 |
+//! | `streams`, `sort`, `georadius`, `migrate` | found behind a word; see [`Keys`] |
+//!
+//! Names, arities, access and keys are what Redis 7.0 and Valkey 8.0 report themselves;
+//! `tests/command_table` asks them. Where two versions differ in arity the row has the wider one,
+//! and the server refuses what it does not take. Handling follows the servers' request and response
+//! policies (contract: M4); `Access` of a command that neither reads nor writes is our judgement.
+//!
+//! Adding a command is one row, in the sorted place. The build fails when it is out of order or
+//! there twice, or when a sub-command has no container.
+
+use super::row::{Access, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+
+mod bits;
+mod cluster;
+mod connection;
+mod geo;
+mod hashes;
+mod keys;
+mod lists;
+mod pubsub;
+mod scripting;
+mod server;
+mod sets;
+mod sorted_sets;
+mod streams;
+mod strings;
+mod vectors;
+
+const GROUPS: [&[Command]; 15] = [
+    keys::ROWS,
+    strings::ROWS,
+    bits::ROWS,
+    hashes::ROWS,
+    lists::ROWS,
+    sets::ROWS,
+    sorted_sets::ROWS,
+    geo::ROWS,
+    streams::ROWS,
+    vectors::ROWS,
+    scripting::ROWS,
+    pubsub::ROWS,
+    connection::ROWS,
+    cluster::ROWS,
+    server::ROWS,
+];
+
+const COUNT: usize = {
+    let mut count = 0;
+    let mut group = 0;
+    while group < GROUPS.len() {
+        count += GROUPS[group].len();
+        group += 1;
+    }
+    count
+};
+
+/// Every row, group after group, sorted by name within a group.
+pub(super) static ROWS: [Command; COUNT] = ROWS_AT_BUILD;
+
+/// The same for constants, which may not read a static.
+pub(super) const ROWS_AT_BUILD: [Command; COUNT] = {
+    let mut rows = [GROUPS[0][0]; COUNT];
+    let (mut at, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        let mut row = 0;
+        while row < GROUPS[group].len() {
+            rows[at] = GROUPS[group][row];
+            at += 1;
+            row += 1;
+        }
+        group += 1;
+    }
+    rows
+};
+
+/// Every command and sub-command Keyway knows, group after group; for documents and tests.
+pub fn supported() -> impl Iterator<Item = &'static Command> {
+    ROWS.iter()
+}
+
+/// Declares the rows of one group, and refuses to build when they are not sorted by name.
+macro_rules! commands {
+    ($($name:literal $arity:literal $access:ident $keys:tt $handling:ident $(($of:tt))?,)+) => {
+        pub(super) const ROWS: &[super::Command] = &[$(super::Command {
+            name: $name,
+            arity: $arity,
+            access: super::Access::$access,
+            keys: super::keys_column!($keys),
+            handling: super::handling_column!($handling $($of)?),
+        }),+];
+        const _: () = super::assert_sorted(ROWS);
+    };
+}
+use commands;
+
+/// The `keys` column of one row.
+macro_rules! keys_column {
+    (none) => { $crate::command::Keys::None };
+    (streams) => { $crate::command::Keys::Streams };
+    (sort) => { $crate::command::Keys::Sort };
+    (georadius) => { $crate::command::Keys::GeoRadius };
+    (migrate) => { $crate::command::Keys::Migrate };
+    ([$first:literal]) => { super::keys_column!([$first to $first step 1]) };
+    ([$first:literal to $last:literal]) => { super::keys_column!([$first to $last step 1]) };
+    ([$first:literal to $last:literal step $step:literal]) => {
+        super::Keys::Range { first: $first, last: $last, step: $step }
+    };
+    ((counted $count:literal)) => { super::keys_column!((counted $count step 1)) };
+    ((counted $count:literal step $step:literal)) => {
+        super::Keys::Counted { count: $count, first: $count + 1, step: $step }
+    };
+    ((store $count:literal)) => {
+        super::Keys::StoreCounted { count: $count, first: $count + 1 }
+    };
+}
+use keys_column;
+
+/// The `handling` column of one row.
+macro_rules! handling_column {
+    (Split $of:ident) => {
+        super::Handling::Split(super::Merge::$of)
+    };
+    (Primaries $of:ident) => {
+        super::Handling::Primaries(super::Merge::$of)
+    };
+    (Nodes $of:ident) => {
+        super::Handling::Nodes(super::Merge::$of)
+    };
+    (Local $of:ident) => {
+        super::Handling::Local(super::Local::$of)
+    };
+    (Transaction $of:ident) => {
+        super::Handling::Transaction(super::Transaction::$of)
+    };
+    (Subscription $of:ident) => {
+        super::Handling::Subscription(super::Subscription::$of)
+    };
+    (SlotArgument $of:literal) => {
+        super::Handling::SlotArgument($of)
+    };
+    ($plain:ident) => {
+        super::Handling::$plain
+    };
+}
+use handling_column;
+
+const fn assert_sorted(rows: &[Command]) {
+    let mut row = 1;
+    while row < rows.len() {
+        assert!(
+            is_before(rows[row - 1].name.as_bytes(), rows[row].name.as_bytes()),
+            "rows are not sorted by name, or one is there twice"
+        );
+        row += 1;
+    }
+}
+
+const fn is_before(left: &[u8], right: &[u8]) -> bool {
+    let mut at = 0;
+    while at < left.len() && at < right.len() {
+        if left[at] != right[at] {
+            return left[at] < right[at];
+        }
+        at += 1;
+    }
+    left.len() < right.len()
+}

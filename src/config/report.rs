@@ -1,0 +1,101 @@
+//! What `keyway --check` prints: every key with the value in effect and where it came from, as a
+//! TOML file that means the same (but for the secrets, which are hidden).
+
+use std::fmt;
+
+use super::key::{Key, Shape};
+use super::resolve::{Effective, Origin};
+use super::settings::KEYS;
+
+impl fmt::Display for Effective {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for (key, given) in KEYS.iter().zip(&self.given) {
+            if key.section != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                writeln!(out, "{gap}[{}]", key.section)?;
+                section = key.section;
+            }
+            let Some(given) = given else {
+                writeln!(out, "# {} is not set", key.name)?;
+                continue;
+            };
+            let line = format!("{} = {}", key.name, toml_value(key, &given.text));
+            write!(out, "{line:<42} # {}", given.origin)?;
+            if given.text == "auto" && key.path() == "proxy.workers" {
+                write!(out, ", here {}", self.settings.workers)?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Effective {
+    /// The value of a key as text, and whether it is the default; for the test of the example file.
+    pub fn text_of(&self, path: &str) -> Option<(&str, bool)> {
+        let index = KEYS.iter().position(|key| key.path() == path)?;
+        let given = self.given.get(index)?.as_ref()?;
+        Some((&given.text, given.origin == Origin::Default))
+    }
+}
+
+/// A value's text as TOML.
+fn toml_value(key: &Key, text: &str) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    match key.shape {
+        Shape::Text => quoted(text),
+        Shape::Number if text.parse::<u64>().is_ok() => text.to_owned(),
+        Shape::Number => quoted(text),
+        Shape::List => {
+            let items: Vec<String> = text.split(',').map(|item| quoted(item.trim())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Shape::Map if text.is_empty() => "{}".to_owned(),
+        Shape::Map => {
+            let pairs: Vec<String> = text
+                .split(',')
+                .filter_map(|pair| pair.split_once('='))
+                .map(|(from, to)| format!("{} = {}", quoted(from.trim()), quoted(to.trim())))
+                .collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::resolve::resolve_text;
+    use crate::config::{Environment, Secret};
+
+    #[test]
+    fn the_report_is_a_file_that_means_the_same() {
+        let environment = Environment::of(&[
+            ("KEYWAY_SEEDS", "a:1, b:2"),
+            ("KEYWAY_PASSWORD", "hunter2"),
+            ("KEYWAY_LIMITS_MAX_CLIENTS", "5"),
+            ("KEYWAY_CLUSTER_ADDRESS_MAP", "a:1=b:1"),
+        ]);
+        let first = resolve_text(None, &environment).expect("allowed");
+        let report = first.to_string();
+        for line in [
+            "seeds = [\"a:1\", \"b:2\"]",
+            "# KEYWAY_SEEDS",
+            "address_map = { \"a:1\" = \"b:1\" }",
+            "password = \"***\"",
+            "max_clients = 5 ",
+            "# KEYWAY_LIMITS_MAX_CLIENTS",
+            "address = \"127.0.0.1:6379\"",
+            "# default",
+        ] {
+            assert!(report.contains(line), "{line} is not in\n{report}");
+        }
+        assert!(!report.contains("hunter2"));
+
+        let second = resolve_text(Some(("report", &report)), &Environment::default())
+            .unwrap_or_else(|errors| panic!("{errors}\n{report}"));
+        let mut settings = first.settings;
+        settings.listen.password = Some(Secret::new("***"));
+        assert_eq!(format!("{settings:?}"), format!("{:?}", second.settings));
+    }
+}

@@ -1,0 +1,199 @@
+//! The settings as used, and the one place where keys are declared.
+//!
+//! A line `name: Type = Kind("default"), help` is everything about a key: from it come the field, the
+//! row of [`KEYS`], the environment names, the error texts, and the check of the example file.
+//! Without a default in the brackets the key may be left out when its kind says so, else it is
+//! required.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::key::sections;
+use super::kind::{
+    Bytes, ClusterView, Count, HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, OneOf,
+    Optional, Pairs, Password, SocketPath, Text, Time, Workers,
+};
+use super::resolve::Values;
+use super::secret::Secret;
+
+/// Everything that is configured, checked and in its final units.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many worker threads, at least 1.
+    pub workers: usize,
+    /// Where clients connect.
+    pub listen: ListenSettings,
+    /// The cluster behind.
+    pub cluster: ClusterSettings,
+    /// Connections to its nodes.
+    pub upstream: UpstreamSettings,
+    /// How long things may take.
+    pub timeouts: TimeoutSettings,
+    /// How much things may hold.
+    pub limits: LimitSettings,
+    /// The admin port.
+    pub admin: AdminSettings,
+    /// Log lines.
+    pub log: LogSettings,
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const KB: usize = 1 << 10;
+const MB: usize = 1 << 20;
+const GB: usize = 1 << 30;
+
+sections! {
+    /// The process.
+    proxy: ProxySettings {
+        /// Worker threads. "auto" is the CPUs this process may use: affinity and the container's
+        /// quota counted, rounded down, at least 1.
+        workers: usize = Workers("auto") short "KEYWAY_WORKERS",
+    }
+
+    /// Where clients connect.
+    listen: ListenSettings {
+        /// IP address and port that clients connect to; "" for none (then unix_socket is needed).
+        address: Option<SocketAddr> = Optional<ListenAddress>("127.0.0.1:6379") short "KEYWAY_LISTEN",
+        /// Path of a Unix socket that clients connect to, as well or instead; "" for none.
+        unix_socket: Option<PathBuf> = Optional<SocketPath>(""),
+        /// Permissions of the Unix socket, octal.
+        unix_socket_mode: u32 = Mode("0700"),
+        /// Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn).
+        backlog: usize = Count<1, 65535>("1024"),
+        /// Idle time after which TCP asks whether a client is still there; "0s" for never.
+        tcp_keepalive: Duration = Time<0, { 24 * HOUR }>("300s"),
+        /// The user name that clients give with AUTH or HELLO beside the password.
+        username: String = Text("default"),
+        /// The password that clients must give; left out, clients need none.
+        password: Option<Secret> = Password short "KEYWAY_PASSWORD",
+        /// The host:port that clients are told when they ask for the cluster's nodes; left out, the
+        /// address they connected to.
+        advertise: Option<HostPort> = Optional<HostAndPort>(""),
+        /// What clients that ask for the cluster see: "single", this Keyway as one node that owns
+        /// all slots, or "nodes", the real nodes at their mapped addresses.
+        cluster_view: ClusterView = OneOf<ClusterView>("single"),
+    }
+
+    /// The cluster behind.
+    cluster: ClusterSettings {
+        /// Nodes to ask first, host:port; one that answers is enough.
+        seeds: Vec<HostPort> = List<HostAndPort> short "KEYWAY_SEEDS",
+        /// How often the topology is asked for when nothing happens; any sign of change asks at once.
+        refresh_interval: Duration = Time<100, HOUR>("10s"),
+        /// Addresses to dial instead of those the cluster announces: host:port, host or CIDR on both
+        /// sides.
+        address_map: Vec<(String, String)> = Pairs(""),
+    }
+
+    /// Connections to the cluster's nodes.
+    upstream: UpstreamSettings {
+        /// The ACL user to authenticate as; left out, the default user.
+        username: Option<String> = Optional<Text>("") short "KEYWAY_UPSTREAM_USERNAME",
+        /// The password to authenticate with; left out, Keyway sends no AUTH.
+        password: Option<Secret> = Password short "KEYWAY_UPSTREAM_PASSWORD",
+        /// How long connecting to a node may take, name look-up included.
+        connect_timeout: Duration = Time<10, MINUTE>("1s"),
+        /// Idle time after which TCP asks whether a node is still there; "0s" for never.
+        tcp_keepalive: Duration = Time<0, { 24 * HOUR }>("15s"),
+    }
+
+    /// How long things may take.
+    timeouts: TimeoutSettings {
+        /// From a request's arrival to its reply or error, waits and retries included.
+        request: Duration = Time<10, HOUR>("20s"),
+        /// After connecting, how long a node may take to answer the handshake.
+        handshake: Duration = Time<10, MINUTE>("2s"),
+        /// How long clients have to finish after SIGTERM.
+        drain: Duration = Time<0, HOUR>("10s"),
+        /// A client that sends nothing for this long is closed; "0s" for never.
+        client_idle: Duration = Time<0, { 24 * HOUR }>("0s"),
+    }
+
+    /// How much things may hold.
+    limits: LimitSettings {
+        /// Clients connected at the same time, over all workers.
+        max_clients: usize = Count<1, 1_000_000>("10000"),
+        /// The largest argument of a request (Redis: proto-max-bulk-len).
+        argument_bytes: usize = Bytes<MB, GB>("512mb"),
+        /// The largest request as a whole (Redis: client-query-buffer-limit).
+        query_buffer_bytes: usize = Bytes<MB, GB>("1gb"),
+        /// Requests of one client that may wait for replies; more are not read until some arrive.
+        requests_in_flight_per_client: usize = Count<1, 1_000_000>("1024"),
+        /// A client that left this many reply bytes unread is not read until it takes some.
+        client_output_soft_bytes: usize = Bytes<{ 4 * KB }, GB>("1mb"),
+        /// A client that left this many reply bytes unread is closed.
+        client_output_hard_bytes: usize = Bytes<{ 64 * KB }, { 64 * GB }>("1gb"),
+        /// Request bytes held for one connection to a node, unsent or unanswered; who fills it is
+        /// not read until it empties.
+        outbox_bytes: usize = Bytes<{ 64 * KB }, GB>("8mb"),
+    }
+
+    /// The admin port: /live, /ready, /metrics, /topology.
+    admin: AdminSettings {
+        /// IP address and port of the admin pages; "" for none.
+        address: Option<SocketAddr> = Optional<ListenAddress>("127.0.0.1:9121") short "KEYWAY_ADMIN",
+    }
+
+    /// Log lines, on standard error.
+    log: LogSettings {
+        /// "text" for people or "json", one object a line.
+        format: LogFormat = OneOf<LogFormat>("text"),
+        /// The least important lines that are written.
+        level: LevelFilter = OneOf<LevelFilter>("info"),
+    }
+}
+
+impl Settings {
+    /// Joins the sections.
+    pub(super) fn from_sections(sections: Sections) -> Settings {
+        Settings {
+            workers: sections.proxy.workers,
+            listen: sections.listen,
+            cluster: sections.cluster,
+            upstream: sections.upstream,
+            timeouts: sections.timeouts,
+            limits: sections.limits,
+            admin: sections.admin,
+            log: sections.log,
+        }
+    }
+
+    /// What is right key by key and wrong together.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut refuse = |is_wrong: bool, reason: &str| {
+            if is_wrong {
+                found.push(reason.to_owned());
+            }
+        };
+        let (listen, limits) = (&self.listen, &self.limits);
+        refuse(
+            listen.address.is_none() && listen.unix_socket.is_none(),
+            "listen.address and listen.unix_socket are both empty: no client could connect",
+        );
+        refuse(
+            listen
+                .address
+                .is_some_and(|address| address.port() != 0 && self.admin.address == Some(address)),
+            "listen.address and admin.address are the same: give the admin pages another port",
+        );
+        refuse(
+            self.upstream.username.is_some() && self.upstream.password.is_none(),
+            "upstream.username needs upstream.password: AUTH sends both",
+        );
+        refuse(
+            limits.argument_bytes > limits.query_buffer_bytes,
+            "limits.argument_bytes is above limits.query_buffer_bytes: no request could hold such an argument",
+        );
+        refuse(
+            limits.client_output_soft_bytes > limits.client_output_hard_bytes,
+            "limits.client_output_soft_bytes is above limits.client_output_hard_bytes: clients would be closed before they are slowed down",
+        );
+        found
+    }
+}

@@ -1,0 +1,71 @@
+//! The parts of one request that went to several places.
+
+/// Partial replies, collected until the last one is there.
+#[derive(Debug)]
+pub struct Gather<M> {
+    /// What is needed to merge the parts; not looked at here.
+    pub plan: M,
+    bytes: Vec<u8>,
+    /// Place of each part's reply in `bytes`; `None` until it arrives.
+    parts: Vec<Option<(usize, usize)>>,
+    missing: usize,
+}
+
+impl<M> Gather<M> {
+    /// Waits for `parts` parts, at least one.
+    pub fn new(plan: M, parts: usize) -> Self {
+        Gather {
+            plan,
+            bytes: Vec::new(),
+            parts: vec![None; parts],
+            missing: parts,
+        }
+    }
+
+    /// Takes the reply of one part. A part that was answered before keeps its first reply.
+    /// Returns whether all parts are there now.
+    pub fn fill(&mut self, part: u32, reply: &[u8]) -> bool {
+        if let Some(place @ None) = self.parts.get_mut(part as usize) {
+            *place = Some((self.bytes.len(), reply.len()));
+            self.bytes.extend_from_slice(reply);
+            self.missing -= 1;
+        }
+        self.missing == 0
+    }
+
+    /// Bytes held for parts that arrived.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The replies in the order of the parts. A part that is missing is an empty slice; once
+    /// [`Gather::fill`] returned true there is none.
+    pub fn replies(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
+        self.parts.iter().map(|part| match part {
+            Some((start, len)) => &self.bytes[*start..start + len],
+            None => &[],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_in_any_order_and_leave_in_theirs() {
+        let mut gather = Gather::new((), 3);
+        assert!(!gather.fill(2, b":3\r\n"));
+        assert!(!gather.fill(0, b":1\r\n"));
+        assert!(
+            !gather.fill(0, b":9\r\n"),
+            "a second reply to one part is ignored"
+        );
+        assert!(!gather.fill(7, b":9\r\n"), "an unknown part is ignored");
+        assert!(gather.fill(1, b":2\r\n"));
+        assert_eq!(
+            gather.replies().collect::<Vec<_>>(),
+            [b":1\r\n", b":2\r\n", b":3\r\n"]
+        );
+    }
+}

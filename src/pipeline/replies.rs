@@ -1,0 +1,391 @@
+//! One client's queue of replies.
+//!
+//! The idea: `slots[0]` is the oldest request without a reply. Its reply is appended to `out` and
+//! the slot leaves; a reply for a later slot waits in `held` until all before it have left. In the
+//! steady state of one node nothing is ever held, and a reply is copied once.
+
+use std::collections::VecDeque;
+
+use super::{Gather, Sequence};
+
+/// What became of a partial reply.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Other parts are missing, or the place was filled before.
+    Waiting,
+    /// The place has its reply.
+    Done,
+    /// This was the last part: take the collected parts with [`Replies::take_gather`], merge them
+    /// and fill the whole.
+    Complete,
+}
+
+#[derive(Debug)]
+enum State<M> {
+    /// The reply has not arrived.
+    Waiting,
+    /// The reply arrived before its turn and lies in `held`.
+    Held { start: usize, len: usize },
+    /// Parts are being collected.
+    Gathering(Box<Gather<M>>),
+}
+
+#[derive(Debug)]
+struct Slot<M> {
+    state: State<M>,
+    /// The client asked not to hear of this one (`CLIENT REPLY OFF`, contract: P7).
+    is_muted: bool,
+}
+
+/// The replies a client waits for, in order. `M` is what merging needs to know.
+#[derive(Debug)]
+pub struct Replies<M> {
+    slots: VecDeque<Slot<M>>,
+    /// The sequence of `slots[0]`.
+    head: Sequence,
+    /// Replies that came before their turn; emptied when none is left.
+    held: Vec<u8>,
+    held_count: usize,
+    /// Bytes in their final order, ready for the client.
+    out: Vec<u8>,
+    /// How much of `out` was written already.
+    written: usize,
+    /// Nobody reads any more.
+    is_discarding: bool,
+}
+
+impl<M> Default for Replies<M> {
+    fn default() -> Self {
+        Replies {
+            slots: VecDeque::new(),
+            head: Sequence(0),
+            held: Vec::new(),
+            held_count: 0,
+            out: Vec::new(),
+            written: 0,
+            is_discarding: false,
+        }
+    }
+}
+
+impl<M> Replies<M> {
+    /// Opens the next place, for one reply.
+    #[inline]
+    pub fn open(&mut self, is_muted: bool) -> Sequence {
+        self.push(State::Waiting, is_muted)
+    }
+
+    #[inline]
+    fn push(&mut self, state: State<M>, is_muted: bool) -> Sequence {
+        let sequence = Sequence(self.head.0 + self.slots.len() as u64);
+        self.slots.push_back(Slot { state, is_muted });
+        sequence
+    }
+
+    /// Answers the next request at once: `write` appends its reply.
+    pub fn answer(&mut self, is_muted: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.slots.is_empty() {
+            self.head.0 += 1;
+            if !(is_muted || self.is_discarding) {
+                write(&mut self.out);
+            }
+            return;
+        }
+        let start = self.held.len();
+        if !is_muted {
+            write(&mut self.held);
+        }
+        self.held_count += 1;
+        self.push(
+            State::Held {
+                start,
+                len: self.held.len() - start,
+            },
+            is_muted,
+        );
+    }
+
+    /// Takes the reply of a place that waits. A place that is not waiting any more is left alone:
+    /// whoever gave the request up has answered it (contract: F3).
+    #[inline]
+    pub fn fill(&mut self, sequence: Sequence, reply: &[u8]) {
+        let Some(offset) = self.offset(sequence) else {
+            return;
+        };
+        let Some(slot) = self.slots.get_mut(offset) else {
+            return;
+        };
+        if matches!(slot.state, State::Held { .. }) {
+            return;
+        }
+        if offset == 0 {
+            if !(slot.is_muted || self.is_discarding) {
+                self.out.extend_from_slice(reply);
+            }
+            self.slots.pop_front();
+            self.head.0 += 1;
+            if self.held_count > 0 {
+                self.release();
+            } else if self.slots.is_empty() {
+                self.shrink();
+            }
+        } else {
+            slot.state = State::Held {
+                start: self.held.len(),
+                len: reply.len(),
+            };
+            self.held.extend_from_slice(reply);
+            self.held_count += 1;
+        }
+    }
+
+    /// Takes the reply to a request, or to one part of it.
+    #[inline]
+    pub fn deliver(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
+        let slot = self
+            .offset(sequence)
+            .and_then(|offset| self.slots.get(offset));
+        match slot.map(|slot| &slot.state) {
+            Some(State::Waiting) => {
+                self.fill(sequence, reply);
+                Filled::Done
+            }
+            Some(State::Gathering(_)) => self.fill_part(sequence, part, reply),
+            Some(State::Held { .. }) | None => Filled::Waiting,
+        }
+    }
+
+    /// Makes a place that waits for one reply one that collects parts.
+    pub fn gather_at(&mut self, sequence: Sequence, gather: Gather<M>) {
+        let slot = self
+            .offset(sequence)
+            .and_then(|offset| self.slots.get_mut(offset));
+        if let Some(slot) = slot
+            && matches!(slot.state, State::Waiting)
+        {
+            slot.state = State::Gathering(Box::new(gather));
+        }
+    }
+
+    /// Takes the reply of one part.
+    pub fn fill_part(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
+        let is_complete = self
+            .gather(sequence)
+            .is_some_and(|gather| gather.fill(part, reply));
+        if is_complete {
+            Filled::Complete
+        } else {
+            Filled::Waiting
+        }
+    }
+
+    fn gather(&mut self, sequence: Sequence) -> Option<&mut Gather<M>> {
+        let offset = self.offset(sequence)?;
+        match &mut self.slots.get_mut(offset)?.state {
+            State::Gathering(gather) => Some(gather),
+            State::Waiting | State::Held { .. } => None,
+        }
+    }
+
+    /// Takes the collected parts; the place waits for the whole reply from now on.
+    pub fn take_gather(&mut self, sequence: Sequence) -> Option<Box<Gather<M>>> {
+        let offset = self.offset(sequence)?;
+        let state = &mut self.slots.get_mut(offset)?.state;
+        match std::mem::replace(state, State::Waiting) {
+            State::Gathering(gather) => Some(gather),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// Whether a place still waits for its reply or for parts of it.
+    pub fn is_waiting(&self, sequence: Sequence) -> bool {
+        self.offset(sequence)
+            .and_then(|offset| self.slots.get(offset))
+            .is_some_and(|slot| !matches!(slot.state, State::Held { .. }))
+    }
+
+    fn offset(&self, sequence: Sequence) -> Option<usize> {
+        sequence
+            .0
+            .checked_sub(self.head.0)
+            .map(|offset| offset as usize)
+    }
+
+    /// Moves held replies whose turn has come to the output.
+    fn release(&mut self) {
+        while let Some(Slot {
+            state: State::Held { start, len },
+            is_muted,
+        }) = self.slots.front()
+        {
+            if !(*is_muted || self.is_discarding) {
+                self.out.extend_from_slice(&self.held[*start..start + len]);
+            }
+            self.slots.pop_front();
+            self.head.0 += 1;
+            self.held_count -= 1;
+        }
+        if self.held_count == 0 {
+            self.held.clear();
+            if self.held.capacity() > KEPT_BYTES {
+                self.held = Vec::new();
+            }
+        }
+        if self.slots.is_empty() {
+            self.shrink();
+        }
+    }
+
+    /// Gives back the queue's memory after a long pipeline.
+    #[inline]
+    fn shrink(&mut self) {
+        if self.slots.capacity() > KEPT_SLOTS {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    /// Appends bytes that belong to no request (pushes). Only between replies, which is wherever
+    /// `out` ends (contract: P6).
+    pub fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.out);
+    }
+
+    /// Requests without a reply in the output.
+    #[inline]
+    pub fn pending(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether every request has its reply in the output.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes that wait to be written, and those that wait for their turn.
+    pub fn buffered_bytes(&self) -> usize {
+        self.out.len() - self.written + self.held.len()
+    }
+
+    /// What is to be written next.
+    #[inline]
+    pub fn output(&self) -> &[u8] {
+        &self.out[self.written..]
+    }
+
+    /// Notes that `count` bytes of [`Replies::output`] were written. Returns the buffer when it is
+    /// empty and large, so that its owner can use it for someone else.
+    #[inline]
+    pub fn written(&mut self, count: usize) -> Option<Vec<u8>> {
+        self.written += count;
+        debug_assert!(self.written <= self.out.len());
+        if self.written < self.out.len() {
+            return None;
+        }
+        self.written = 0;
+        self.out.clear();
+        (self.out.capacity() > KEPT_BYTES).then(|| std::mem::take(&mut self.out))
+    }
+
+    /// Lends a buffer to a queue that has none of its own.
+    #[inline]
+    pub fn lend(&mut self, buffer: impl FnOnce() -> Vec<u8>) {
+        if self.out.capacity() == 0 {
+            self.out = buffer();
+        }
+    }
+
+    /// Drops output nobody will read, now and from now on.
+    pub fn discard_output(&mut self) {
+        self.out = Vec::new();
+        self.written = 0;
+        self.is_discarding = true;
+    }
+}
+
+/// A buffer up to this size stays with an idle client; small enough for ten thousand of them.
+const KEPT_BYTES: usize = 256;
+/// So many places stay with an idle client.
+const KEPT_SLOTS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(replies: &Replies<()>) -> String {
+        String::from_utf8_lossy(replies.output()).into_owned()
+    }
+
+    /// contract: P2
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        let mut replies = Replies::<()>::default();
+        let (first, second, third) = (
+            replies.open(false),
+            replies.open(false),
+            replies.open(false),
+        );
+        replies.fill(third, b"3");
+        replies.fill(second, b"2");
+        assert_eq!(output(&replies), "");
+        replies.answer(false, |out| out.push(b'4'));
+        replies.fill(first, b"1");
+        assert_eq!(output(&replies), "1234");
+        assert!(replies.is_settled());
+    }
+
+    /// contract: F3
+    #[test]
+    fn a_place_is_filled_once() {
+        let mut replies = Replies::<()>::default();
+        let (first, second) = (replies.open(false), replies.open(false));
+        replies.fill(second, b"2");
+        replies.fill(second, b"x");
+        replies.fill(first, b"1");
+        replies.fill(first, b"x");
+        replies.fill(Sequence(9), b"x");
+        assert_eq!(output(&replies), "12");
+    }
+
+    /// contract: P7
+    #[test]
+    fn muted_places_say_nothing() {
+        let mut replies = Replies::<()>::default();
+        let (first, second) = (replies.open(true), replies.open(true));
+        replies.answer(true, |out| out.push(b'3'));
+        let last = replies.open(false);
+        replies.fill(last, b"4");
+        replies.fill(second, b"2");
+        replies.fill(first, b"1");
+        assert_eq!(output(&replies), "4");
+    }
+
+    #[test]
+    fn parts_make_one_reply() {
+        let mut replies = Replies::<()>::default();
+        let merged = replies.open(false);
+        replies.gather_at(merged, Gather::new((), 2));
+        let next = replies.open(false);
+        replies.fill(next, b"n");
+        assert_eq!(replies.fill_part(merged, 1, b"b"), Filled::Waiting);
+        assert_eq!(replies.fill_part(merged, 0, b"a"), Filled::Complete);
+        let gather = replies.take_gather(merged).expect("it was gathering");
+        assert_eq!(gather.replies().collect::<Vec<_>>().concat(), b"ab");
+        replies.fill(merged, b"ab");
+        assert_eq!(output(&replies), "abn");
+    }
+
+    #[test]
+    fn writing_in_pieces() {
+        let mut replies = Replies::<()>::default();
+        replies.answer(false, |out| out.extend_from_slice(b"hello"));
+        assert!(replies.written(2).is_none());
+        assert_eq!(output(&replies), "llo");
+        assert_eq!(replies.buffered_bytes(), 3);
+        replies.written(3);
+        assert_eq!(output(&replies), "");
+    }
+}

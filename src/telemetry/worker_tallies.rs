@@ -1,0 +1,191 @@
+//! What each worker, and the control thread, counts.
+//!
+//! Fields are written by their own thread only (see [`super::tally`]). To add one: a field here, and
+//! a row in [`super::metrics`] that gives it a name and a help text.
+
+use super::latency::LatencyHistogram;
+use super::tally::{Gauge, Tally};
+
+/// The counters of one worker. The worker holds it in an `Arc`; the control thread reads it.
+#[derive(Debug, Default)]
+pub struct WorkerTallies {
+    /// Requests read from clients, those that Keyway answers itself included.
+    pub requests: Tally,
+    /// Replies queued for clients, errors included.
+    pub replies: Tally,
+    /// Bytes read from clients.
+    pub client_bytes_in: Tally,
+    /// Bytes written to clients.
+    pub client_bytes_out: Tally,
+    /// Bytes read from nodes.
+    pub upstream_bytes_in: Tally,
+    /// Bytes written to nodes.
+    pub upstream_bytes_out: Tally,
+    /// Clients connected now.
+    pub clients: Gauge,
+    /// Clients taken over from the accept loop so far, each counted at the moment it joins
+    /// [`WorkerTallies::clients`]; the accept loop balances by the two.
+    pub clients_total: Tally,
+    /// Connections to nodes open now.
+    pub upstream_connections: Gauge,
+    /// Connections to nodes that were opened.
+    pub upstream_connects: Tally,
+    /// Connections to nodes that could not be opened or were lost.
+    pub upstream_failures: Tally,
+    /// Requests written or queued to a node and not yet answered.
+    pub in_flight: Gauge,
+    /// Requests that wait for a node, a slot owner or the end of a pause.
+    pub parked: Gauge,
+    /// Requests that were sent again.
+    pub retries: Tally,
+    /// Redirects and "come again" errors from nodes.
+    pub redirects: ByKind<{ RedirectKind::ALL.len() }>,
+    /// Errors that Keyway itself gave to clients.
+    pub errors: ByKind<{ ErrorKind::ALL.len() }>,
+    /// From a request's arrival to its reply being queued for the client.
+    pub latency: LatencyHistogram,
+}
+
+impl WorkerTallies {
+    /// Counts a redirect.
+    #[inline]
+    pub fn redirected(&self, kind: RedirectKind) {
+        self.redirects.increment(kind as usize);
+    }
+
+    /// Counts an error reply of Keyway's own.
+    #[inline]
+    pub fn failed(&self, kind: ErrorKind) {
+        self.errors.increment(kind as usize);
+    }
+}
+
+/// The counters of the control thread.
+#[derive(Debug, Default)]
+pub struct ControlTallies {
+    /// Connections accepted and handed to a worker.
+    pub accepted: Tally,
+    /// Connections refused because of `limits.max_clients`.
+    pub refused_clients: Tally,
+    /// How often accepting paused because file descriptors or memory ran out.
+    pub accept_pauses: Tally,
+    /// Topology refreshes that ended with a view of the cluster.
+    pub refreshes: Tally,
+    /// Topology refreshes that no node answered usefully.
+    pub refresh_failures: Tally,
+}
+
+/// One tally for each kind of something.
+#[derive(Debug)]
+pub struct ByKind<const KINDS: usize>([Tally; KINDS]);
+
+impl<const KINDS: usize> Default for ByKind<KINDS> {
+    fn default() -> Self {
+        ByKind(std::array::from_fn(|_| Tally::default()))
+    }
+}
+
+impl<const KINDS: usize> ByKind<KINDS> {
+    #[inline]
+    fn increment(&self, kind: usize) {
+        if let Some(tally) = self.0.get(kind) {
+            tally.increment();
+        }
+    }
+
+    /// The count of the kind at this place of its `ALL`.
+    pub fn value(&self, kind: usize) -> u64 {
+        self.0.get(kind).map_or(0, Tally::value)
+    }
+}
+
+/// Declares an enum whose variants label a metric, with `ALL` in the order of declaration.
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them; a variant's discriminant is its place here.
+            pub const ALL: &[$name] = &[$($name::$variant,)+];
+
+            /// The value of the metric's `kind` label.
+            pub fn label(self) -> &'static str {
+                match self {
+                    $($name::$variant => $label,)+
+                }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// Answers of a node that send the request elsewhere or ask to come again (contract: R3 to R5).
+    RedirectKind {
+        /// The slot has another owner.
+        Moved = "moved",
+        /// This key, this once, elsewhere.
+        Ask = "ask",
+        /// Keys of a migrating slot are split over two nodes.
+        TryAgain = "tryagain",
+        /// The cluster does not serve the slot now.
+        ClusterDown = "clusterdown",
+        /// The node loads its data set.
+        Loading = "loading",
+        /// A replica lost its primary.
+        MasterDown = "masterdown",
+        /// The node was demoted to a replica.
+        ReadOnly = "readonly",
+    }
+}
+
+label_values! {
+    /// Why Keyway itself answered with an error.
+    ErrorKind {
+        /// The client broke the protocol (contract: P5).
+        Protocol = "protocol",
+        /// No such command or sub-command.
+        UnknownCommand = "unknown_command",
+        /// Wrong number of arguments.
+        Arity = "arity",
+        /// Keys of several slots in a command that cannot be split (contract: M2).
+        CrossSlot = "crossslot",
+        /// Not authenticated, or wrongly.
+        NoAuth = "noauth",
+        /// Refused by rule, or not supported (contract: C7).
+        Refused = "refused",
+        /// The request's deadline passed before it could be written (contract: F1).
+        Deadline = "deadline",
+        /// Written, connection lost, no reply (contract: F2).
+        OutcomeUnknown = "outcome_unknown",
+        /// A node answered something that cannot be used.
+        Upstream = "upstream",
+        /// A limit was reached (contract: F6).
+        Limit = "limit",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_count_into_their_own_place() {
+        let tallies = WorkerTallies::default();
+        for (index, kind) in ErrorKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+            for _ in 0..=index {
+                tallies.failed(*kind);
+            }
+        }
+        for index in 0..ErrorKind::ALL.len() {
+            assert_eq!(tallies.errors.value(index), index as u64 + 1);
+        }
+        tallies.redirected(RedirectKind::ReadOnly);
+        assert_eq!(tallies.redirects.value(RedirectKind::ReadOnly as usize), 1);
+        assert_eq!(tallies.redirects.value(RedirectKind::Moved as usize), 0);
+    }
+}

@@ -1,0 +1,177 @@
+//! The state of one connection to one node.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use super::{Dispatched, InFlight, Outbox, Purpose};
+use crate::pipeline::ClientKey;
+use crate::resp::Protocol;
+use crate::resp::reply::{ReplyError, ReplyScanner};
+use crate::routing::NodeKey;
+
+/// How far a connection is.
+///
+/// ```text
+/// Opening --> Ready --> Closed
+///    \__________________^
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Being dialled, or shaking hands. Requests wait in the outbox; none was written.
+    Opening,
+    /// In use.
+    Ready,
+    /// Not to be used any more; its task ends at its next turn.
+    Closed,
+}
+
+/// One connection to one node, in one protocol version.
+#[derive(Debug)]
+pub struct Connection {
+    /// The node at the other end.
+    pub node: NodeKey,
+    /// The version its replies come in (contract: P1).
+    pub protocol: Protocol,
+    /// How far it is.
+    pub phase: Phase,
+    /// Requests that are not answered yet.
+    pub outbox: Outbox,
+    /// What the coming replies are for, oldest first.
+    pub in_flight: VecDeque<InFlight>,
+    /// Bytes of a reply that is not whole yet.
+    pub input: Vec<u8>,
+    /// Frames the replies.
+    pub scanner: ReplyScanner,
+    /// When the last byte came from the node, in microseconds on the process' clock.
+    pub heard_us: u64,
+    /// When the oldest unanswered request was handed over, in microseconds; meaningless while
+    /// nothing is in flight.
+    pub waiting_since_us: u64,
+    /// Clients that are not read until the outbox has room again (contract: F6).
+    pub waiting_for_room: Vec<ClientKey>,
+    /// Closed as soon as nothing is in flight: its node left the cluster (contract: R10).
+    pub is_retiring: bool,
+    waker: Option<Waker>,
+    is_woken: bool,
+}
+
+/// A reply frame and what it is for.
+pub struct Arrived {
+    /// What to do with it.
+    pub entry: InFlight,
+    /// Length of the frame at the start of the bytes handed in.
+    pub len: usize,
+}
+
+/// Why a connection cannot go on reading.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The bytes are no reply.
+    #[error(transparent)]
+    Malformed(#[from] ReplyError),
+    /// A reply came although nothing was asked.
+    #[error("the server sent a reply to no request")]
+    Unexpected,
+}
+
+impl Connection {
+    /// A connection that is about to be opened.
+    pub fn new(node: NodeKey, protocol: Protocol) -> Self {
+        Connection {
+            node,
+            protocol,
+            phase: Phase::Opening,
+            outbox: Outbox::default(),
+            in_flight: VecDeque::new(),
+            input: Vec::new(),
+            scanner: ReplyScanner::default(),
+            heard_us: 0,
+            waiting_since_us: 0,
+            waiting_for_room: Vec::new(),
+            is_retiring: false,
+            waker: None,
+            is_woken: false,
+        }
+    }
+
+    /// Hands over a request.
+    #[inline]
+    pub fn send(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
+    }
+
+    /// Hands over a request that is written right here.
+    pub fn send_with(
+        &mut self,
+        dispatched: Dispatched,
+        write: impl FnOnce(&mut Vec<u8>),
+        now_us: u64,
+    ) {
+        let len = self.outbox.push_with(write);
+        self.expect(Purpose::Reply(dispatched), len, now_us);
+    }
+
+    /// Hands over a request with `ASKING` right before it (contract: R4).
+    pub fn send_asking(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
+        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+        self.outbox.push(ASKING);
+        self.expect(Purpose::Discard, ASKING.len(), now_us);
+        self.send(dispatched, bytes, now_us);
+    }
+
+    #[inline]
+    fn expect(&mut self, purpose: Purpose, len: usize, now_us: u64) {
+        if self.in_flight.is_empty() {
+            self.waiting_since_us = now_us;
+        }
+        // A request is at most 1 GiB (`resp::scan`).
+        self.in_flight.push_back(InFlight {
+            purpose,
+            len: len as u32,
+        });
+        self.wake();
+    }
+
+    /// Finds the next whole reply at the start of `bytes`. A push is not an answer to anything and
+    /// comes back with [`Purpose::Discard`] and no request.
+    ///
+    /// # Errors
+    /// What came is no reply, or a reply to nothing.
+    #[inline]
+    pub fn next_reply(&mut self, bytes: &[u8]) -> Result<Option<Arrived>, ReadError> {
+        let Some(len) = self.scanner.scan(bytes)? else {
+            return Ok(None);
+        };
+        if bytes[0] == b'>' {
+            let entry = InFlight {
+                purpose: Purpose::Discard,
+                len: 0,
+            };
+            return Ok(Some(Arrived { entry, len }));
+        }
+        let entry = self.in_flight.pop_front().ok_or(ReadError::Unexpected)?;
+        Ok(Some(Arrived { entry, len }))
+    }
+
+    /// Makes the connection's task run, once for any number of calls before it runs.
+    #[inline]
+    pub fn wake(&mut self) {
+        if !self.is_woken {
+            self.is_woken = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Notes that the connection's task runs, and how to wake it the next time.
+    #[inline]
+    pub fn begin_turn(&mut self, waker: &Waker) {
+        self.is_woken = false;
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Opening a connection to a node: dial, `HELLO`, credentials.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::cluster::Endpoint;
+use crate::net::{self, Stream};
+use crate::resp::reply::ReplyScanner;
+use crate::resp::{Protocol, write};
+
+/// How connections to nodes are opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// Dialling and handshake together may take this long.
+    pub timeout: Duration,
+    /// Idle time after which TCP asks whether the node is still there; zero for never.
+    pub keepalive: Duration,
+    /// How Keyway presents itself.
+    pub credentials: Credentials,
+}
+
+/// How Keyway presents itself to the nodes.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// ACL user; without one the password alone is given.
+    pub username: Option<String>,
+    /// Password, if the nodes want one.
+    pub password: Option<String>,
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nobody listens, the name is unknown, the network refused.
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    /// Neither accepted nor refused in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The node closed the connection during the handshake.
+    #[error("closed during the handshake: {0}")]
+    Lost(#[source] io::Error),
+    /// The node refused the handshake; the text is its own.
+    #[error("the node refused the handshake: {0}")]
+    Refused(String),
+}
+
+/// The longest reply to `HELLO` that is believed.
+const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Dials a node and shakes hands; the connection is ready for requests afterwards.
+///
+/// # Errors
+/// See [`OpenError`]; every one of them means that nothing was executed.
+pub async fn open(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    settings: &Settings,
+) -> Result<Stream, OpenError> {
+    match tokio::time::timeout(
+        settings.timeout,
+        dial_and_greet(endpoint, protocol, settings),
+    )
+    .await
+    {
+        Ok(outcome) => outcome,
+        Err(_) => Err(OpenError::TimedOut(settings.timeout)),
+    }
+}
+
+async fn dial_and_greet(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    settings: &Settings,
+) -> Result<Stream, OpenError> {
+    let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
+        .await
+        .map_err(OpenError::Connect)?;
+    stream
+        .write_all(&greeting(protocol, &settings.credentials))
+        .await
+        .map_err(OpenError::Lost)?;
+    let reply = read_reply(&mut stream).await?;
+    match reply.first() {
+        Some(b'-') => {
+            let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
+            Err(OpenError::Refused(text))
+        }
+        _ => Ok(stream),
+    }
+}
+
+/// `HELLO`, which all supported servers know, sets the version, the user and the name in one go.
+fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
+    let version = match protocol {
+        Protocol::Resp2 => "2",
+        Protocol::Resp3 => "3",
+    };
+    let mut args = vec!["HELLO", version];
+    if let Some(password) = &credentials.password {
+        args.extend([
+            "AUTH",
+            credentials.username.as_deref().unwrap_or("default"),
+            password,
+        ]);
+    }
+    args.extend(["SETNAME", "keyway"]);
+    let mut out = Vec::new();
+    write::command(&mut out, &args);
+    out
+}
+
+async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
+    let mut scanner = ReplyScanner::default();
+    let mut bytes = Vec::new();
+    loop {
+        let count = stream.read_buf(&mut bytes).await.map_err(OpenError::Lost)?;
+        if count == 0 || bytes.len() > REPLY_BYTES_MAX {
+            return Err(OpenError::Lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+        match scanner.scan(&bytes) {
+            Ok(Some(_)) => return Ok(bytes),
+            Ok(None) => {}
+            Err(error) => {
+                return Err(OpenError::Lost(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    error,
+                )));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_hello_says_it_all() {
+        let credentials = Credentials {
+            username: Some("app".to_owned()),
+            password: Some("pw".to_owned()),
+        };
+        let text = String::from_utf8(greeting(Protocol::Resp3, &credentials)).expect("text");
+        let words: Vec<_> = text
+            .split("\r\n")
+            .filter(|word| !word.starts_with(['*', '$']))
+            .collect();
+        assert_eq!(words.join(" ").trim(), "HELLO 3 AUTH app pw SETNAME keyway");
+    }
+}

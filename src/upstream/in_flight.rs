@@ -1,0 +1,39 @@
+//! What a connection waits for: one entry for each reply to come, oldest first.
+
+use crate::command::Command;
+use crate::pipeline::Ticket;
+use crate::routing::Target;
+
+/// A request, or a part of one, that was handed to a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatched {
+    /// Whose reply this will be.
+    pub ticket: Ticket,
+    /// The request's row.
+    pub command: &'static Command,
+    /// Where it has to go; asked again for each resend.
+    pub target: Target,
+    /// When Keyway received it, on the process' clock in microseconds; its deadline counts from
+    /// here, through all resends (contract: R7).
+    pub received_us: u64,
+    /// Redirects followed in a row.
+    pub hops: u8,
+}
+
+/// What to do with a reply.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// It belongs to a request.
+    Reply(Dispatched),
+    /// Nobody wants it: the `+OK` of `ASKING`, or the late reply to a request that was given up.
+    Discard,
+}
+
+/// One reply to come.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight {
+    /// What to do with the reply.
+    pub purpose: Purpose,
+    /// Length of the request's bytes in the outbox.
+    pub len: u32,
+}

@@ -1,0 +1,250 @@
+//! One client's socket: bytes in, replies out.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use super::clients::Phase;
+use super::core::Core;
+use super::thread::Worker;
+use crate::net::Stream;
+use crate::pipeline::ClientKey;
+
+/// One read takes at most this much; a client that sends faster gets further reads in its next turn.
+const READ_BYTES: usize = 64 * 1024;
+/// So many reads in one turn; then others have theirs.
+const READS_PER_TURN: usize = 4;
+
+thread_local! {
+    /// Where sockets are read into while no part of a request is left over. One for the whole worker:
+    /// an idle client has no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// Serves one client until it leaves.
+pub async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) {
+    let end = poll_fn(|context| {
+        worker.turn(|core| poll_client(core, key, Pin::new(&mut stream), context))
+    })
+    .await;
+    match end {
+        End::Finished => {
+            // What was written still reaches a peer that goes on sending: end of stream, no reset.
+            let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
+        }
+        End::Gone => {
+            drop(stream);
+            poll_fn(|context| worker.turn(|core| poll_settled(core, key, context))).await;
+        }
+    }
+    worker.turn(|core| core.client_left(key));
+}
+
+/// How serving a client's socket ended.
+enum End {
+    /// Everything was answered.
+    Finished,
+    /// The socket is broken or was given up; requests may be outstanding.
+    Gone,
+}
+
+/// What a client asked for happens also when it is gone, in the order it asked.
+fn poll_settled(core: &mut Core, key: ClientKey, context: &mut Context<'_>) -> Poll<()> {
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(());
+    };
+    client.begin_turn(context.waker());
+    if client.is_settled() {
+        Poll::Ready(())
+    } else {
+        Poll::Pending
+    }
+}
+
+/// Both directions in each turn, so that neither waits for the other (invariant 5).
+fn poll_client(
+    core: &mut Core,
+    key: ClientKey,
+    mut stream: Pin<&mut Stream>,
+    context: &mut Context<'_>,
+) -> Poll<End> {
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(End::Gone);
+    };
+    client.begin_turn(context.waker());
+    let mut wants_more = true;
+    for _ in 0..READS_PER_TURN {
+        if !core.may_read(key) {
+            wants_more = false;
+            break;
+        }
+        if read(core, key, stream.as_mut(), context).is_pending() {
+            wants_more = false;
+            break;
+        }
+    }
+    let has_written = write(core, key, stream, context);
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(End::Gone);
+    };
+    if client.phase == Phase::Gone {
+        return Poll::Ready(End::Gone);
+    }
+    if client.has_finished() {
+        return Poll::Ready(End::Finished);
+    }
+    // Writing made room; what was stalled for it has to be tried again.
+    if wants_more || (client.is_stalled && has_written) {
+        client.wake();
+    }
+    Poll::Pending
+}
+
+impl Core {
+    /// Processes what was left over, and says whether the socket should be read.
+    fn may_read(&mut self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        if client.is_stalled {
+            self.process_leftover(key);
+        }
+        let soft = self.limits.client_output_soft_bytes;
+        self.clients.get(key).is_some_and(|client| {
+            client.phase == Phase::Open
+                && !client.is_stalled
+                && client.replies.buffered_bytes() < soft
+        })
+    }
+
+    fn process_leftover(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let input = std::mem::take(&mut client.input);
+        let start = client.input_start;
+        let processed = self.process(key, &input[start..]);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        client.input = input;
+        client.input_start = start + processed.consumed;
+        if client.input_start == client.input.len() {
+            client.input = Vec::new();
+            client.input_start = 0;
+        } else if client.input_start > READ_BYTES && client.input_start > client.input.len() / 2 {
+            client.input.drain(..client.input_start);
+            client.input_start = 0;
+        }
+        client.wanted = processed.wanted;
+        if processed.is_cut_short {
+            client.is_stalled = true;
+            client.wake();
+        }
+    }
+
+    /// Takes bytes that were read while nothing was left over.
+    fn process_fresh(&mut self, key: ClientKey, bytes: &[u8]) {
+        let processed = self.process(key, bytes);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        if processed.consumed < bytes.len() {
+            client.input.extend_from_slice(&bytes[processed.consumed..]);
+        }
+        client.wanted = processed.wanted;
+        if processed.is_cut_short {
+            client.is_stalled = true;
+            client.wake();
+        }
+    }
+
+    /// The client sends no more; a request that is not whole is dropped with it.
+    fn input_ended(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && client.phase == Phase::Open
+        {
+            client.phase = Phase::HalfClosed;
+        }
+    }
+}
+
+/// One read. Pending also when the socket has ended: there is nothing more to read.
+fn read(
+    core: &mut Core,
+    key: ClientKey,
+    stream: Pin<&mut Stream>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Pending;
+    };
+    let outcome = if client.input.is_empty() {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            let outcome = ready!(stream.poll_read(context, &mut buffer));
+            let bytes = buffer.filled();
+            if outcome.is_ok() && !bytes.is_empty() {
+                core.tallies.client_bytes_in.add(bytes.len() as u64);
+                core.process_fresh(key, bytes);
+            }
+            let count = bytes.len();
+            Poll::Ready(outcome.map(|()| count))
+        })
+    } else {
+        // A request is being received: the buffer is made large enough for all of it, so that it is
+        // copied only once, but never for more than has a chance to arrive soon.
+        let missing = client.wanted.saturating_sub(client.unprocessed());
+        client
+            .input
+            .reserve(missing.clamp(READ_BYTES / 4, 16 * READ_BYTES));
+        let outcome = ready!(poll_read_buf(stream, context, &mut client.input));
+        if let Ok(count @ 1..) = outcome {
+            core.tallies.client_bytes_in.add(count as u64);
+            core.process_leftover(key);
+        }
+        Poll::Ready(outcome)
+    };
+    match ready!(outcome) {
+        Ok(0) => core.input_ended(key),
+        Ok(_) => return Poll::Ready(()),
+        Err(_) => core.cut_off(key),
+    }
+    Poll::Pending
+}
+
+/// Writes what is ready, as far as the socket takes it. Returns whether it took anything.
+fn write(
+    core: &mut Core,
+    key: ClientKey,
+    mut stream: Pin<&mut Stream>,
+    context: &mut Context<'_>,
+) -> bool {
+    let mut has_written = false;
+    while let Some(client) = core.clients.get(key) {
+        let output = client.replies.output();
+        if output.is_empty() {
+            break;
+        }
+        match stream.as_mut().poll_write(context, output) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(count @ 1..)) => {
+                has_written = true;
+                core.tallies.client_bytes_out.add(count as u64);
+                if let Some(buffer) = client.replies.written(count) {
+                    core.recycle(buffer);
+                }
+            }
+            Poll::Ready(Ok(_) | Err(_)) => {
+                core.cut_off(key);
+                break;
+            }
+        }
+    }
+    has_written
+}

@@ -1,0 +1,293 @@
+//! The clients of one worker.
+
+use std::net::SocketAddr;
+use std::task::{Poll, Waker};
+
+use slab::Slab;
+
+use super::core::Core;
+use super::finish::Finish;
+use super::park::Parked;
+use crate::client::Session;
+use crate::pipeline::{ClientKey, Replies};
+use crate::resp::scan::RequestScanner;
+
+/// How far a client's connection is.
+///
+/// ```text
+/// Open --> HalfClosed --> (leaves once everything is answered)
+///   \----> Leaving -----> (the same, and later bytes are ignored)
+///    \---> Gone --------> (leaves once its requests are settled; output is dropped)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading and writing.
+    Open,
+    /// The client will send no more; what it sent is still answered (contract: P3).
+    HalfClosed,
+    /// It said `QUIT`, broke the protocol or is being drained: earlier requests are answered, later
+    /// bytes are ignored (contract: P7).
+    Leaving,
+    /// Its socket is broken. What it asked for still happens, as on a server that had read it.
+    Gone,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    generation: u32,
+    /// What the client set on its connection.
+    pub session: Session,
+    /// The replies it waits for.
+    pub replies: Replies<Finish>,
+    /// Bytes that were read and are no whole request yet, or must wait.
+    pub input: Vec<u8>,
+    /// How much of `input` was processed.
+    pub input_start: usize,
+    /// Bytes that the request being received needs in all, as far as that is known.
+    pub wanted: usize,
+    /// Frames the requests.
+    pub scanner: RequestScanner,
+    /// Requests that wait to be sent again, in the order they were received.
+    pub parked: Vec<Parked>,
+    /// The slot map its outstanding requests were routed by. While it differs from the worker's, no
+    /// further request is routed before those outstanding are answered (contract: R13).
+    pub map_version: u64,
+    /// A request could not be taken on; tried again at the next wake.
+    pub is_stalled: bool,
+    /// How far its connection is.
+    pub phase: Phase,
+    waker: Option<Waker>,
+    is_woken: bool,
+}
+
+/// A version no slot map has: marks a client whose requests are being sent again.
+pub const UNSETTLED: u64 = u64::MAX;
+
+impl Client {
+    /// Makes the client's task run, once for any number of calls before it runs.
+    #[inline]
+    pub fn wake(&mut self) {
+        if !self.is_woken {
+            self.is_woken = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Notes that the client's task runs, and how to wake it the next time.
+    #[inline]
+    pub fn begin_turn(&mut self, waker: &Waker) {
+        self.is_woken = false;
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Whether nothing it asked for is outstanding.
+    pub fn is_settled(&self) -> bool {
+        self.replies.is_settled()
+    }
+
+    /// Whether its task may end.
+    pub fn has_finished(&self) -> bool {
+        match self.phase {
+            Phase::Open => false,
+            Phase::HalfClosed => {
+                self.is_settled() && !self.is_stalled && self.replies.output().is_empty()
+            }
+            Phase::Leaving => self.is_settled() && self.replies.output().is_empty(),
+            Phase::Gone => self.is_settled(),
+        }
+    }
+
+    /// Bytes that were read and not processed.
+    pub fn unprocessed(&self) -> usize {
+        self.input.len() - self.input_start
+    }
+}
+
+/// The table of a worker's clients.
+#[derive(Debug, Default)]
+pub struct Clients {
+    slots: Slab<Client>,
+    next_generation: u32,
+}
+
+impl Clients {
+    /// Takes in a client.
+    pub fn insert(&mut self, session: Session) -> ClientKey {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let generation = self.next_generation;
+        let index = self.slots.insert(Client {
+            generation,
+            session,
+            replies: Replies::default(),
+            input: Vec::new(),
+            input_start: 0,
+            wanted: 0,
+            scanner: RequestScanner::default(),
+            parked: Vec::new(),
+            map_version: 0,
+            is_stalled: false,
+            phase: Phase::Open,
+            waker: None,
+            is_woken: false,
+        });
+        // More than 2^32 clients do not fit into memory.
+        ClientKey {
+            index: index as u32,
+            generation,
+        }
+    }
+
+    /// The client with this key, if it has not left.
+    #[inline]
+    pub fn get(&mut self, key: ClientKey) -> Option<&mut Client> {
+        self.slots
+            .get_mut(key.index as usize)
+            .filter(|client| client.generation == key.generation)
+    }
+
+    /// Lets a client leave.
+    pub fn remove(&mut self, key: ClientKey) -> Option<Client> {
+        self.get(key)?;
+        self.slots.try_remove(key.index as usize)
+    }
+
+    /// Everyone, with their keys.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ClientKey, &mut Client)> {
+        self.slots.iter_mut().map(|(index, client)| {
+            (
+                ClientKey {
+                    index: index as u32,
+                    generation: client.generation,
+                },
+                client,
+            )
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
+impl Core {
+    /// Takes in a client that was accepted.
+    pub fn client_joins(&mut self, id: u64, address: &str, local: Option<SocketAddr>) -> ClientKey {
+        self.tallies.clients.add(1);
+        let local_address = match local {
+            Some(local) => local.to_string(),
+            // On a Unix socket both sides are the socket's path.
+            None => address.to_owned(),
+        };
+        let needs_password = self.local.password.is_some();
+        let session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        let key = self.clients.insert(session);
+        if self.is_draining {
+            self.dismiss(key);
+        }
+        key
+    }
+
+    /// A client's task has ended.
+    pub fn client_left(&mut self, key: ClientKey) {
+        if self.clients.remove(key).is_some() {
+            self.tallies.clients.subtract(1);
+        }
+        if self.is_draining
+            && self.clients.is_empty()
+            && let Some(waker) = self.drained_waker.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Lets a client leave between replies: what it asked for is answered, nothing more is read.
+    pub fn dismiss(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && matches!(client.phase, Phase::Open | Phase::HalfClosed)
+        {
+            client.phase = Phase::Leaving;
+            client.is_stalled = false;
+            client.wake();
+        }
+    }
+
+    /// Closes a client at once. What it asked for still happens; nobody hears of it.
+    pub fn cut_off(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && client.phase != Phase::Gone
+        {
+            client.phase = Phase::Gone;
+            client.is_stalled = false;
+            client.input = Vec::new();
+            client.input_start = 0;
+            client.replies.discard_output();
+            client.wake();
+        }
+    }
+
+    /// Lets all clients leave between replies (contract: F7).
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+        let keys: Vec<ClientKey> = self.clients.iter_mut().map(|(key, _)| key).collect();
+        for key in keys {
+            self.dismiss(key);
+        }
+    }
+
+    /// Ready once the worker drains and has no client any more.
+    pub fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
+        if self.is_draining && self.clients.is_empty() {
+            return Poll::Ready(());
+        }
+        self.drained_waker = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
+    pub fn tick(&mut self) {
+        self.resume(false);
+        if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
+            return;
+        }
+        self.looked_after_us = self.now_us;
+        self.expire_in_flight();
+        self.leave_silent_strangers();
+        self.forget_strangers();
+        self.close_idle_clients();
+    }
+
+    fn close_idle_clients(&mut self) {
+        let limit_us = self.limits.client_idle_us;
+        if limit_us == 0 {
+            return;
+        }
+        let now_us = self.now_us;
+        let idle: Vec<ClientKey> = self
+            .clients
+            .iter_mut()
+            .filter(|(_, client)| {
+                client.is_settled()
+                    && now_us.saturating_sub(client.session.last_command_us) > limit_us
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in idle {
+            self.dismiss(key);
+        }
+    }
+}
+
+/// How often deadlines of requests in flight and idle clients are looked at.
+const LOOK_AFTER_US: u64 = 100_000;

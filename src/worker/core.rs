@@ -1,0 +1,341 @@
+//! A worker's whole state, without sockets and without a clock.
+//!
+//! Everything that must be right happens here, in plain synchronous code over `&mut Core`: the tasks
+//! around it only move bytes and tell the time. The simulation in the tests drives it the same way.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use slab::Slab;
+use tracing::warn;
+
+use super::clients::Clients;
+use super::local::{Asked, LocalFacts};
+use super::nodes::{ConnectionKey, Nodes};
+use super::park::Reason;
+use super::refresh_requests::{RefreshReason, RefreshRequests};
+use crate::cluster::{AddressMap, Topology};
+use crate::pipeline::{ClientKey, Filled, Ticket};
+use crate::resp::{Protocol, write};
+use crate::routing::scan_cursor::CurrentOrder;
+use crate::routing::split::Splitter;
+use crate::routing::{NodeKey, Target};
+use crate::telemetry::WorkerTallies;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::{Connection, Dispatched, Phase};
+
+/// The limits a worker keeps, in the units it uses.
+#[derive(Clone, Debug)]
+pub struct WorkerLimits {
+    /// From a request's arrival to its reply or error, in microseconds.
+    pub request_timeout_us: u64,
+    /// Longest argument of a request, in bytes.
+    pub argument_bytes: i64,
+    /// Requests of one client that may be outstanding.
+    pub requests_in_flight_per_client: usize,
+    /// Unread reply bytes from which on a client is not read.
+    pub client_output_soft_bytes: usize,
+    /// Unread reply bytes at which a client is closed.
+    pub client_output_hard_bytes: usize,
+    /// Unanswered request bytes of one connection from which on those who fill it are not read.
+    pub outbox_bytes: usize,
+    /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
+    pub client_idle_us: u64,
+}
+
+/// One worker's state.
+pub struct Core {
+    /// The time of this turn, in microseconds on the process' clock.
+    pub now_us: u64,
+    /// Limits from the configuration.
+    pub limits: WorkerLimits,
+    /// What this worker counts.
+    pub tallies: Arc<WorkerTallies>,
+    /// Its clients.
+    pub clients: Clients,
+    /// Its connections to nodes.
+    pub connections: Slab<Connection>,
+    /// The nodes and the slot table.
+    pub nodes: Nodes,
+    /// Counts the changes of the slot table.
+    pub map_version: u64,
+    /// Connections whose task must be started.
+    pub to_open: Vec<ConnectionKey>,
+    /// Clients with requests that wait.
+    pub parked_clients: Vec<ClientKey>,
+    /// Wakes the task that looks after time.
+    pub tick_waker: Option<Waker>,
+    /// Groups keys by slot.
+    pub splitter: Splitter,
+    /// The order in which `SCAN` visits the snapshot's shards.
+    pub scan_order: CurrentOrder,
+    /// Its number among the workers.
+    pub index: usize,
+    /// What local commands need to know and the worker does not change.
+    pub local: Arc<LocalFacts>,
+    /// When deadlines and idle clients were looked at.
+    pub looked_after_us: u64,
+    /// No new clients; those that are left finish (contract: F7).
+    pub is_draining: bool,
+    /// Wakes the worker's thread when its last client left while it drains.
+    pub drained_waker: Option<Waker>,
+    /// Questions for all workers, to be handed out by the tasks around.
+    pub questions: Vec<Asked>,
+    address_map: Arc<AddressMap>,
+    refresh: Arc<RefreshRequests>,
+    /// Output buffers that no client uses at the moment.
+    spare_buffers: Vec<Vec<u8>>,
+}
+
+/// So many output buffers are kept for the next clients that need one.
+const SPARE_BUFFERS: usize = 64;
+/// A larger buffer is not kept.
+const SPARE_BUFFER_BYTES: usize = 256 * 1024;
+
+impl Core {
+    /// A worker that knows nothing yet.
+    pub fn new(
+        index: usize,
+        limits: WorkerLimits,
+        tallies: Arc<WorkerTallies>,
+        address_map: Arc<AddressMap>,
+        refresh: Arc<RefreshRequests>,
+        local: Arc<LocalFacts>,
+    ) -> Self {
+        Core {
+            now_us: 0,
+            limits,
+            tallies,
+            clients: Clients::default(),
+            connections: Slab::new(),
+            nodes: Nodes::default(),
+            map_version: 1,
+            to_open: Vec::new(),
+            parked_clients: Vec::new(),
+            tick_waker: None,
+            splitter: Splitter::default(),
+            scan_order: CurrentOrder::default(),
+            index,
+            local,
+            looked_after_us: 0,
+            is_draining: false,
+            drained_waker: None,
+            questions: Vec::new(),
+            address_map,
+            refresh,
+            spare_buffers: Vec::new(),
+        }
+    }
+
+    /// Takes over a new snapshot: requests that waited for it leave, connections to nodes that left
+    /// are closed once idle (contract: R10).
+    pub fn apply_topology(&mut self, topology: Arc<Topology>) {
+        self.nodes.apply(topology);
+        self.map_version += 1;
+        self.reroute_unsent();
+        self.leave_silent_strangers();
+        let strangers: Vec<ConnectionKey> = self.nodes.strangers().collect();
+        for (_, connection) in &mut self.connections {
+            connection.is_retiring = false;
+        }
+        for key in strangers {
+            if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+                connection.is_retiring = true;
+                connection.wake();
+            }
+        }
+        self.resume(true);
+    }
+
+    /// Forgets nodes nobody needs any more.
+    pub fn forget_strangers(&mut self) {
+        let clients = &mut self.clients;
+        let mut waited_for = Vec::new();
+        for key in &self.parked_clients {
+            let Some(client) = clients.get(*key) else {
+                continue;
+            };
+            waited_for.extend(client.parked.iter().filter_map(|parked| {
+                match parked.dispatched.target {
+                    Target::Node(node) => Some(node),
+                    Target::Slot(_) | Target::Any => None,
+                }
+            }));
+        }
+        self.nodes
+            .forget_strangers(|node| waited_for.contains(&node));
+    }
+
+    /// Asks the control thread for a new view of the cluster.
+    pub fn request_refresh(&self, reason: RefreshReason) {
+        self.refresh.request(reason);
+    }
+
+    /// The node a redirect names, after the address map (contract: R3, R12).
+    pub fn node_at(&mut self, announced: crate::cluster::Endpoint) -> NodeKey {
+        let endpoint = self.address_map.map(&announced);
+        self.nodes.at(endpoint, announced)
+    }
+
+    /// The version a client speaks.
+    pub fn protocol_of(&mut self, key: ClientKey) -> Protocol {
+        self.clients
+            .get(key)
+            .map(|client| client.session.protocol)
+            .unwrap_or_default()
+    }
+
+    /// The node a target means at this moment.
+    #[inline]
+    pub fn resolve(&mut self, target: Target) -> Result<NodeKey, Reason> {
+        let found = match target {
+            Target::Slot(slot) => self.nodes.owner(slot),
+            Target::Node(node) => self.nodes.get(node).map(|_| node),
+            Target::Any => self.nodes.any_primary(),
+        };
+        match found {
+            Some(node) => Ok(node),
+            None => Err(self.nobody(target)),
+        }
+    }
+
+    #[cold]
+    fn nobody(&self, target: Target) -> Reason {
+        self.request_refresh(RefreshReason::Unowned);
+        match target {
+            _ if self.nodes.topology().is_none() => Reason::NoTopology,
+            Target::Slot(slot) => Reason::NoOwner(slot),
+            Target::Node(_) => Reason::Unreachable("it left the cluster".to_owned()),
+            Target::Any => Reason::Unreachable("no node owns a slot".to_owned()),
+        }
+    }
+
+    /// The shared connection for a target, opened if there is none.
+    ///
+    /// # Errors
+    /// Why nothing can be sent there now.
+    #[inline]
+    pub fn connection_for(
+        &mut self,
+        target: Target,
+        protocol: Protocol,
+    ) -> Result<ConnectionKey, Reason> {
+        let node = self.resolve(target)?;
+        self.connection_to(node, protocol)
+    }
+
+    /// The shared connection to a node, opened if there is none.
+    ///
+    /// # Errors
+    /// The node could not be reached a moment ago.
+    #[inline]
+    pub fn connection_to(
+        &mut self,
+        node: NodeKey,
+        protocol: Protocol,
+    ) -> Result<ConnectionKey, Reason> {
+        match self.nodes.connection(node, protocol) {
+            Some(connection) => Ok(connection),
+            None => self.open(node, protocol),
+        }
+    }
+
+    #[cold]
+    fn open(&mut self, key: NodeKey, protocol: Protocol) -> Result<ConnectionKey, Reason> {
+        let Some(node) = self.nodes.get(key) else {
+            return Err(Reason::Unreachable("it left the cluster".to_owned()));
+        };
+        if node.retry_at_us > self.now_us {
+            let why = node
+                .last_failure
+                .as_deref()
+                .unwrap_or("it cannot be reached")
+                .to_owned();
+            return Err(Reason::Unreachable(why));
+        }
+        let index = self.connections.insert(Connection::new(key, protocol));
+        let connection = ConnectionKey(index as u32);
+        self.nodes.set_connection(key, protocol, Some(connection));
+        self.to_open.push(connection);
+        Ok(connection)
+    }
+
+    /// Hands a request to a connection.
+    #[inline]
+    pub fn send(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
+        match self.connections.get_mut(key.0 as usize) {
+            Some(connection) if connection.phase != Phase::Closed => {
+                connection.send(dispatched, bytes, self.now_us);
+                self.tallies.in_flight.add(1);
+            }
+            _ => {
+                let reason = Reason::Unreachable("the connection was closed".to_owned());
+                self.park(dispatched, bytes.to_vec(), false, reason);
+            }
+        }
+    }
+
+    /// Takes the reply to a request, or to a part of one, and merges when it was the last part.
+    #[inline]
+    pub fn reply(&mut self, ticket: Ticket, reply: &[u8]) {
+        let spare_buffers = &mut self.spare_buffers;
+        let Some(client) = self.clients.get(ticket.client) else {
+            return;
+        };
+        client
+            .replies
+            .lend(|| spare_buffers.pop().unwrap_or_default());
+        match client.replies.deliver(ticket.sequence, ticket.part, reply) {
+            Filled::Waiting => {}
+            Filled::Done => {
+                client.wake();
+                self.tallies.replies.increment();
+                if client.replies.buffered_bytes() > self.limits.client_output_hard_bytes {
+                    self.cut_off_reader(ticket.client);
+                }
+            }
+            Filled::Complete => self.finish(ticket.client, ticket.sequence),
+        }
+    }
+
+    /// A client does not read its replies (contract: F6).
+    #[cold]
+    fn cut_off_reader(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key) {
+            warn!(
+                client = %client.session.address,
+                unread_bytes = client.replies.buffered_bytes(),
+                "closed a client that does not read its replies (limits.client_output_hard_bytes)"
+            );
+        }
+        self.cut_off(key);
+    }
+
+    /// Whether something is left to be done outside the core.
+    #[inline]
+    pub fn has_errands(&self) -> bool {
+        !self.to_open.is_empty() || !self.questions.is_empty()
+    }
+
+    /// Answers a request, or a part of one, with an error of Keyway's own.
+    pub fn fail(&mut self, ticket: Ticket, kind: ErrorKind, text: &str) {
+        self.tallies.failed(kind);
+        let mut reply = Vec::new();
+        write::error(&mut reply, text);
+        self.reply(ticket, &reply);
+    }
+
+    /// Takes back an output buffer.
+    #[inline]
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        if self.spare_buffers.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BUFFER_BYTES {
+            self.spare_buffers.push(buffer);
+        }
+    }
+
+    /// An output buffer for a client that has none.
+    #[inline]
+    pub fn spare_buffer(&mut self) -> Vec<u8> {
+        self.spare_buffers.pop().unwrap_or_default()
+    }
+}

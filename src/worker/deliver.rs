@@ -1,0 +1,239 @@
+//! Replies come back: to their clients, or elsewhere when the node says so.
+
+use super::core::Core;
+use super::nodes::ConnectionKey;
+use super::park::Reason;
+use super::refresh_requests::RefreshReason;
+use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
+use crate::command::Access;
+use crate::routing::{NodeKey, Target};
+use crate::telemetry::worker_tallies::RedirectKind;
+use crate::upstream::connection::{Arrived, ReadError};
+use crate::upstream::{Dispatched, InFlight, Purpose};
+
+/// So many redirects in a row are followed at once; further ones wait, so that two nodes that name
+/// each other are not asked thousands of times a second (contract: R7).
+const HOPS_AT_ONCE: u8 = 4;
+
+impl Core {
+    /// Takes what a node sent: delivers every whole reply, keeps the rest.
+    ///
+    /// # Errors
+    /// The node does not speak the protocol; the connection must be given up.
+    pub fn receive_replies(&mut self, key: ConnectionKey) -> Result<(), ReadError> {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return Ok(());
+        };
+        connection.heard_us = self.now_us;
+        // Taken out while replies are delivered: a redirect may write to this same connection.
+        let mut input = std::mem::take(&mut connection.input);
+        let mut position = 0;
+        let outcome = loop {
+            let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+                break Ok(());
+            };
+            match connection.next_reply(&input[position..]) {
+                Ok(None) => break Ok(()),
+                Ok(Some(Arrived { entry, len })) => {
+                    self.deliver(key, entry, &input[position..position + len]);
+                    position += len;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        if position == input.len() {
+            input.clear();
+        } else if position > 0 {
+            input.drain(..position);
+        }
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+            connection.input = input;
+            connection.waiting_since_us = self.now_us;
+        }
+        self.release_room(key);
+        outcome
+    }
+
+    #[inline]
+    fn deliver(&mut self, from: ConnectionKey, entry: InFlight, reply: &[u8]) {
+        let len = entry.len as usize;
+        if let Purpose::Reply(dispatched) = entry.purpose {
+            self.tallies.in_flight.subtract(1);
+            let is_plain = reply.first() != Some(&b'-')
+                && self
+                    .clients
+                    .get(dispatched.ticket.client)
+                    .is_none_or(|client| client.parked.is_empty());
+            if is_plain {
+                self.tallies
+                    .latency
+                    .record(self.now_us.saturating_sub(dispatched.received_us));
+                self.reply(dispatched.ticket, reply);
+            } else {
+                self.deliver_with_care(from, dispatched, len, reply);
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(from.0 as usize) {
+            connection.outbox.pop(len);
+        }
+    }
+
+    /// An error reply, or a reply to a client some of whose requests wait.
+    #[cold]
+    fn deliver_with_care(
+        &mut self,
+        from: ConnectionKey,
+        dispatched: Dispatched,
+        len: usize,
+        reply: &[u8],
+    ) {
+        let Some(connection) = self.connections.get(from.0 as usize) else {
+            return;
+        };
+        let bytes = connection.outbox.front(len).to_vec();
+        let node = connection.node;
+        if reply.first() == Some(&b'-') {
+            match verdict(reply) {
+                Verdict::Pass => {}
+                Verdict::Moved { slot, to } => {
+                    self.tallies.redirected(RedirectKind::Moved);
+                    self.request_refresh(RefreshReason::Moved);
+                    let Some(owner) = self.named_node(to, node) else {
+                        self.park(dispatched, bytes, false, Reason::NoOwner(slot));
+                        return;
+                    };
+                    if self.nodes.redirect(slot, owner, self.now_us) {
+                        self.map_version += 1;
+                    }
+                    self.send_elsewhere(dispatched, bytes, owner, false);
+                    return;
+                }
+                Verdict::Ask { to, .. } => {
+                    self.tallies.redirected(RedirectKind::Ask);
+                    match self.named_node(to, node) {
+                        Some(importing) => {
+                            self.send_elsewhere(dispatched, bytes, importing, true);
+                        }
+                        None => {
+                            let error = Reason::Server(reply.into());
+                            self.park(dispatched, bytes, false, error);
+                        }
+                    }
+                    return;
+                }
+                Verdict::TryAgain => {
+                    return self.wait(dispatched, bytes, reply, RedirectKind::TryAgain, None);
+                }
+                Verdict::ClusterDown => {
+                    let refresh = Some(RefreshReason::ClusterDown);
+                    return self.wait(dispatched, bytes, reply, RedirectKind::ClusterDown, refresh);
+                }
+                Verdict::Loading => {
+                    return self.wait(dispatched, bytes, reply, RedirectKind::Loading, None);
+                }
+                Verdict::MasterDown => {
+                    let refresh = Some(RefreshReason::ClusterDown);
+                    return self.wait(dispatched, bytes, reply, RedirectKind::MasterDown, refresh);
+                }
+                Verdict::ReadOnly => {
+                    let refresh = Some(RefreshReason::ReadOnly);
+                    return self.wait(dispatched, bytes, reply, RedirectKind::ReadOnly, refresh);
+                }
+            }
+        } else if self.waits_behind(&dispatched) {
+            // It overtook an earlier request on its slot. A read is done again in its turn; after a
+            // write the earlier one cannot be done any more.
+            if dispatched.command.access == Access::Read {
+                self.park(dispatched, bytes, false, Reason::Behind);
+                return;
+            }
+            self.abandon_before(&dispatched);
+        }
+        self.tallies
+            .latency
+            .record(self.now_us.saturating_sub(dispatched.received_us));
+        self.reply(dispatched.ticket, reply);
+    }
+
+    /// The server says: not now, and nothing was executed (contract: R5).
+    fn wait(
+        &mut self,
+        dispatched: Dispatched,
+        bytes: Vec<u8>,
+        reply: &[u8],
+        kind: RedirectKind,
+        refresh: Option<RefreshReason>,
+    ) {
+        self.tallies.redirected(kind);
+        if let Some(reason) = refresh {
+            self.request_refresh(reason);
+        }
+        self.park(dispatched, bytes, false, Reason::Server(reply.into()));
+    }
+
+    /// The node a redirect means; `None` when the node that answered does not know it either.
+    fn named_node(&mut self, to: RedirectTo<'_>, answered: NodeKey) -> Option<NodeKey> {
+        let announced = to.announced(&self.nodes.get(answered)?.announced)?;
+        Some(self.node_at(announced))
+    }
+
+    /// Follows a redirect at once, unless the request has been sent around already or an earlier one
+    /// of its client waits.
+    fn send_elsewhere(
+        &mut self,
+        mut dispatched: Dispatched,
+        bytes: Vec<u8>,
+        node: NodeKey,
+        is_asking: bool,
+    ) {
+        dispatched.hops = dispatched.hops.saturating_add(1);
+        let Some(client) = self.clients.get(dispatched.ticket.client) else {
+            return;
+        };
+        client.map_version = super::clients::UNSETTLED;
+        let protocol = client.session.protocol;
+        if dispatched.hops > HOPS_AT_ONCE {
+            dispatched.hops = 0;
+            let why = "the nodes redirect to each other".to_owned();
+            return self.park(dispatched, bytes, false, Reason::Unreachable(why));
+        }
+        if self.waits_behind(&dispatched) {
+            return self.park(dispatched, bytes, false, Reason::Behind);
+        }
+        match self.connection_to(node, protocol) {
+            Ok(connection) if is_asking => {
+                if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
+                    connection.send_asking(dispatched, &bytes, self.now_us);
+                    self.tallies.in_flight.add(1);
+                }
+            }
+            Ok(connection) => self.send(connection, dispatched, &bytes),
+            Err(reason) => self.park(dispatched, bytes, false, reason),
+        }
+    }
+
+    /// Lets clients go on that waited for room in a connection's outbox.
+    pub fn release_room(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return;
+        };
+        if connection.waiting_for_room.is_empty()
+            || connection.outbox.len() > self.limits.outbox_bytes / 2
+        {
+            return;
+        }
+        for client in std::mem::take(&mut connection.waiting_for_room) {
+            if let Some(client) = self.clients.get(client) {
+                client.wake();
+            }
+        }
+    }
+
+    /// A target's slot, for requests that have one.
+    pub fn slot_of(target: Target) -> Option<crate::cluster::Slot> {
+        match target {
+            Target::Slot(slot) => Some(slot),
+            Target::Node(_) | Target::Any => None,
+        }
+    }
+}

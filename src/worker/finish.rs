@@ -1,0 +1,47 @@
+//! What happens once all parts of a request were answered.
+
+use crate::command::Merge;
+use crate::resp::Protocol;
+use crate::routing::merge::MergePlan;
+use crate::routing::scan_cursor::ScanStep;
+use crate::upstream::Dispatched;
+
+/// How the parts of a request become its reply.
+#[derive(Debug)]
+pub enum Finish {
+    /// They are merged.
+    Merge(MergePlan),
+    /// `SCAN`: the node's cursor becomes Keyway's own (contract: M5).
+    Scan {
+        /// The step that was asked for.
+        step: ScanStep,
+        /// The client's request, planned anew when the step could not be taken.
+        request: Vec<u8>,
+    },
+    /// `RANDOMKEY`: the sizes say where to ask (contract: M4).
+    RandomKey(Dispatched),
+    /// The workers' answers about their clients (contract: C2).
+    Workers(WorkersAnswer),
+}
+
+/// How the answers of the workers become one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkersAnswer {
+    /// `CLIENT LIST`: the texts one after another.
+    List(Protocol),
+    /// `CLIENT KILL` with filters: how many were closed.
+    Count,
+    /// `CLIENT KILL addr:port`: `OK`, or an error when nobody has that address.
+    Killed,
+}
+
+impl Finish {
+    /// Merges the parts without an order of keys.
+    pub fn merge(merge: Merge, protocol: Protocol) -> Finish {
+        Finish::Merge(MergePlan {
+            merge,
+            protocol,
+            order: Vec::new(),
+        })
+    }
+}

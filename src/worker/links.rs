@@ -1,0 +1,227 @@
+//! Connections come and go.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::nodes::ConnectionKey;
+use super::park::Reason;
+use super::refresh_requests::RefreshReason;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::{Connection, Dispatched, Phase, Purpose};
+
+/// The first pause after a node could not be reached; doubled up to the longest.
+const PAUSE_FIRST_US: u64 = 20_000;
+/// The longest pause: how late a node that came back may be noticed.
+const PAUSE_MAX_US: u64 = 500_000;
+/// A node that lost its slots and said nothing for this long does not hold its requests back.
+const SILENT_US: u64 = 500_000;
+
+/// What kind of loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It could not be opened: nothing was sent.
+    NotOpened,
+    /// It was lost after it had been open.
+    Lost,
+}
+
+impl Core {
+    /// A connection is open and greeted: what waits in its outbox may go.
+    pub fn connection_ready(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return;
+        };
+        connection.phase = Phase::Ready;
+        connection.heard_us = self.now_us;
+        self.tallies.upstream_connections.add(1);
+        self.tallies.upstream_connects.increment();
+        if let Some(node) = self.nodes.get_mut(connection.node) {
+            node.failures = 0;
+            node.retry_at_us = 0;
+            node.last_failure = None;
+        }
+    }
+
+    /// A connection ends. Each of its requests is answered or waits for another connection
+    /// (contract: F1, F2).
+    pub fn connection_lost(&mut self, key: ConnectionKey, loss: Loss, why: &str) {
+        let Some(mut connection) = self.connections.try_remove(key.0 as usize) else {
+            return;
+        };
+        let node_key = connection.node;
+        if self.nodes.connection(node_key, connection.protocol) == Some(key) {
+            self.nodes
+                .set_connection(node_key, connection.protocol, None);
+        }
+        if connection.phase == Phase::Ready {
+            self.tallies.upstream_connections.subtract(1);
+        }
+        if !connection.is_retiring {
+            self.tallies.upstream_failures.increment();
+        }
+        let mut endpoint = String::new();
+        if let Some(node) = self.nodes.get_mut(node_key) {
+            endpoint = node.endpoint.to_string();
+            if loss == Loss::NotOpened {
+                let pause = (PAUSE_FIRST_US << node.failures.min(10)).min(PAUSE_MAX_US);
+                node.failures += 1;
+                node.retry_at_us = self.now_us + pause;
+                node.last_failure = Some(Arc::from(format!("{endpoint}: {why}")));
+            }
+        }
+        if !connection.is_retiring {
+            self.request_refresh(match loss {
+                Loss::NotOpened => RefreshReason::ConnectRefused,
+                Loss::Lost => RefreshReason::ConnectionLost,
+            });
+        }
+        let reason = format!("{endpoint}: {why}");
+        self.settle_in_flight(&mut connection, &reason);
+        for client in std::mem::take(&mut connection.waiting_for_room) {
+            if let Some(client) = self.clients.get(client) {
+                client.wake();
+            }
+        }
+    }
+
+    fn settle_in_flight(&mut self, connection: &mut Connection, why: &str) {
+        while let Some(entry) = connection.in_flight.pop_front() {
+            let len = entry.len as usize;
+            if let Purpose::Reply(dispatched) = entry.purpose {
+                self.tallies.in_flight.subtract(1);
+                let was_written =
+                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                if was_written && !dispatched.command.is_repeatable() {
+                    self.fail_unknown(&dispatched, why);
+                } else {
+                    let bytes = connection.outbox.front(len).to_vec();
+                    let reason = Reason::Unreachable(why.to_owned());
+                    self.park(dispatched, bytes, false, reason);
+                }
+            }
+            connection.outbox.pop(len);
+        }
+    }
+
+    /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
+    fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
+        let name = dispatched.command.name;
+        let text = format!(
+            "ERR the connection to the node was lost before '{name}' was answered ({why}): outcome \
+             unknown; it may or may not have been executed and was not sent again"
+        );
+        self.fail(dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
+    }
+
+    /// Requests wait in the outbox of a connection that is not open yet, but their slot has another
+    /// owner now: they go there at once (contract: F1).
+    pub fn reroute_unsent(&mut self) {
+        let opening: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| {
+                connection.phase == Phase::Opening && !self.nodes.owns_slots(connection.node)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        for index in opening {
+            self.empty_unopened(index, "it does not own the slot any more");
+        }
+    }
+
+    /// Takes back what waits in the outbox of a connection that is not open yet.
+    fn empty_unopened(&mut self, index: usize, why: &str) {
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
+        let mut emptied = Connection::new(connection.node, connection.protocol);
+        emptied.in_flight = std::mem::take(&mut connection.in_flight);
+        emptied.outbox = std::mem::take(&mut connection.outbox);
+        self.settle_in_flight(&mut emptied, why);
+    }
+
+    /// Gives up connections to nodes that own no slot any more and do not answer what was asked:
+    /// their reads can be done elsewhere, their writes cannot (contract: F2).
+    pub fn leave_silent_strangers(&mut self) {
+        let nodes = &self.nodes;
+        let now_us = self.now_us;
+        for (_, connection) in &mut self.connections {
+            let is_silent = connection.phase == Phase::Ready
+                && !connection.in_flight.is_empty()
+                && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
+                    > SILENT_US;
+            if is_silent && !nodes.owns_slots(connection.node) {
+                connection.phase = Phase::Closed;
+                connection.wake();
+            }
+        }
+    }
+
+    /// Answers requests whose deadline passed while a node keeps them (contract: F5); their late
+    /// replies are dropped (contract: F3).
+    pub fn expire_in_flight(&mut self) {
+        let timeout_us = self.limits.request_timeout_us;
+        let now_us = self.now_us;
+        let mut expired = Vec::new();
+        let mut unopened = Vec::new();
+        for (index, connection) in &mut self.connections {
+            // Requests stand roughly in the order they came; the exact look is the costly one.
+            let oldest_us = connection
+                .in_flight
+                .iter()
+                .find_map(|entry| match entry.purpose {
+                    Purpose::Reply(dispatched) => Some(dispatched.received_us),
+                    Purpose::Discard => None,
+                });
+            if oldest_us.is_none_or(|oldest_us| now_us.saturating_sub(oldest_us) < timeout_us / 2) {
+                continue;
+            }
+            if connection.phase == Phase::Opening {
+                unopened.push(index);
+                continue;
+            }
+            let mut has_expired = false;
+            for entry in &mut connection.in_flight {
+                let Purpose::Reply(dispatched) = entry.purpose else {
+                    continue;
+                };
+                if now_us.saturating_sub(dispatched.received_us) >= timeout_us {
+                    expired.push(dispatched);
+                    entry.purpose = Purpose::Discard;
+                    has_expired = true;
+                }
+            }
+            if has_expired && now_us.saturating_sub(connection.heard_us) >= timeout_us / 2 {
+                // It answers nobody: what it was not asked yet must not wait behind.
+                connection.phase = Phase::Closed;
+                connection.wake();
+            }
+        }
+        // What was not sent must not be sent after its client was told so: it waits with the others.
+        for index in unopened {
+            self.empty_unopened(index, "it does not accept the connection");
+        }
+        for dispatched in expired {
+            self.tallies.in_flight.subtract(1);
+            self.request_refresh(RefreshReason::Timeout);
+            self.expire(&dispatched);
+        }
+    }
+
+    fn expire(&mut self, dispatched: &Dispatched) {
+        let name = dispatched.command.name;
+        let seconds = self.now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+        let (kind, text) = if dispatched.command.is_repeatable() {
+            let text =
+                format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
+            (ErrorKind::Deadline, text)
+        } else {
+            let text = format!(
+                "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
+                 or may not have been executed and was not sent again"
+            );
+            (ErrorKind::OutcomeUnknown, text)
+        };
+        self.fail(dispatched.ticket, kind, &text);
+    }
+}

@@ -1,0 +1,251 @@
+//! The nodes as one worker sees them, and which of them owns which slot right now.
+//!
+//! The slot table is the worker's own copy of the snapshot: a `MOVED` changes it at once, long before
+//! the next snapshot (contract: R3). Nodes keep their number as long as they are in use, so that
+//! connections and requests outlive snapshots (contract: R10).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::cluster::{Endpoint, Health, Mode, NodeIndex, Role, Slot, Topology};
+use crate::resp::Protocol;
+use crate::routing::NodeKey;
+
+/// A connection's place in the worker's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionKey(pub u32);
+
+/// One node.
+#[derive(Debug)]
+pub struct WorkerNode {
+    /// Where it is dialled.
+    pub endpoint: Endpoint,
+    /// What it announces; a `MOVED` without a host means this host.
+    pub announced: Endpoint,
+    /// The shared connection for each protocol version.
+    connections: [Option<ConnectionKey>; 2],
+    /// Not dialled before this time (microseconds), because it could not be reached.
+    pub retry_at_us: u64,
+    /// Attempts in a row that failed.
+    pub failures: u32,
+    /// Why the last attempt failed; shown to clients whose deadline passed.
+    pub last_failure: Option<Arc<str>>,
+    /// Whether the current snapshot knows it (or a redirect named it since).
+    pub is_member: bool,
+}
+
+/// The nodes and the slot table.
+#[derive(Debug)]
+pub struct Nodes {
+    nodes: Slab<WorkerNode>,
+    by_endpoint: HashMap<Endpoint, NodeKey>,
+    owners: Box<[u32]>,
+    /// Slots that a redirect changed, with the time: a snapshot that is older does not undo them.
+    redirected: Vec<(Slot, NodeKey, u64)>,
+    /// Primaries with slots, each with its lowest slot, in that order.
+    shards: Vec<(Slot, NodeKey)>,
+    replicas: Vec<NodeKey>,
+    /// The snapshot this was made from.
+    topology: Option<Arc<Topology>>,
+    next_any: usize,
+}
+
+const UNOWNED: u32 = u32::MAX;
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Nodes {
+            nodes: Slab::new(),
+            by_endpoint: HashMap::new(),
+            owners: vec![UNOWNED; Slot::COUNT].into_boxed_slice(),
+            redirected: Vec::new(),
+            shards: Vec::new(),
+            replicas: Vec::new(),
+            topology: None,
+            next_any: 0,
+        }
+    }
+}
+
+impl Nodes {
+    /// The node that owns a slot.
+    #[inline]
+    pub fn owner(&self, slot: Slot) -> Option<NodeKey> {
+        match self.owners[slot.index()] {
+            UNOWNED => None,
+            key => Some(NodeKey(key)),
+        }
+    }
+
+    /// Any primary; another one each time.
+    pub fn any_primary(&mut self) -> Option<NodeKey> {
+        self.next_any = self.next_any.wrapping_add(1);
+        let (_, key) = self.shards.get(self.next_any % self.shards.len().max(1))?;
+        Some(*key)
+    }
+
+    /// The primaries, each with the lowest slot it owns, in the order of those slots.
+    pub fn shards(&self) -> &[(Slot, NodeKey)] {
+        &self.shards
+    }
+
+    /// The replicas in service.
+    pub fn replicas(&self) -> &[NodeKey] {
+        &self.replicas
+    }
+
+    /// The snapshot in use.
+    pub fn topology(&self) -> Option<&Arc<Topology>> {
+        self.topology.as_ref()
+    }
+
+    /// Whether the deployment is one standalone server, which knows no slots.
+    #[inline]
+    pub fn is_standalone(&self) -> bool {
+        self.topology
+            .as_ref()
+            .is_some_and(|topology| topology.mode == Mode::Standalone)
+    }
+
+    /// The node that the snapshot, and not a later redirect, names as the owner of a slot.
+    pub fn snapshot_owner(&self, slot: Slot) -> Option<NodeKey> {
+        let topology = self.topology.as_ref()?;
+        let node = topology.node(topology.owner(slot)?)?;
+        self.by_endpoint.get(&node.endpoint).copied()
+    }
+
+    /// The node with this number.
+    #[inline]
+    pub fn get(&self, key: NodeKey) -> Option<&WorkerNode> {
+        self.nodes.get(key.0 as usize)
+    }
+
+    /// The node with this number, to change it.
+    pub fn get_mut(&mut self, key: NodeKey) -> Option<&mut WorkerNode> {
+        self.nodes.get_mut(key.0 as usize)
+    }
+
+    /// The shared connection to a node.
+    #[inline]
+    pub fn connection(&self, key: NodeKey, protocol: Protocol) -> Option<ConnectionKey> {
+        self.get(key)?.connections[protocol as usize]
+    }
+
+    /// Sets or clears the shared connection to a node.
+    pub fn set_connection(
+        &mut self,
+        key: NodeKey,
+        protocol: Protocol,
+        connection: Option<ConnectionKey>,
+    ) {
+        if let Some(node) = self.get_mut(key) {
+            node.connections[protocol as usize] = connection;
+        }
+    }
+
+    /// A redirect named the owner of a slot. Returns whether that is news.
+    pub fn redirect(&mut self, slot: Slot, to: NodeKey, now_us: u64) -> bool {
+        if self.owner(slot) == Some(to) {
+            return false;
+        }
+        self.owners[slot.index()] = to.0;
+        self.redirected.push((slot, to, now_us));
+        true
+    }
+
+    /// The number of the node at `endpoint`; a node that was never seen gets one.
+    pub fn at(&mut self, endpoint: Endpoint, announced: Endpoint) -> NodeKey {
+        if let Some(key) = self.by_endpoint.get(&endpoint).copied() {
+            if let Some(node) = self.get_mut(key) {
+                node.is_member = true;
+                node.announced = announced;
+            }
+            return key;
+        }
+        let index = self.nodes.insert(WorkerNode {
+            endpoint: endpoint.clone(),
+            announced,
+            connections: [None; 2],
+            retry_at_us: 0,
+            failures: 0,
+            last_failure: None,
+            is_member: true,
+        });
+        let key = NodeKey(index as u32);
+        self.by_endpoint.insert(endpoint, key);
+        key
+    }
+
+    /// Takes over a snapshot.
+    pub fn apply(&mut self, topology: Arc<Topology>) {
+        for (_, node) in &mut self.nodes {
+            node.is_member = false;
+        }
+        let keys: Vec<NodeKey> = topology
+            .nodes
+            .iter()
+            .map(|node| self.at(node.endpoint.clone(), node.announced.clone()))
+            .collect();
+        let key_of = |index: NodeIndex| keys.get(usize::from(index.0)).copied();
+        for number in 0..Slot::COUNT as u16 {
+            let Some(slot) = Slot::new(number) else {
+                continue;
+            };
+            let owner = topology.owner(slot).and_then(key_of);
+            self.owners[slot.index()] = owner.map_or(UNOWNED, |key| key.0);
+        }
+        let as_of_us = topology.as_of_us;
+        self.redirected.retain(|(_, _, at_us)| *at_us > as_of_us);
+        for (slot, key, _) in &self.redirected {
+            self.owners[slot.index()] = key.0;
+            if let Some(node) = self.nodes.get_mut(key.0 as usize) {
+                node.is_member = true;
+            }
+        }
+        self.shards = topology
+            .shards()
+            .into_iter()
+            .filter_map(|(slot, index)| Some((slot, key_of(index)?)))
+            .collect();
+        self.replicas = topology
+            .nodes
+            .iter()
+            .zip(&keys)
+            .filter(|(node, _)| {
+                matches!(node.role, Role::Replica(_)) && node.health == Health::Online
+            })
+            .map(|(_, key)| *key)
+            .collect();
+        self.topology = Some(topology);
+    }
+
+    /// Forgets nodes that left and have no connection any more. Requests that wait for such a node
+    /// hold its number, so a number is only given up while `is_waited_for` says no.
+    pub fn forget_strangers(&mut self, is_waited_for: impl Fn(NodeKey) -> bool) {
+        let by_endpoint = &mut self.by_endpoint;
+        self.nodes.retain(|index, node| {
+            let is_kept = node.is_member
+                || node.connections.iter().any(Option::is_some)
+                || is_waited_for(NodeKey(index as u32));
+            if !is_kept {
+                by_endpoint.remove(&node.endpoint);
+            }
+            is_kept
+        });
+    }
+
+    /// Connections to nodes that left the cluster.
+    pub fn strangers(&self) -> impl Iterator<Item = ConnectionKey> + '_ {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| !node.is_member)
+            .flat_map(|(_, node)| node.connections.iter().flatten().copied())
+    }
+
+    /// Whether a node owns any slot in the worker's table.
+    pub fn owns_slots(&self, key: NodeKey) -> bool {
+        self.owners.contains(&key.0)
+    }
+}

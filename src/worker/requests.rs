@@ -1,0 +1,280 @@
+//! Bytes from a client become requests, and each request a plan.
+
+use super::clients::Phase;
+use super::core::Core;
+use crate::client;
+use crate::command::{self, Command, Handling, Lookup};
+use crate::pipeline::ClientKey;
+use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
+use crate::resp::{Args, inline, write};
+use crate::telemetry::worker_tallies::ErrorKind;
+
+/// So many requests of one client are taken on in one turn; then others have theirs.
+const REQUESTS_PER_TURN: usize = 1024;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was answered or is on its way.
+    Yes,
+    /// Not now: the client waits for earlier replies or for room.
+    NotYet,
+}
+
+/// What became of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processed {
+    /// Bytes that are done with.
+    pub consumed: usize,
+    /// Bytes that the next request needs in all, as far as that is known.
+    pub wanted: usize,
+    /// The turn's share is used up and there may be more.
+    pub is_cut_short: bool,
+}
+
+impl Core {
+    /// Takes on the requests in `bytes`, which start where a request starts.
+    pub fn process(&mut self, key: ClientKey, bytes: &[u8]) -> Processed {
+        let Some(client) = self.clients.get(key) else {
+            return Processed {
+                consumed: bytes.len(),
+                wanted: 0,
+                is_cut_short: false,
+            };
+        };
+        client.is_stalled = false;
+        let mut scanner = std::mem::take(&mut client.scanner);
+        let processed = self.process_with(key, bytes, &mut scanner);
+        if let Some(client) = self.clients.get(key) {
+            client.scanner = scanner;
+        }
+        processed
+    }
+
+    fn process_with(
+        &mut self,
+        key: ClientKey,
+        bytes: &[u8],
+        scanner: &mut RequestScanner,
+    ) -> Processed {
+        let mut consumed = 0;
+        let mut wanted = 0;
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(client) = self.clients.get(key) else {
+                break;
+            };
+            if client.phase == Phase::Leaving {
+                // Contract P7: bytes behind a QUIT are ignored.
+                consumed = bytes.len();
+                return Processed {
+                    consumed,
+                    wanted,
+                    is_cut_short: false,
+                };
+            }
+            let limits = Limits {
+                bulk_bytes_max: self.limits.argument_bytes,
+                is_authenticated: client.session.is_authenticated(),
+            };
+            let rest = &bytes[consumed..];
+            let taken = match scanner.scan(rest, &limits) {
+                Ok(Scanned::Request { len }) => {
+                    let taken = self.take(key, &Args::new(&rest[..len], scanner.spans()));
+                    if taken == Taken::Yes {
+                        consumed += len;
+                    }
+                    taken
+                }
+                Ok(Scanned::Incomplete { wanted: needed }) => {
+                    wanted = needed;
+                    return Processed {
+                        consumed,
+                        wanted,
+                        is_cut_short: false,
+                    };
+                }
+                Ok(Scanned::Empty { len }) => {
+                    consumed += len;
+                    Taken::Yes
+                }
+                Ok(Scanned::Inline { text, len }) => {
+                    let taken = self.take_inline(key, &rest[..text]);
+                    if taken == Taken::Yes {
+                        consumed += len;
+                    }
+                    taken
+                }
+                Err(error) => {
+                    self.refuse_protocol(key, error);
+                    Taken::Yes
+                }
+            };
+            scanner.reset();
+            if taken == Taken::NotYet {
+                if let Some(client) = self.clients.get(key) {
+                    client.is_stalled = true;
+                }
+                return Processed {
+                    consumed,
+                    wanted,
+                    is_cut_short: false,
+                };
+            }
+        }
+        Processed {
+            consumed,
+            wanted,
+            is_cut_short: consumed < bytes.len(),
+        }
+    }
+
+    /// A line of words (contract: P3). It goes on as the array it stands for.
+    #[cold]
+    fn take_inline(&mut self, key: ClientKey, text: &[u8]) -> Taken {
+        let words = match inline::split(text) {
+            Ok(words) => words,
+            Err(error) => {
+                self.refuse_protocol(key, error);
+                return Taken::Yes;
+            }
+        };
+        if words.is_empty() {
+            return Taken::Yes;
+        }
+        let mut frame = Vec::new();
+        write::command(&mut frame, &words);
+        let mut scanner = RequestScanner::default();
+        let limits = Limits {
+            bulk_bytes_max: i64::MAX,
+            is_authenticated: true,
+        };
+        match scanner.scan(&frame, &limits) {
+            Ok(Scanned::Request { len }) => {
+                self.take(key, &Args::new(&frame[..len], scanner.spans()))
+            }
+            _ => Taken::Yes,
+        }
+    }
+
+    /// The client broke the protocol: it is told so after its earlier replies, and leaves
+    /// (contract: P5).
+    #[cold]
+    fn refuse_protocol(&mut self, key: ClientKey, error: ProtocolError) {
+        self.tallies.failed(ErrorKind::Protocol);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        client.phase = Phase::Leaving;
+        client.replies.answer(false, |out| {
+            write::error(out, &format!("ERR Protocol error: {error}"))
+        });
+    }
+
+    /// Decides what happens with one request.
+    #[inline]
+    fn take(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        if client.replies.pending() >= self.limits.requests_in_flight_per_client
+            || client.replies.buffered_bytes() >= self.limits.client_output_soft_bytes
+        {
+            return Taken::NotYet;
+        }
+        let command = match command::lookup(args) {
+            Lookup::Found(command) => command,
+            Lookup::Unknown => {
+                return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
+                    command::errors::unknown_command(args)
+                });
+            }
+            Lookup::UnknownSubcommand(container) => {
+                return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
+                    command::errors::unknown_subcommand(container, args)
+                });
+            }
+        };
+        if !command.accepts(args.len()) {
+            return self.refuse_request(key, args, ErrorKind::Arity, |_| {
+                command::errors::wrong_arity(command)
+            });
+        }
+        if let Err(text) = client::may_run(&client.session, command) {
+            return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.as_bytes().to_vec());
+        }
+        client.session.last_command_us = self.now_us;
+        client.session.last_command = Some(command);
+        let taken = self.plan(key, command, args);
+        if taken == Taken::Yes {
+            self.tallies.requests.increment();
+        }
+        taken
+    }
+
+    #[inline]
+    fn plan(&mut self, key: ClientKey, command: &'static Command, args: &Args<'_>) -> Taken {
+        match command.handling {
+            Handling::Keyed => self.plan_keyed(key, command, args),
+            Handling::Split(merge) => self.plan_split(key, command, args, merge),
+            Handling::Blocking if !command.blocks(args) => self.plan_keyed(key, command, args),
+            Handling::Anywhere
+            | Handling::Primaries(_)
+            | Handling::Nodes(_)
+            | Handling::SlotArgument(_)
+            | Handling::Scan
+            | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Local(local) => self.answer_locally(key, local, command, args),
+            Handling::Transaction(_)
+            | Handling::Blocking
+            | Handling::Subscription(_)
+            | Handling::Monitor => {
+                self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
+            }
+            // The lookup finds the sub-command's row; a container alone fails its arity.
+            Handling::Container | Handling::Refused => {
+                self.refuse_request(key, args, ErrorKind::Refused, |_| refused(command))
+            }
+        }
+    }
+
+    /// Answers a request with an error, in its turn.
+    #[cold]
+    pub fn refuse_request(
+        &mut self,
+        key: ClientKey,
+        args: &Args<'_>,
+        kind: ErrorKind,
+        text: impl FnOnce(&Args<'_>) -> Vec<u8>,
+    ) -> Taken {
+        self.tallies.requests.increment();
+        self.tallies.failed(kind);
+        self.tallies.replies.increment();
+        if let Some(client) = self.clients.get(key) {
+            let is_muted = client.session.next_is_muted();
+            let text = text(args);
+            client
+                .replies
+                .answer(is_muted, |out| write::error(out, &text));
+        }
+        Taken::Yes
+    }
+}
+
+/// What a later version serves.
+fn not_served(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is not served by this version of Keyway; connect to a node directly for it",
+        command.name
+    )
+    .into_bytes()
+}
+
+/// Contract C7.
+fn refused(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is refused by Keyway: it changes the servers themselves; connect to the node \
+         directly for it",
+        command.name
+    )
+    .into_bytes()
+}

@@ -1,0 +1,235 @@
+//! The worker's thread: its runtime, what it is told, its clock.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+
+use super::core::{Core, WorkerLimits};
+use super::local::{Asked, LocalFacts};
+use super::refresh_requests::RefreshRequests;
+use super::topology_cell::TopologyCell;
+use super::{client_task, upstream_task};
+use crate::cluster::AddressMap;
+use crate::net::{Accepted, Lifecycle};
+use crate::pipeline::Ticket;
+use crate::telemetry::WorkerTallies;
+use crate::telemetry::clock::now_us;
+use crate::upstream::handshake;
+
+/// What workers tell each other.
+#[derive(Debug)]
+pub enum Note {
+    /// A question about this worker's clients.
+    Asked(Asked),
+    /// The answer to a question of this worker's.
+    Answer(Ticket, Vec<u8>),
+}
+
+/// What a worker needs.
+pub struct WorkerContext {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Its clients to be. Dropped last of all.
+    pub accepted: mpsc::UnboundedReceiver<Accepted>,
+    /// Serve, drain or stop.
+    pub lifecycle: watch::Receiver<Lifecycle>,
+    /// What this worker counts.
+    pub tallies: Arc<WorkerTallies>,
+    /// Limits from the configuration.
+    pub limits: WorkerLimits,
+    /// How to open connections to nodes.
+    pub upstream: handshake::Settings,
+    /// Addresses to dial instead of announced ones.
+    pub address_map: Arc<AddressMap>,
+    /// Where snapshots come from.
+    pub topology: Arc<TopologyCell>,
+    /// Where refreshes are asked for.
+    pub refresh: Arc<RefreshRequests>,
+    /// What local commands need to know.
+    pub local: Arc<LocalFacts>,
+    /// Notes from other workers. Unbounded by itself; each client has at most as many questions
+    /// open as requests (`limits.requests_in_flight_per_client`).
+    pub notes: mpsc::UnboundedReceiver<Note>,
+    /// To all workers, this one included, in the order of their numbers.
+    pub workers: Arc<[mpsc::UnboundedSender<Note>]>,
+}
+
+/// The state and what its tasks share.
+pub(super) struct Worker {
+    core: RefCell<Core>,
+    upstream: handshake::Settings,
+    workers: Arc<[mpsc::UnboundedSender<Note>]>,
+}
+
+impl Worker {
+    /// One turn: tells the core the time, lets `work` run, and does what it left to be done outside.
+    #[inline]
+    pub(super) fn turn<R>(self: &Rc<Self>, work: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.core.borrow_mut();
+        core.now_us = now_us();
+        let result = work(&mut core);
+        if core.has_errands() {
+            self.run_errands(&mut core);
+        }
+        result
+    }
+
+    #[cold]
+    fn run_errands(self: &Rc<Self>, core: &mut Core) {
+        for key in std::mem::take(&mut core.to_open) {
+            tokio::task::spawn_local(upstream_task::run(Rc::clone(self), key));
+        }
+        for asked in std::mem::take(&mut core.questions) {
+            for (part, worker) in self.workers.iter().enumerate() {
+                // A worker that has ended has no clients to tell of; the process is ending.
+                let _ = worker.send(Note::Asked(asked.for_part(part as u32)));
+            }
+        }
+    }
+
+    /// How connections to nodes are opened.
+    pub(super) fn upstream(&self) -> &handshake::Settings {
+        &self.upstream
+    }
+}
+
+/// Starts a worker. It ends with the lifecycle, or when nobody can send it clients any more.
+///
+/// # Errors
+/// The operating system gives no thread, or no runtime can be made.
+pub fn spawn(context: WorkerContext) -> io::Result<()> {
+    let (report, outcome) = std::sync::mpsc::sync_channel(1);
+    let name = format!("worker-{}", context.index);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                // Nobody waits for the report after a spawn that was given up.
+                let _ = report.send(Ok(()));
+                runtime.block_on(run(context));
+            }
+            Err(error) => {
+                let _ = report.send(Err(error));
+            }
+        }
+    })?;
+    outcome
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("the worker's thread ended at once")))
+}
+
+async fn run(context: WorkerContext) {
+    let WorkerContext {
+        mut accepted,
+        mut lifecycle,
+        topology,
+        mut notes,
+        ..
+    } = context;
+    let core = Core::new(
+        context.index,
+        context.limits,
+        context.tallies,
+        context.address_map,
+        context.refresh,
+        context.local,
+    );
+    let worker = Rc::new(Worker {
+        core: RefCell::new(core),
+        upstream: context.upstream,
+        workers: context.workers,
+    });
+    let mut versions = topology.subscribe();
+    tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
+    apply(&worker, &topology);
+    loop {
+        tokio::select! {
+            client = accepted.recv() => match client {
+                Some(client) => serve(&worker, client),
+                None => break,
+            },
+            Some(note) = notes.recv() => handle(&worker, note),
+            Ok(()) = versions.changed() => apply(&worker, &topology),
+            Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
+                Lifecycle::Starting | Lifecycle::Ready => {}
+                Lifecycle::Draining { .. } => worker.turn(Core::drain),
+                Lifecycle::Stopped => break,
+            },
+            () = drained(&worker) => break,
+        }
+    }
+}
+
+/// Ends when the worker drains and its last client has left (contract: F7).
+async fn drained(worker: &Rc<Worker>) {
+    std::future::poll_fn(|context| worker.turn(|core| core.poll_drained(context.waker()))).await;
+}
+
+fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
+    if let Some(topology) = topology.load() {
+        worker.turn(|core| core.apply_topology(topology));
+    }
+}
+
+fn serve(worker: &Rc<Worker>, accepted: Accepted) {
+    let address = accepted.peer().to_string();
+    let id = accepted.id();
+    let stream = accepted.into_stream();
+    let key = worker.turn(|core| {
+        // Counted also when the socket is dead already: the accept loop balances by it.
+        core.tallies.clients_total.increment();
+        let stream = stream.as_ref().ok()?;
+        Some(core.client_joins(id, &address, stream.local_address()))
+    });
+    if let (Some(key), Ok(stream)) = (key, stream) {
+        tokio::task::spawn_local(client_task::run(Rc::clone(worker), key, stream));
+    }
+}
+
+fn handle(worker: &Rc<Worker>, note: Note) {
+    match note {
+        Note::Asked(asked) => {
+            let answer = worker.turn(|core| core.answer_asked(&asked));
+            if let Some(asker) = worker.workers.get(asked.asker) {
+                let _ = asker.send(Note::Answer(asked.ticket, answer));
+            }
+        }
+        Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
+    }
+}
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often requests that wait are looked at, while there are any.
+const TICK_PARKED: Duration = Duration::from_millis(5);
+
+/// Looks after deadlines and pauses.
+async fn keep_time(worker: Rc<Worker>) {
+    loop {
+        let has_parked = worker.turn(|core| {
+            core.tick();
+            !core.parked_clients.is_empty()
+        });
+        let pause = if has_parked { TICK_PARKED } else { TICK };
+        // Ends early when the first request has to wait.
+        let parked = std::future::poll_fn(|context| {
+            worker.turn(|core| {
+                core.tick_waker = Some(context.waker().clone());
+                if !has_parked && !core.parked_clients.is_empty() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+        });
+        let _ = tokio::time::timeout(pause, parked).await;
+    }
+}

@@ -1,0 +1,126 @@
+//! One connection's socket: requests out, replies in.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use super::core::Core;
+use super::links::Loss;
+use super::nodes::ConnectionKey;
+use super::thread::Worker;
+use crate::net::Stream;
+use crate::upstream::{Phase, handshake};
+
+/// Free space made before each read.
+const READ_BYTES: usize = 64 * 1024;
+/// So many reads in one turn; then others have theirs.
+const READS_PER_TURN: usize = 8;
+
+/// Opens a connection, serves it until it ends, and settles what was in flight.
+pub async fn run(worker: Rc<Worker>, key: ConnectionKey) {
+    let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
+        return;
+    };
+    let settings = worker.upstream();
+    let mut stream = match handshake::open(&endpoint, protocol, settings).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));
+            return;
+        }
+    };
+    worker.turn(|core| core.connection_ready(key));
+    let why = poll_fn(|context| {
+        worker.turn(|core| poll_connection(core, key, Pin::new(&mut stream), context))
+    })
+    .await;
+    worker.turn(|core| core.connection_lost(key, Loss::Lost, &why));
+}
+
+/// Writes and reads in each turn (invariant 5). Ready, with the reason, when the connection ends.
+fn poll_connection(
+    core: &mut Core,
+    key: ConnectionKey,
+    mut stream: Pin<&mut Stream>,
+    context: &mut Context<'_>,
+) -> Poll<String> {
+    let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+        return Poll::Ready("it was closed".to_owned());
+    };
+    connection.begin_turn(context.waker());
+    if connection.phase == Phase::Closed {
+        return Poll::Ready("the node did not answer".to_owned());
+    }
+    if let Err(why) = write(core, key, stream.as_mut(), context) {
+        return Poll::Ready(why);
+    }
+    for round in 0.. {
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            break;
+        };
+        if round == READS_PER_TURN {
+            connection.wake();
+            break;
+        }
+        let wanted = connection.scanner.wanted(&connection.input);
+        let missing = wanted.saturating_sub(connection.input.len());
+        connection
+            .input
+            .reserve(missing.clamp(READ_BYTES, 16 * READ_BYTES));
+        match poll_read_buf(stream.as_mut(), context, &mut connection.input) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(0)) => return Poll::Ready("the node closed it".to_owned()),
+            Poll::Ready(Ok(count)) => {
+                core.tallies.upstream_bytes_in.add(count as u64);
+                if let Err(error) = core.receive_replies(key) {
+                    return Poll::Ready(error.to_string());
+                }
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
+        }
+    }
+    // Redirects may have come back to this very connection.
+    if let Err(why) = write(core, key, stream, context) {
+        return Poll::Ready(why);
+    }
+    let is_done = core
+        .connections
+        .get(key.0 as usize)
+        .is_none_or(|connection| connection.is_retiring && connection.in_flight.is_empty());
+    if is_done {
+        Poll::Ready("the node left the cluster".to_owned())
+    } else {
+        Poll::Pending
+    }
+}
+
+/// Writes what waits; an error is the reason why the connection ends.
+fn write(
+    core: &mut Core,
+    key: ConnectionKey,
+    mut stream: Pin<&mut Stream>,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
+    loop {
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            return Ok(());
+        };
+        let bytes = connection.outbox.unwritten();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match stream.as_mut().poll_write(context, bytes) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(0)) => return Err("the node takes no more bytes".to_owned()),
+            Poll::Ready(Ok(count)) => {
+                connection.outbox.mark_written(count);
+                core.tallies.upstream_bytes_out.add(count as u64);
+            }
+            Poll::Ready(Err(error)) => return Err(error.to_string()),
+        }
+    }
+}
