@@ -1,7 +1,8 @@
 //! What happens once all parts of a request were answered.
 
+use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, reply, write};
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -38,10 +39,22 @@ pub enum WorkersAnswer {
 impl Finish {
     /// Merges the parts without an order of keys.
     pub fn merge(merge: Merge, protocol: Protocol) -> Finish {
-        Finish::Merge(MergePlan {
-            merge,
-            protocol,
-            order: Vec::new(),
-        })
+        Finish::Merge(MergePlan { merge, protocol, order: Vec::new() })
+    }
+}
+
+impl WorkersAnswer {
+    /// Writes the one reply.
+    pub fn merge<'a>(self, answers: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+        match self {
+            WorkersAnswer::List(protocol) => {
+                write::verbatim(out, protocol, &answers.collect::<Vec<_>>().concat());
+            }
+            WorkersAnswer::Count => write::integer(out, answers.filter_map(reply::integer).sum()),
+            WorkersAnswer::Killed => match answers.filter_map(reply::integer).sum::<i64>() {
+                0 => write::error(out, NO_SUCH_CLIENT),
+                _ => write::simple(out, "OK"),
+            },
+        }
     }
 }

@@ -6,6 +6,8 @@ use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
+use crate::cluster::Endpoint;
+use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Connection, Dispatched, Phase, Purpose};
 
@@ -26,6 +28,12 @@ pub enum Loss {
 }
 
 impl Core {
+    /// Where a connection goes, and in which version.
+    pub fn endpoint_of(&self, key: ConnectionKey) -> Option<(Endpoint, Protocol)> {
+        let connection = self.connections.get(key.0 as usize)?;
+        Some((self.nodes.get(connection.node)?.endpoint.clone(), connection.protocol))
+    }
+
     /// A connection is open and greeted: what waits in its outbox may go.
     pub fn connection_ready(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {

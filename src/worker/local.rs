@@ -1,99 +1,208 @@
-//! Commands that this Keyway answers itself.
+//! Commands that this Keyway answers itself, and what they need to know.
+//!
+//! What they say is written in `client`; here the worker gives them what they ask for, and does what
+//! is left: closing, and asking the other workers about their clients.
 
-use super::clients::Phase;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::core::Core;
-use super::finish::WorkersAnswer;
-use super::nodes::ConnectionKey;
+use super::finish::{Finish, WorkersAnswer};
 use super::requests::Taken;
-use crate::client::{self, Session};
+use crate::client::{Effect, Figures, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
-use crate::command::{Command, Local};
-use crate::net::Stream;
-use crate::pipeline::{ClientKey, Ticket};
-use crate::resp::{Args, Protocol};
+use crate::command::{Local, Merge};
+use crate::config::{ClusterView, Secret};
+use crate::pipeline::{ClientKey, Gather, Ticket};
+use crate::resp::{Args, write};
 use crate::routing::merge::InfoFacts;
+use crate::telemetry::WorkerTallies;
 
 /// What local commands need to know and no worker changes.
-#[derive(Clone, Debug, Default)]
-pub struct LocalFacts {}
+#[derive(Debug)]
+pub struct LocalFacts {
+    /// User that clients give.
+    pub username: String,
+    /// Password that clients must give, if any.
+    pub password: Option<Secret>,
+    /// What clients that ask for the cluster are told; without it, where they connected to.
+    pub advertise: Option<Endpoint>,
+    /// Where Keyway listens, if on TCP.
+    pub listen: Option<SocketAddr>,
+    /// What clients that ask for the cluster see.
+    pub cluster_view: ClusterView,
+    /// Clients that are let in.
+    pub clients_max: usize,
+    /// 40 hex digits, drawn when the process started.
+    pub run_id: String,
+    /// Path of the program.
+    pub executable: String,
+    /// Path of the configuration file; empty without one.
+    pub config_file: String,
+    /// The tallies of all workers.
+    pub workers: Vec<Arc<WorkerTallies>>,
+    /// The number of the last client of the process.
+    pub last_client: AtomicU64,
+}
 
-/// A question for every worker.
+impl LocalFacts {
+    /// A number for the next client (`CLIENT ID`), unique within the process.
+    pub fn next_client(&self) -> u64 {
+        self.last_client.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A question for a worker about its clients.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// x
+    /// The worker that asks.
     pub asker: usize,
-    /// x
+    /// Where the answer goes.
     pub ticket: Ticket,
+    /// What is asked.
+    pub question: Question,
 }
 
 impl Asked {
+    /// The question for one of the workers, whose answer is that part of the reply.
     pub fn for_part(&self, part: u32) -> Asked {
-        Asked {
-            ticket: Ticket {
-                part,
-                ..self.ticket
-            },
-            ..self.clone()
-        }
+        Asked { ticket: Ticket { part, ..self.ticket }, ..self.clone() }
     }
-}
-impl WorkersAnswer {
-    pub fn merge<'a>(self, _r: impl Iterator<Item = &'a [u8]>, _out: &mut Vec<u8>) {}
 }
 
 impl Core {
-    pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
-    }
-    pub fn endpoint_of(&self, key: ConnectionKey) -> Option<(Endpoint, Protocol)> {
-        let c = self.connections.get(key.0 as usize)?;
-        Some((self.nodes.get(c.node)?.endpoint.clone(), c.protocol))
-    }
-    pub fn client_joins(&mut self, id: u64, _s: &Stream) -> ClientKey {
-        self.tallies.clients.add(1);
-        self.clients.insert(Session {
-            id,
-            ..Session::default()
-        })
-    }
-    pub fn client_left(&mut self, key: ClientKey) {
-        self.clients.remove(key);
-        self.tallies.clients.subtract(1);
-    }
-    pub fn answer_asked(&mut self, _a: &Asked) -> Vec<u8> {
-        Vec::new()
-    }
-    pub fn drain(&mut self) {}
-    pub fn has_drained(&self) -> bool {
-        false
-    }
-    pub fn info_facts(&self) -> InfoFacts<'static> {
-        InfoFacts::default()
-    }
-    pub fn tick(&mut self) {
-        self.resume(false);
-        self.expire_in_flight();
-    }
-    /// Answers a command.
-    pub fn answer_locally(
-        &mut self,
-        key: ClientKey,
-        local: Local,
-        _command: &'static Command,
-        args: &Args<'_>,
-    ) -> Taken {
-        let Some(client) = self.clients.get(key) else {
-            return Taken::Yes;
+    /// Answers a command here.
+    pub fn answer_locally(&mut self, key: ClientKey, local: Local, args: &Args<'_>) -> Taken {
+        let mut reply = self.spare_buffer();
+        let facts = Arc::clone(&self.local);
+        let now_us = self.now_us;
+        let Some(client) = self.clients.get(key) else { return Taken::Yes };
+        let figures = Figures {
+            now_us,
+            input_bytes: client.unprocessed(),
+            output_bytes: client.replies.buffered_bytes(),
+            requests_in_flight: client.replies.pending(),
         };
-        let mut leaves = false;
-        let muted = client.session.next_is_muted();
-        let session = &mut client.session;
-        client.replies.answer(muted, |out| {
-            leaves = client::answer(local, args, session, out)
-        });
-        if leaves {
-            client.phase = Phase::Leaving;
+        let is_password = |given: &[u8]| {
+            facts.password.as_ref().is_some_and(|password| password.matches(given))
+        };
+        let (advertised_host, advertised_port) =
+            advertised(&facts, &client.session.local_address);
+        let world = World {
+            topology: self.nodes.topology().map(Arc::as_ref),
+            username: &facts.username,
+            password: facts.password.is_some().then_some(&is_password),
+            advertised_host: &advertised_host,
+            advertised_port,
+            cluster_view: facts.cluster_view,
+            figures,
+        };
+        let effect = answer(local, args, &mut client.session, &world, &mut reply);
+        let is_muted = client.session.next_is_muted();
+        match effect {
+            Effect::Ask(question) => self.ask_workers(key, question, is_muted),
+            effect => {
+                self.tallies.replies.increment();
+                client.replies.answer(is_muted, |out| out.extend_from_slice(&reply));
+                match effect {
+                    // Requests in flight belong to the old version; the next must not overtake them
+                    // on a connection of the new one (contract: R13).
+                    Effect::ProtocolChanged | Effect::Reset => {
+                        client.map_version = super::clients::UNSETTLED;
+                    }
+                    Effect::Close => client.phase = super::clients::Phase::Leaving,
+                    Effect::None | Effect::Ask(_) => {}
+                }
+            }
         }
+        reply.clear();
+        self.recycle(reply);
         Taken::Yes
+    }
+
+    fn ask_workers(&mut self, key: ClientKey, question: Question, is_muted: bool) {
+        let protocol = self.protocol_of(key);
+        let answer = match &question {
+            Question::List(_) => WorkersAnswer::List(protocol),
+            Question::Kill(_) => WorkersAnswer::Count,
+            Question::KillAddress(_) => WorkersAnswer::Killed,
+        };
+        let workers = self.local.workers.len();
+        let Some(client) = self.clients.get(key) else { return };
+        let sequence = client.replies.open(is_muted);
+        client.replies.gather_at(sequence, Gather::new(Finish::Workers(answer), workers));
+        let ticket = Ticket { client: key, sequence, part: 0 };
+        self.questions.push(Asked { asker: self.index, ticket, question });
+    }
+
+    /// Answers another worker's question, or this one's own.
+    pub fn answer_asked(&mut self, asked: &Asked) -> Vec<u8> {
+        let now_us = self.now_us;
+        let mut out = Vec::new();
+        match &asked.question {
+            Question::List(filter) => {
+                let clients = self.clients.iter_mut();
+                for (_, client) in clients.filter(|(_, client)| filter.matches(&client.session, now_us)) {
+                    let figures = Figures {
+                        now_us,
+                        input_bytes: client.unprocessed(),
+                        output_bytes: client.replies.buffered_bytes(),
+                        requests_in_flight: client.replies.pending(),
+                    };
+                    out.extend_from_slice(&describe_client(&client.session, &figures));
+                }
+            }
+            Question::Kill(filter) | Question::KillAddress(filter) => {
+                let keys: Vec<ClientKey> = self
+                    .clients
+                    .iter_mut()
+                    .filter(|(_, client)| filter.matches(&client.session, now_us))
+                    .map(|(key, _)| key)
+                    .collect();
+                write::integer(&mut out, keys.len() as i64);
+                for key in keys {
+                    if asked.asker == self.index && asked.ticket.client == key {
+                        self.dismiss(key);
+                    } else {
+                        self.cut_off(key);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// What `INFO` says of this Keyway; for other ways of merging nobody asks.
+    pub fn info_facts(&self, merge: Merge) -> InfoFacts<'_> {
+        if merge != Merge::Info {
+            return InfoFacts::default();
+        }
+        let facts = &self.local;
+        InfoFacts {
+            version: env!("CARGO_PKG_VERSION"),
+            run_id: &facts.run_id,
+            process_id: std::process::id(),
+            tcp_port: facts.listen.map_or(0, |listen| listen.port()),
+            uptime_seconds: self.now_us / 1_000_000,
+            connected_clients: facts.workers.iter().map(|tallies| tallies.clients.value()).sum(),
+            clients_max: facts.clients_max as u64,
+            executable: &facts.executable,
+            config_file: &facts.config_file,
+            topology_version: self.nodes.topology().map_or(0, |topology| topology.version),
+            primaries: self.nodes.shards().len(),
+            replicas: self.nodes.replicas().len(),
+        }
+    }
+}
+
+/// What clients are told to connect to: what is configured, else where they connected to themselves.
+fn advertised(facts: &LocalFacts, local_address: &str) -> (String, u16) {
+    if let Some(endpoint) = &facts.advertise {
+        return (endpoint.host.to_string(), endpoint.port);
+    }
+    match local_address.parse::<SocketAddr>().ok().or(facts.listen) {
+        Some(address) => (address.ip().to_string(), address.port()),
+        None => ("127.0.0.1".to_owned(), 0),
     }
 }

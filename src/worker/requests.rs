@@ -223,7 +223,7 @@ impl Core {
             | Handling::SlotArgument(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
-            Handling::Local(local) => self.answer_locally(key, local, command, args),
+            Handling::Local(local) => self.answer_locally(key, local, args),
             Handling::Transaction(_)
             | Handling::Blocking
             | Handling::Subscription(_)

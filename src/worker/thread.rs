@@ -181,12 +181,12 @@ fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
 
 fn serve(worker: &Rc<Worker>, accepted: Accepted) {
     let address = accepted.peer().to_string();
-    let id = accepted.id();
     let stream = accepted.into_stream();
     let key = worker.turn(|core| {
         // Counted also when the socket is dead already: the accept loop balances by it.
         core.tallies.clients_total.increment();
         let stream = stream.as_ref().ok()?;
+        let id = core.local.next_client();
         Some(core.client_joins(id, &address, stream.local_address()))
     });
     if let (Some(key), Ok(stream)) = (key, stream) {
