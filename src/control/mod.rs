@@ -6,12 +6,14 @@
 mod accept;
 mod admin;
 pub mod cli;
+mod engine;
 mod health;
+mod interim;
 mod signals;
 mod start;
 mod supervise;
 mod topology_page;
 mod workers;
 
-pub use start::{Engine, EngineParts, StartError, run};
+pub use start::{StartError, run};
 pub use workers::WorkerSeat;

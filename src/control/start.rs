@@ -19,8 +19,8 @@ use super::admin::{self, AdminSource};
 use super::cli::Cli;
 use super::supervise::{Ending, supervise};
 use super::workers::{WorkerPort, WorkerSeat, seats};
-use super::{accept, health, signals};
-use crate::cluster::Topology;
+use super::{accept, engine, health, signals};
+use crate::cluster::{AddressMap, AddressMapError, Topology};
 use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
 use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
 use crate::telemetry::{ControlTallies, clock, logging};
@@ -39,6 +39,10 @@ pub struct EngineParts {
     pub settings: Arc<Settings>,
     /// A seat for each worker to spawn.
     pub seats: Vec<WorkerSeat>,
+    /// Addresses to dial instead of announced ones.
+    pub address_map: AddressMap,
+    /// Path of the configuration file; empty without one.
+    pub config_file: String,
     /// Counters for what the engine does on the control thread.
     pub tallies: Arc<ControlTallies>,
 }
@@ -49,6 +53,9 @@ pub enum StartError {
     /// The configuration is wrong; the operator's to mend.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// A rule of the address map makes no sense; the operator's to mend.
+    #[error("cluster.address_map: {0}")]
+    AddressMap(#[from] AddressMapError),
     /// An address is taken or not ours; the operator's to mend.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -70,7 +77,7 @@ impl StartError {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            StartError::Config(_) => ExitCode::from(2),
+            StartError::Config(_) | StartError::AddressMap(_) => ExitCode::from(2),
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
     }
@@ -78,10 +85,10 @@ impl StartError {
 
 /// Does what the command line asks for, to the end of the process. `start_engine` spawns the workers
 /// and whatever keeps their topology fresh.
-pub fn run(cli: &Cli, start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>) -> ExitCode {
+pub fn run(cli: &Cli) -> ExitCode {
     // Sets the clock's zero.
     clock::now_us();
-    match dispatch(cli, start_engine) {
+    match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
             for line in error.to_string().lines() {
@@ -92,16 +99,14 @@ pub fn run(cli: &Cli, start_engine: impl FnOnce(EngineParts) -> io::Result<Engin
     }
 }
 
-fn dispatch(
-    cli: &Cli,
-    start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>,
-) -> Result<ExitCode, StartError> {
+fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let environment = Environment::of_process();
     let file = cli
         .config
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
     let effective = resolve(file.as_deref(), &environment)?;
+    let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     if cli.check {
         print!("{effective}");
         return Ok(ExitCode::SUCCESS);
@@ -123,14 +128,14 @@ fn dispatch(
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
-    serve(Arc::new(settings), file.as_deref(), start_engine)
+    serve(Arc::new(settings), file.as_deref(), address_map)
 }
 
 /// Binds, spawns, and serves until told to stop.
 fn serve(
     settings: Arc<Settings>,
     file: Option<&Path>,
-    start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>,
+    address_map: AddressMap,
 ) -> Result<ExitCode, StartError> {
     let listeners = Listeners::bind(&settings)?;
     raise_files(&settings);
@@ -160,9 +165,11 @@ fn serve(
                     .map_err(StartError::system("watch a listener"))?,
             );
         }
-        let engine = start_engine(EngineParts {
+        let engine = engine::start(EngineParts {
             settings: Arc::clone(&settings),
             seats,
+            address_map,
+            config_file: file.map(|file| file.display().to_string()).unwrap_or_default(),
             tallies: Arc::clone(&tallies),
         })
         .map_err(StartError::system("start the workers"))?;
