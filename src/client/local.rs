@@ -1,0 +1,177 @@
+//! The commands that this Keyway answers itself, exactly as one server does (contract: P7 C1-C6).
+//!
+//! [`answer`] is the one place that decides by [`Local`]; the modules below it write the replies.
+
+mod client;
+mod cluster;
+mod connection;
+mod help;
+mod view;
+
+use crate::client::{ClientFilter, Figures, Session};
+use crate::cluster::Topology;
+use crate::command::Local;
+use crate::config::ClusterView;
+use crate::resp::{Args, write};
+
+/// What an answer may depend on besides the client's own session. All of it is the worker's.
+pub struct World<'a> {
+    /// The newest snapshot; `None` before the first.
+    pub topology: Option<&'a Topology>,
+    /// The configured user.
+    pub username: &'a str,
+    /// Compares with the configured password, in constant time; `None` when there is none.
+    pub password: Option<&'a dyn Fn(&[u8]) -> bool>,
+    /// The host that clients which ask for the cluster are told.
+    pub advertised_host: &'a str,
+    /// The port that they are told.
+    pub advertised_port: u16,
+    /// What they see.
+    pub cluster_view: ClusterView,
+    /// What the worker knows of the client that asks.
+    pub figures: Figures,
+}
+
+/// What is left to do for the worker once the reply was written.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// Close after all replies up to this one; later bytes are ignored (`QUIT`).
+    Close,
+    /// The client is as new: what it held elsewhere has to go (`RESET`).
+    Reset,
+    /// Replies from now on have the other version (`HELLO`).
+    ProtocolChanged,
+    /// No reply was written: all workers have to be asked about their clients.
+    Ask(Question),
+}
+
+/// A question about the clients of all workers (contract: C2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The lines of those who match, one after another, are the text of one bulk string (verbatim
+    /// in RESP3).
+    List(ClientFilter),
+    /// Those who match are closed, after their earlier replies if it is the one who asks; the reply
+    /// is how many there were.
+    Kill(ClientFilter),
+    /// The same; the reply is `OK`, or [`NO_SUCH_CLIENT`] if there was none.
+    KillAddress(ClientFilter),
+}
+
+/// The reply when `CLIENT KILL addr:port` found nobody.
+pub const NO_SUCH_CLIENT: &str = "ERR No such client";
+
+/// Answers a request of the right arity: appends the reply to `out`, unless the effect is
+/// [`Effect::Ask`]. Whether the client wants to hear it is [`Session::next_is_muted`], asked after.
+pub fn answer(
+    local: Local,
+    args: &Args<'_>,
+    session: &mut Session,
+    world: &World<'_>,
+    out: &mut Vec<u8>,
+) -> Effect {
+    let written = match local {
+        Local::Ping => connection::ping(args, out),
+        Local::Echo => connection::echo(args, out),
+        Local::Hello => connection::hello(args, session, world, out),
+        Local::Auth => connection::auth(args, session, world, out),
+        Local::Quit => {
+            write::simple(out, "OK");
+            Ok(Effect::Close)
+        }
+        Local::Reset => {
+            session.reset(world.password.is_some());
+            write::simple(out, "RESET");
+            Ok(Effect::Reset)
+        }
+        Local::Select => connection::select(args, out),
+        Local::Asking => ok(out),
+        Local::ReadOnly => {
+            session.is_read_only = true;
+            ok(out)
+        }
+        Local::ReadWrite => {
+            session.is_read_only = false;
+            ok(out)
+        }
+        Local::ClientId => client::id(session, out),
+        Local::ClientInfo => client::describe(session, world, out),
+        Local::ClientList => client::list(args),
+        Local::ClientGetName => client::name(session, out),
+        Local::ClientSetName => client::set_name(args, session, out),
+        Local::ClientSetInfo => client::set_library(args, session, out),
+        Local::ClientKill => client::kill(args, session, world),
+        Local::ClientReply => client::reply(args, session, out),
+        Local::ClientNoEvict => client::switch(args, &mut session.is_no_evict, out),
+        Local::ClientNoTouch => client::switch(args, &mut session.is_no_touch, out),
+        Local::ClientTrackingInfo => client::tracking(session, out),
+        Local::ClientGetRedir => {
+            // Nobody tracks.
+            write::integer(out, -1);
+            Ok(Effect::None)
+        }
+        Local::ClientCapa => ok(out),
+        Local::ClientPause => not_served("CLIENT PAUSE"),
+        Local::ClientUnpause => not_served("CLIENT UNPAUSE"),
+        Local::ClientUnblock => not_served("CLIENT UNBLOCK"),
+        Local::ClientCaching => not_served("CLIENT CACHING"),
+        Local::ClientTracking => not_served("CLIENT TRACKING"),
+        Local::ClientHelp => help::write("CLIENT", help::CLIENT, out),
+        Local::ClusterSlots => cluster::slots(session, world, out),
+        Local::ClusterShards => cluster::shards(session, world, out),
+        Local::ClusterNodes => cluster::nodes(session, world, out),
+        Local::ClusterInfo => cluster::state(session, world, out),
+        Local::ClusterMyId => cluster::my_id(world, out),
+        Local::ClusterMyShardId => cluster::my_shard_id(world, out),
+        Local::ClusterKeySlot => cluster::key_slot(args, out),
+        Local::ClusterReplicas => cluster::replicas(args, world, out),
+        Local::ClusterLinks => {
+            // Clients of a bus that Keyway has not.
+            write::array(out, 0);
+            Ok(Effect::None)
+        }
+        Local::ClusterHelp => help::write("CLUSTER", help::CLUSTER, out),
+        Local::AclWhoAmI => {
+            write::bulk(out, session.user().as_bytes());
+            Ok(Effect::None)
+        }
+        Local::AclHelp => help::write("ACL", help::ACL, out),
+        Local::Role => connection::role(out),
+    };
+    written.unwrap_or_else(|text| {
+        write::error(out, &text);
+        Effect::None
+    })
+}
+
+/// An effect, or the text of the error that the client gets.
+type Answered = Result<Effect, String>;
+
+fn ok(out: &mut Vec<u8>) -> Answered {
+    write::simple(out, "OK");
+    Ok(Effect::None)
+}
+
+fn refuse(text: &str) -> Answered {
+    Err(text.to_owned())
+}
+
+fn syntax_error() -> Answered {
+    refuse("ERR syntax error")
+}
+
+fn not_served(command: &str) -> Answered {
+    Err(format!(
+        "ERR {command} is not served by this version of Keyway"
+    ))
+}
+
+/// Bytes of the client in an error text; control characters would break the line.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,119 @@
+//! `CLIENT`: what a client sets on its own connection, and questions about all clients.
+
+use super::{Answered, Effect, Question, World, ok, refuse, shown, syntax_error};
+use crate::client::filter::Kill;
+use crate::client::session::DEFAULT_USER;
+use crate::client::{ClientFilter, ReplyMode, Session, describe_client};
+use crate::resp::{Args, write};
+
+pub(super) fn id(session: &Session, out: &mut Vec<u8>) -> Answered {
+    write::integer(out, i64::try_from(session.id).unwrap_or(i64::MAX));
+    Ok(Effect::None)
+}
+
+pub(super) fn describe(session: &Session, world: &World<'_>, out: &mut Vec<u8>) -> Answered {
+    let line = describe_client(session, &world.figures);
+    write::verbatim(out, session.protocol, &line);
+    Ok(Effect::None)
+}
+
+pub(super) fn list(args: &Args<'_>) -> Answered {
+    Ok(Effect::Ask(Question::List(ClientFilter::for_list(args)?)))
+}
+
+pub(super) fn kill(args: &Args<'_>, session: &Session, world: &World<'_>) -> Answered {
+    let is_user =
+        |user: &[u8]| user == world.username.as_bytes() || user == DEFAULT_USER.as_bytes();
+    Ok(Effect::Ask(
+        match ClientFilter::for_kill(args, session.id, is_user)? {
+            Kill::Address(filter) => Question::KillAddress(filter),
+            Kill::Filter(filter) => Question::Kill(filter),
+        },
+    ))
+}
+
+pub(super) fn name(session: &Session, out: &mut Vec<u8>) -> Answered {
+    match session.name() {
+        b"" => write::null(out, session.protocol),
+        name => write::bulk(out, name),
+    }
+    Ok(Effect::None)
+}
+
+pub(super) fn set_name(args: &Args<'_>, session: &mut Session, out: &mut Vec<u8>) -> Answered {
+    let name = args.get(2).unwrap_or_default();
+    check_name(name)?;
+    session.set_name(name);
+    ok(out)
+}
+
+/// Whether a client may have this name.
+pub(super) fn check_name(name: &[u8]) -> Result<(), String> {
+    check_printable("Client names", name)
+}
+
+/// Names appear in the lines of `CLIENT LIST`, which a space or a line break would cut.
+fn check_printable(what: &str, text: &[u8]) -> Result<(), String> {
+    if text.iter().all(u8::is_ascii_graphic) {
+        return Ok(());
+    }
+    Err(format!(
+        "ERR {what} cannot contain spaces, newlines or special characters."
+    ))
+}
+
+/// `CLIENT SETINFO`
+pub(super) fn set_library(args: &Args<'_>, session: &mut Session, out: &mut Vec<u8>) -> Answered {
+    let option = args.get(2).unwrap_or_default();
+    let value = args.get(3).unwrap_or_default();
+    if option.eq_ignore_ascii_case(b"LIB-NAME") {
+        check_printable(&shown(option), value)?;
+        session.set_library(value);
+    } else if option.eq_ignore_ascii_case(b"LIB-VER") {
+        check_printable(&shown(option), value)?;
+        session.set_library_version(value);
+    } else {
+        return Err(format!("ERR Unrecognized option '{}'", shown(option)));
+    }
+    ok(out)
+}
+
+/// `CLIENT REPLY`; who asks whether the reply is withheld afterwards gets it right for each of them.
+pub(super) fn reply(args: &Args<'_>, session: &mut Session, out: &mut Vec<u8>) -> Answered {
+    let mode = args.get(2).unwrap_or_default();
+    if mode.eq_ignore_ascii_case(b"ON") {
+        session.set_reply_mode(ReplyMode::On);
+        return ok(out);
+    }
+    if mode.eq_ignore_ascii_case(b"OFF") {
+        session.set_reply_mode(ReplyMode::Off);
+    } else if !mode.eq_ignore_ascii_case(b"SKIP") {
+        return syntax_error();
+    } else if session.reply_mode() != ReplyMode::Off {
+        session.set_reply_mode(ReplyMode::SkipTwo);
+    }
+    Ok(Effect::None)
+}
+
+/// `on` or `off`
+pub(super) fn switch(args: &Args<'_>, setting: &mut bool, out: &mut Vec<u8>) -> Answered {
+    match &*args.get(2).unwrap_or_default().to_ascii_lowercase() {
+        b"on" => *setting = true,
+        b"off" => *setting = false,
+        _ => return refuse("ERR syntax error"),
+    }
+    ok(out)
+}
+
+/// `CLIENT TRACKINGINFO` of a client that does not track.
+pub(super) fn tracking(session: &Session, out: &mut Vec<u8>) -> Answered {
+    write::map(out, session.protocol, 3);
+    write::bulk(out, b"flags");
+    write::set(out, session.protocol, 1);
+    write::bulk(out, b"off");
+    write::bulk(out, b"redirect");
+    write::integer(out, -1);
+    write::bulk(out, b"prefixes");
+    write::array(out, 0);
+    Ok(Effect::None)
+}

@@ -1,0 +1,207 @@
+//! The connection itself: PING, ECHO, HELLO, AUTH, SELECT, ROLE.
+
+use super::{Answered, Effect, World, ok, refuse, shown, syntax_error};
+use crate::client::Session;
+use crate::client::local::client::check_name;
+use crate::client::session::DEFAULT_USER;
+use crate::resp::scan::parse_integer;
+use crate::resp::{Args, Protocol, write};
+
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+pub(super) fn ping(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
+    match (args.len(), args.get(1)) {
+        (1, _) => write::simple(out, "PONG"),
+        (2, Some(text)) => write::bulk(out, text),
+        _ => return refuse("ERR wrong number of arguments for 'ping' command"),
+    }
+    Ok(Effect::None)
+}
+
+pub(super) fn echo(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
+    write::bulk(out, args.get(1).unwrap_or_default());
+    Ok(Effect::None)
+}
+
+/// Keyway has one database, as a cluster has (contract: C5).
+pub(super) fn select(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
+    match args.get(1).and_then(parse_integer) {
+        Some(0) => ok(out),
+        Some(number) if i32::try_from(number).is_ok() => {
+            refuse("ERR SELECT is not allowed in cluster mode")
+        }
+        _ => refuse("ERR value is not an integer or out of range"),
+    }
+}
+
+/// A primary without replicas that has replicated nothing (contract: C3).
+pub(super) fn role(out: &mut Vec<u8>) -> Answered {
+    write::array(out, 3);
+    write::bulk(out, b"master");
+    write::integer(out, 0);
+    write::array(out, 0);
+    Ok(Effect::None)
+}
+
+pub(super) fn auth(
+    args: &Args<'_>,
+    session: &mut Session,
+    world: &World<'_>,
+    out: &mut Vec<u8>,
+) -> Answered {
+    let user = match (args.len(), args.get(1), args.get(2)) {
+        (2, Some(_), _) if world.password.is_none() => {
+            return refuse(
+                "ERR AUTH <password> called without any password configured for the default \
+                 user. Are you sure your configuration is correct?",
+            );
+        }
+        // There is one password, so it says who comes.
+        (2, Some(password), _) => user_of(world.username.as_bytes(), password, world),
+        (3, Some(user), Some(password)) => user_of(user, password, world),
+        _ => return syntax_error(),
+    };
+    match user {
+        Some(user) => {
+            session.authenticate(user);
+            ok(out)
+        }
+        None => refuse(WRONGPASS),
+    }
+}
+
+/// The user with these credentials. Without a configured password, users exist whose password is
+/// anything, as the default user of a server without one.
+fn user_of<'a>(user: &[u8], password: &[u8], world: &World<'a>) -> Option<&'a str> {
+    match world.password {
+        Some(matches) => {
+            // Compared in any case: the time must not tell whether the user exists.
+            let is_right = matches(password);
+            (user == world.username.as_bytes() && is_right).then_some(world.username)
+        }
+        None => [world.username, DEFAULT_USER]
+            .into_iter()
+            .find(|known| known.as_bytes() == user),
+    }
+}
+
+/// What one `HELLO` asks for. It is read as a whole first, so that a failing one changes nothing.
+#[derive(Default)]
+struct Hello<'a> {
+    protocol: Option<Protocol>,
+    credentials: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Hello<'a> {
+    fn parse(args: &Args<'a>) -> Result<Self, String> {
+        let mut hello = Hello::default();
+        let Some(version) = args.get(1) else {
+            return Ok(hello);
+        };
+        hello.protocol = Some(match parse_integer(version) {
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
+            Some(_) => return Err("NOPROTO unsupported protocol version".to_owned()),
+            None => {
+                return Err("ERR Protocol version is not an integer or out of range".to_owned());
+            }
+        });
+        let mut index = 2;
+        while let Some(option) = args.get(index) {
+            let values = (args.get(index + 1), args.get(index + 2));
+            if option.eq_ignore_ascii_case(b"AUTH")
+                && let (Some(user), Some(password)) = values
+            {
+                hello.credentials = Some((user, password));
+                index += 3;
+            } else if option.eq_ignore_ascii_case(b"SETNAME")
+                && let (Some(name), _) = values
+            {
+                check_name(name)?;
+                hello.name = Some(name);
+                index += 2;
+            } else {
+                let option = shown(option);
+                return Err(format!("ERR Syntax error in HELLO option '{option}'"));
+            }
+        }
+        Ok(hello)
+    }
+}
+
+pub(super) fn hello(
+    args: &Args<'_>,
+    session: &mut Session,
+    world: &World<'_>,
+    out: &mut Vec<u8>,
+) -> Answered {
+    let hello = Hello::parse(args)?;
+    let name = server_name(world);
+    match hello.credentials {
+        Some((user, password)) => match user_of(user, password, world) {
+            Some(user) => session.authenticate(user),
+            None => return refuse(WRONGPASS),
+        },
+        None if !session.is_authenticated() => {
+            let version = if name == "valkey" { "<proto> " } else { "" };
+            return Err(format!(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+                 HELLO {version}AUTH <user> <pass> option can be used to authenticate the client \
+                 and select the RESP protocol version at the same time"
+            ));
+        }
+        None => {}
+    }
+    if let Some(name) = hello.name {
+        session.set_name(name);
+    }
+    let before = session.protocol;
+    session.protocol = hello.protocol.unwrap_or(before);
+    write_greeting(session, name, world, out);
+    Ok(if session.protocol == before {
+        Effect::None
+    } else {
+        Effect::ProtocolChanged
+    })
+}
+
+fn server_name<'a>(world: &World<'a>) -> &'a str {
+    world
+        .topology
+        .map_or("redis", |topology| &topology.server_name)
+}
+
+/// The reply of a standalone server of the cluster's version (contract: C3).
+fn write_greeting(session: &Session, server_name: &str, world: &World<'_>, out: &mut Vec<u8>) {
+    /// What is said before a server was asked: the oldest version whose replies Keyway gives.
+    const UNKNOWN_VERSION: &str = "7.0.0";
+    let version = world
+        .topology
+        .map_or("", |topology| &topology.server_version);
+    let version = match version {
+        "" => UNKNOWN_VERSION,
+        known => known,
+    };
+    write::map(out, session.protocol, 7);
+    for (name, value) in [("server", server_name), ("version", version)] {
+        write::bulk(out, name.as_bytes());
+        write::bulk(out, value.as_bytes());
+    }
+    write::bulk(out, b"proto");
+    write::integer(
+        out,
+        match session.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        },
+    );
+    write::bulk(out, b"id");
+    write::integer(out, i64::try_from(session.id).unwrap_or(i64::MAX));
+    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+        write::bulk(out, name.as_bytes());
+        write::bulk(out, value.as_bytes());
+    }
+    write::bulk(out, b"modules");
+    write::array(out, 0);
+}
