@@ -6,7 +6,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use keyway::cluster::Slot;
-use support::{Client, Cluster, ClusterOptions, Flavor, Server, Takeover};
+use support::view::View;
+use support::{Action, Client, Cluster, ClusterOptions, FakeCluster, Flavor, Gate};
+use support::{Load, LoadPlan, Server, Takeover, Value};
 
 #[test]
 fn redis_cluster_starts_and_changes() {
@@ -95,6 +97,108 @@ fn paused_node_keeps_its_sockets_and_answers_later() {
     client.expect_next("+PONG");
     server.terminate();
     client.expect_closed();
+}
+
+#[test]
+fn fake_cluster_plays_its_part() {
+    let fake = FakeCluster::start_with_replicas(2, 1);
+    let mut client = Client::connect(fake.node(0).addr());
+    let redirect = format!("-MOVED 12182 {}", fake.node(1).addr());
+    fake.node(0)
+        .once("get foo", Action::moved(12182, fake.node(1)));
+    client.expect("GET foo", &redirect);
+    client.expect("GET foo", "'node-0'");
+
+    let gate = Gate::new();
+    let held = Action::After(gate.clone(), Box::new(Action::line(":5")));
+    fake.node(0).once("INCR", held);
+    client.send("INCR n");
+    client.send("MGET a b");
+    fake.node(0).wait_for(1, "MGET");
+    client.expect_silence(Duration::from_millis(20));
+    gate.open();
+    client.expect_next(":5");
+    client.expect_next("['node-0' 'node-0']");
+
+    fake.node(0)
+        .once("SET", Action::ReplyAndClose(b"$5\r\nab".to_vec()));
+    client.send("SET k v");
+    assert_eq!(client.read_to_end(), b"$5\r\nab");
+    fake.node(0).go_down();
+    assert!(Client::try_connect(fake.node(0).addr()).is_err());
+    fake.node(0).come_back();
+    Client::connect(fake.node(0).addr()).expect("PING", "+PONG");
+}
+
+/// What fake nodes say of their cluster is read as a real node's word is.
+#[test]
+fn fake_cluster_describes_itself() {
+    let fake = FakeCluster::start_with_replicas(2, 1);
+    fake.change(|layout| layout.assign(100, 199, 1));
+    fake.node(1).sees(|layout| layout.promote(2));
+    let view = |node: usize| {
+        let reply = Client::connect(fake.node(node).addr()).call("CLUSTER NODES");
+        View::parse(&reply.text())
+    };
+    let slots = |view: &View| view.0.iter().map(|l| l.slots.clone()).collect::<Vec<_>>();
+    let (first, second) = (vec![(0, 99), (200, 8191)], vec![(100, 199), (8192, 16383)]);
+    assert_eq!(
+        slots(&view(0)),
+        [first.clone(), second.clone(), vec![], vec![]]
+    );
+    assert_eq!(slots(&view(1)), [vec![], second, first, vec![]]);
+
+    let mut client = Client::connect(fake.node(0).addr());
+    let resp2 = client.call("CLUSTER SHARDS");
+    assert_eq!(
+        client.call("HELLO 3").field("proto"),
+        Some(&Value::Integer(3))
+    );
+    let resp3 = client.call("CLUSTER SHARDS");
+    assert!(matches!(resp3.items()[0], Value::Map(_)));
+    for shards in [resp2, resp3] {
+        let nodes = shards.items()[0].field("nodes").expect("a shard has nodes");
+        let role = |node: &Value| node.field("role").map(Value::text);
+        let roles: Vec<_> = nodes.items().iter().filter_map(role).collect();
+        assert_eq!(roles, ["master", "replica"]);
+    }
+    assert_eq!(client.call("CLUSTER SLOTS").items().len(), 4);
+}
+
+/// One server gives only right replies, and is caught when it does not.
+#[test]
+fn load_sees_what_is_wrong() {
+    let server = Server::start(Flavor::Valkey);
+    let plan = LoadPlan {
+        clients: 4,
+        pipeline: 3,
+        resp3: true,
+        ..LoadPlan::default()
+    };
+    let load = Load::start(server.addr(), plan.clone());
+    load.wait_for(2_000);
+    let report = load.stop();
+    report.assert_flawless();
+
+    let load = Load::start(server.addr(), plan.clone());
+    load.wait_for(500);
+    server.ok("FLUSHALL");
+    load.wait_for(500);
+    let report = load.stop();
+    assert!(report.stale > 0, "a flush is noticed: {report}");
+
+    let load = Load::start(server.addr(), plan);
+    load.wait_for(500);
+    let names = server.ok("KEYS load:0:*");
+    for name in names.items() {
+        server.ok(&format!("SET {} intruder", name.text()));
+    }
+    load.wait_for(500);
+    server.restart();
+    load.wait_for(500);
+    let report = load.stop();
+    assert!(report.wrong > 0, "a strange value is noticed: {report}");
+    assert!(report.disconnects >= 4, "{report}");
 }
 
 /// Prints how long each step of a test took.

@@ -77,7 +77,7 @@ mod tests {
         );
     }
 
-    /// Each text was given by a server; `tests/command_table.rs` compares many more.
+    /// Each text was given by a server; `tests/command_table` compares many more.
     #[test]
     fn texts_are_the_servers() {
         for (words, expected) in [

@@ -49,6 +49,7 @@ fn find(name: &[u8], of: u16) -> Option<(&'static Command, &'static Place)> {
             && usize::from(place.len) == name.len()
             && place.of == of
         {
+            // An empty place has the fingerprint of the empty name, but no row.
             let row = ROWS.get(usize::from(place.row))?;
             if name.len() <= FINGERPRINTED || has_middle(row, name) {
                 return Some((row, place));

@@ -13,7 +13,7 @@
 //! | `streams`, `sort`, `georadius`, `migrate` | found behind a word; see [`Keys`] |
 //!
 //! Names, arities, access and keys are what Redis 7.0 and Valkey 8.0 report themselves;
-//! `tests/command_table.rs` asks them. Where two versions differ in arity the row has the wider one,
+//! `tests/command_table` asks them. Where two versions differ in arity the row has the wider one,
 //! and the server refuses what it does not take. Handling follows the servers' request and response
 //! policies (contract: M4); `Access` of a command that neither reads nor writes is our judgement.
 //!

@@ -1,1 +1,17 @@
-//! control
+//! Everything that is not a request: start and stop, accepting, signals, the admin port.
+//!
+//! One thread with one current-thread runtime. It shares with the workers only what [`workers`] names
+//! and the snapshots they read.
+
+mod accept;
+mod admin;
+pub mod cli;
+mod health;
+mod signals;
+mod start;
+mod supervise;
+mod topology_page;
+mod workers;
+
+pub use start::{Engine, EngineParts, StartError, run};
+pub use workers::WorkerSeat;

@@ -1,1 +1,19 @@
-//! net
+//! Sockets: TCP and Unix behind one stream type, listeners that are bound before anything starts,
+//! the limit of open files, and the state that tells everybody who holds connections whether the
+//! process serves, drains or stops.
+//!
+//! Nothing here knows the protocol that is spoken. TLS joins as another variant of [`Stream`].
+
+mod accepted;
+mod door;
+mod file_limit;
+mod lifecycle;
+mod listener;
+mod stream;
+
+pub use accepted::{Accepted, Peer};
+pub use door::{Door, Exhausted};
+pub use file_limit::{FileLimit, raise_file_limit};
+pub use lifecycle::Lifecycle;
+pub use listener::{BindError, Listener};
+pub use stream::{Stream, connect};

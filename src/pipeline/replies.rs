@@ -142,7 +142,9 @@ impl<M> Replies<M> {
     /// Takes the reply to a request, or to one part of it.
     #[inline]
     pub fn deliver(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
-        let slot = self.offset(sequence).and_then(|offset| self.slots.get(offset));
+        let slot = self
+            .offset(sequence)
+            .and_then(|offset| self.slots.get(offset));
         match slot.map(|slot| &slot.state) {
             Some(State::Waiting) => {
                 self.fill(sequence, reply);
@@ -155,7 +157,9 @@ impl<M> Replies<M> {
 
     /// Makes a place that waits for one reply one that collects parts.
     pub fn gather_at(&mut self, sequence: Sequence, gather: Gather<M>) {
-        let slot = self.offset(sequence).and_then(|offset| self.slots.get_mut(offset));
+        let slot = self
+            .offset(sequence)
+            .and_then(|offset| self.slots.get_mut(offset));
         if let Some(slot) = slot
             && matches!(slot.state, State::Waiting)
         {
@@ -217,7 +221,7 @@ impl<M> Replies<M> {
             is_muted,
         }) = self.slots.front()
         {
-            if !(is_muted || self.is_discarding) {
+            if !(*is_muted || self.is_discarding) {
                 self.out.extend_from_slice(&self.held[*start..start + len]);
             }
             self.slots.pop_front();

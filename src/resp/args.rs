@@ -64,7 +64,9 @@ impl<'a> Args<'a> {
         // A length line has no leading zeros (`resp::scan`), so its own length is known.
         let digits = first.len.checked_ilog10().unwrap_or(0) as usize + 1;
         let start = (first.start as usize).saturating_sub(digits + 3);
-        self.frame.get(start..(last.start + last.len) as usize + 2).unwrap_or_default()
+        self.frame
+            .get(start..(last.start + last.len) as usize + 2)
+            .unwrap_or_default()
     }
 
     /// All arguments in order, the name first.

@@ -38,14 +38,11 @@ pub fn simple(out: &mut Vec<u8>, text: &str) {
 }
 
 /// `-text`; line breaks inside become spaces, as Redis writes its own errors.
-pub fn error(out: &mut Vec<u8>, text: &str) {
+pub fn error(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
     out.push(b'-');
-    out.extend(text.bytes().map(|byte| {
-        if byte == b'\r' || byte == b'\n' {
-            b' '
-        } else {
-            byte
-        }
+    out.extend(text.as_ref().iter().map(|byte| match byte {
+        b'\r' | b'\n' => b' ',
+        other => *other,
     }));
     out.extend_from_slice(b"\r\n");
 }

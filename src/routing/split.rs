@@ -26,7 +26,11 @@ pub struct Part {
 impl Splitter {
     /// Takes the keys of a request by the positions of their arguments. Returns the slot when all
     /// keys share one; else the keys are sorted and [`Splitter::parts`] has several.
-    pub fn group(&mut self, args: &Args<'_>, positions: impl Iterator<Item = usize>) -> Option<Slot> {
+    pub fn group(
+        &mut self,
+        args: &Args<'_>,
+        positions: impl Iterator<Item = usize>,
+    ) -> Option<Slot> {
         self.keys.clear();
         self.positions.clear();
         let mut first = None;
@@ -34,7 +38,8 @@ impl Splitter {
         for (number, position) in positions.enumerate() {
             let slot = Slot::of_key(args.get(position).unwrap_or_default());
             is_single &= *first.get_or_insert(slot) == slot;
-            self.keys.push(u64::from(slot.number()) << 32 | number as u64);
+            self.keys
+                .push(u64::from(slot.number()) << 32 | number as u64);
             self.positions.push(position as u32);
         }
         if is_single {
@@ -50,9 +55,15 @@ impl Splitter {
         std::iter::from_fn(move || {
             let slot_bits = self.keys.get(start)? >> 32;
             let slot = Slot::new(slot_bits as u16)?;
-            let count =
-                self.keys[start..].iter().take_while(|key| **key >> 32 == slot_bits).count();
-            let part = Part { slot, start: start as u32, count: count as u32 };
+            let count = self.keys[start..]
+                .iter()
+                .take_while(|key| **key >> 32 == slot_bits)
+                .count();
+            let part = Part {
+                slot,
+                start: start as u32,
+                count: count as u32,
+            };
             start += count;
             Some(part)
         })
@@ -66,7 +77,9 @@ impl Splitter {
     /// The numbers of a part's keys, as they stood in the request.
     pub fn numbers(&self, part: Part) -> impl Iterator<Item = usize> + '_ {
         let start = part.start as usize;
-        self.keys[start..start + part.count as usize].iter().map(|key| (key & 0xffff_ffff) as usize)
+        self.keys[start..start + part.count as usize]
+            .iter()
+            .map(|key| (key & 0xffff_ffff) as usize)
     }
 
     /// Appends the request for one part: the command's name, and each key with the `step - 1`
@@ -90,7 +103,10 @@ mod tests {
         let mut frame = Vec::new();
         write::command(&mut frame, words);
         let mut scanner = RequestScanner::default();
-        let limits = Limits { bulk_bytes_max: 1 << 20, is_authenticated: true };
+        let limits = Limits {
+            bulk_bytes_max: 1 << 20,
+            is_authenticated: true,
+        };
         scanner.scan(&frame, &limits).expect("a request");
         let args = Args::new(&frame, scanner.spans());
         let mut splitter = Splitter::default();
@@ -117,7 +133,10 @@ mod tests {
         );
         assert_eq!(
             parts(&["mset", "foo", "1", "bar", "", "{foo}x", "three"], 2),
-            ["*3 $4 mset $3 bar $0  ", "*5 $4 mset $3 foo $1 1 $6 {foo}x $5 three "]
+            [
+                "*3 $4 mset $3 bar $0  ",
+                "*5 $4 mset $3 foo $1 1 $6 {foo}x $5 three "
+            ]
         );
     }
 }

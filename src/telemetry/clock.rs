@@ -1,10 +1,11 @@
 //! The process' own clock.
 
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Where the clock starts: the first time anybody asked.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+static START: LazyLock<(Instant, SystemTime)> =
+    LazyLock::new(|| (Instant::now(), SystemTime::now()));
 
 /// Microseconds since the process (more exactly: the first call) began. Monotonic; it never jumps
 /// with the wall clock. Read it once a batch, not once a request: the inner modules are told the
@@ -12,7 +13,12 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[inline]
 pub fn now_us() -> u64 {
     // 64 bits of microseconds last 584,000 years.
-    START.elapsed().as_micros() as u64
+    START.0.elapsed().as_micros() as u64
+}
+
+/// The wall clock's time at the process clock's zero.
+pub fn started_at() -> SystemTime {
+    START.1
 }
 
 #[cfg(test)]

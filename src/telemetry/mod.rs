@@ -2,10 +2,14 @@
 //!
 //! Each worker counts into its own [`WorkerTallies`] with plain loads and stores; nothing on the path
 //! of a request locks a bus. The admin page reads and adds them up. A new metric is one declaration
-//! in `metrics` and, when nothing holds its value yet, one field in the tallies.
+//! in [`metrics`] and, when nothing holds its value yet, one field in the tallies.
 
 pub mod clock;
+pub mod exposition;
 pub mod latency;
+pub mod logging;
+pub mod metrics;
+pub mod process;
 pub mod tally;
 pub mod worker_tallies;
 

@@ -1,7 +1,7 @@
 //! What each worker, and the control thread, counts.
 //!
 //! Fields are written by their own thread only (see [`super::tally`]). To add one: a field here, and
-//! a line in `metrics` that gives it a name and a help text.
+//! a row in [`super::metrics`] that gives it a name and a help text.
 
 use super::latency::LatencyHistogram;
 use super::tally::{Gauge, Tally};

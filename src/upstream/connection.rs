@@ -101,6 +101,17 @@ impl Connection {
         self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
     }
 
+    /// Hands over a request that is written right here.
+    pub fn send_with(
+        &mut self,
+        dispatched: Dispatched,
+        write: impl FnOnce(&mut Vec<u8>),
+        now_us: u64,
+    ) {
+        let len = self.outbox.push_with(write);
+        self.expect(Purpose::Reply(dispatched), len, now_us);
+    }
+
     /// Hands over a request with `ASKING` right before it (contract: R4).
     pub fn send_asking(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
         const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";

@@ -4,11 +4,22 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::cluster::Endpoint;
+use crate::net::{self, Stream};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
+
+/// How connections to nodes are opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// Dialling and handshake together may take this long.
+    pub timeout: Duration,
+    /// Idle time after which TCP asks whether the node is still there; zero for never.
+    pub keepalive: Duration,
+    /// How Keyway presents itself.
+    pub credentials: Credentials,
+}
 
 /// How Keyway presents itself to the nodes.
 #[derive(Clone, Default)]
@@ -46,26 +57,29 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub async fn open(
     endpoint: &Endpoint,
     protocol: Protocol,
-    credentials: &Credentials,
-    timeout: Duration,
-) -> Result<TcpStream, OpenError> {
-    match tokio::time::timeout(timeout, dial_and_greet(endpoint, protocol, credentials)).await {
+    settings: &Settings,
+) -> Result<Stream, OpenError> {
+    match tokio::time::timeout(
+        settings.timeout,
+        dial_and_greet(endpoint, protocol, settings),
+    )
+    .await
+    {
         Ok(outcome) => outcome,
-        Err(_) => Err(OpenError::TimedOut(timeout)),
+        Err(_) => Err(OpenError::TimedOut(settings.timeout)),
     }
 }
 
 async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
-    credentials: &Credentials,
-) -> Result<TcpStream, OpenError> {
-    let mut stream = TcpStream::connect((&*endpoint.host, endpoint.port))
+    settings: &Settings,
+) -> Result<Stream, OpenError> {
+    let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
-    stream.set_nodelay(true).map_err(OpenError::Connect)?;
     stream
-        .write_all(&greeting(protocol, credentials))
+        .write_all(&greeting(protocol, &settings.credentials))
         .await
         .map_err(OpenError::Lost)?;
     let reply = read_reply(&mut stream).await?;
@@ -98,7 +112,7 @@ fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
     out
 }
 
-async fn read_reply(stream: &mut TcpStream) -> Result<Vec<u8>, OpenError> {
+async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
     let mut scanner = ReplyScanner::default();
     let mut bytes = Vec::new();
     loop {

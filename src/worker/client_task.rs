@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::Worker;
 use super::clients::Phase;
 use super::core::Core;
+use super::thread::Worker;
 use crate::net::Stream;
 use crate::pipeline::ClientKey;
 
@@ -28,13 +28,42 @@ thread_local! {
 
 /// Serves one client until it leaves.
 pub async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) {
-    poll_fn(|context| {
+    let end = poll_fn(|context| {
         worker.turn(|core| poll_client(core, key, Pin::new(&mut stream), context))
     })
     .await;
+    match end {
+        End::Finished => {
+            // What was written still reaches a peer that goes on sending: end of stream, no reset.
+            let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
+        }
+        End::Gone => {
+            drop(stream);
+            poll_fn(|context| worker.turn(|core| poll_settled(core, key, context))).await;
+        }
+    }
     worker.turn(|core| core.client_left(key));
-    // The peer sees the end of the stream at once, whatever it still sends.
-    let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
+}
+
+/// How serving a client's socket ended.
+enum End {
+    /// Everything was answered.
+    Finished,
+    /// The socket is broken or was given up; requests may be outstanding.
+    Gone,
+}
+
+/// What a client asked for happens also when it is gone, in the order it asked.
+fn poll_settled(core: &mut Core, key: ClientKey, context: &mut Context<'_>) -> Poll<()> {
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(());
+    };
+    client.begin_turn(context.waker());
+    if client.is_settled() {
+        Poll::Ready(())
+    } else {
+        Poll::Pending
+    }
 }
 
 /// Both directions in each turn, so that neither waits for the other (invariant 5).
@@ -43,8 +72,10 @@ fn poll_client(
     key: ClientKey,
     mut stream: Pin<&mut Stream>,
     context: &mut Context<'_>,
-) -> Poll<()> {
-    let Some(client) = core.clients.get(key) else { return Poll::Ready(()) };
+) -> Poll<End> {
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(End::Gone);
+    };
     client.begin_turn(context.waker());
     let mut wants_more = true;
     for _ in 0..READS_PER_TURN {
@@ -58,9 +89,14 @@ fn poll_client(
         }
     }
     let has_written = write(core, key, stream, context);
-    let Some(client) = core.clients.get(key) else { return Poll::Ready(()) };
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(End::Gone);
+    };
+    if client.phase == Phase::Gone {
+        return Poll::Ready(End::Gone);
+    }
     if client.has_finished() {
-        return Poll::Ready(());
+        return Poll::Ready(End::Finished);
     }
     // Writing made room; what was stalled for it has to be tried again.
     if wants_more || (client.is_stalled && has_written) {
@@ -72,7 +108,9 @@ fn poll_client(
 impl Core {
     /// Processes what was left over, and says whether the socket should be read.
     fn may_read(&mut self, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get(key) else { return false };
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
         if client.is_stalled {
             self.process_leftover(key);
         }
@@ -85,11 +123,15 @@ impl Core {
     }
 
     fn process_leftover(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         let input = std::mem::take(&mut client.input);
         let start = client.input_start;
         let processed = self.process(key, &input[start..]);
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         client.input = input;
         client.input_start = start + processed.consumed;
         if client.input_start == client.input.len() {
@@ -109,7 +151,9 @@ impl Core {
     /// Takes bytes that were read while nothing was left over.
     fn process_fresh(&mut self, key: ClientKey, bytes: &[u8]) {
         let processed = self.process(key, bytes);
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         if processed.consumed < bytes.len() {
             client.input.extend_from_slice(&bytes[processed.consumed..]);
         }
@@ -128,15 +172,6 @@ impl Core {
             client.phase = Phase::HalfClosed;
         }
     }
-
-    /// The client's socket is broken.
-    fn client_gone(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get(key) {
-            client.phase = Phase::Gone;
-            client.is_stalled = false;
-            client.replies.discard_output();
-        }
-    }
 }
 
 /// One read. Pending also when the socket has ended: there is nothing more to read.
@@ -146,7 +181,9 @@ fn read(
     stream: Pin<&mut Stream>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
-    let Some(client) = core.clients.get(key) else { return Poll::Pending };
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Pending;
+    };
     let outcome = if client.input.is_empty() {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -163,7 +200,9 @@ fn read(
         // A request is being received: the buffer is made large enough for all of it, so that it is
         // copied only once, but never for more than has a chance to arrive soon.
         let missing = client.wanted.saturating_sub(client.unprocessed());
-        client.input.reserve(missing.clamp(READ_BYTES / 4, 16 * READ_BYTES));
+        client
+            .input
+            .reserve(missing.clamp(READ_BYTES / 4, 16 * READ_BYTES));
         let outcome = ready!(poll_read_buf(stream, context, &mut client.input));
         if let Ok(count @ 1..) = outcome {
             core.tallies.client_bytes_in.add(count as u64);
@@ -174,7 +213,7 @@ fn read(
     match ready!(outcome) {
         Ok(0) => core.input_ended(key),
         Ok(_) => return Poll::Ready(()),
-        Err(_) => core.client_gone(key),
+        Err(_) => core.cut_off(key),
     }
     Poll::Pending
 }
@@ -202,7 +241,7 @@ fn write(
                 }
             }
             Poll::Ready(Ok(_) | Err(_)) => {
-                core.client_gone(key);
+                core.cut_off(key);
                 break;
             }
         }

@@ -1,9 +1,11 @@
 //! The clients of one worker.
 
-use std::task::Waker;
+use std::net::SocketAddr;
+use std::task::{Poll, Waker};
 
 use slab::Slab;
 
+use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
 use crate::client::Session;
@@ -42,6 +44,8 @@ pub struct Client {
     pub input: Vec<u8>,
     /// How much of `input` was processed.
     pub input_start: usize,
+    /// Bytes that the request being received needs in all, as far as that is known.
+    pub wanted: usize,
     /// Frames the requests.
     pub scanner: RequestScanner,
     /// Requests that wait to be sent again, in the order they were received.
@@ -123,6 +127,7 @@ impl Clients {
             replies: Replies::default(),
             input: Vec::new(),
             input_start: 0,
+            wanted: 0,
             scanner: RequestScanner::default(),
             parked: Vec::new(),
             map_version: 0,
@@ -132,7 +137,10 @@ impl Clients {
             is_woken: false,
         });
         // More than 2^32 clients do not fit into memory.
-        ClientKey { index: index as u32, generation }
+        ClientKey {
+            index: index as u32,
+            generation,
+        }
     }
 
     /// The client with this key, if it has not left.
@@ -152,7 +160,13 @@ impl Clients {
     /// Everyone, with their keys.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ClientKey, &mut Client)> {
         self.slots.iter_mut().map(|(index, client)| {
-            (ClientKey { index: index as u32, generation: client.generation }, client)
+            (
+                ClientKey {
+                    index: index as u32,
+                    generation: client.generation,
+                },
+                client,
+            )
         })
     }
 
@@ -166,3 +180,114 @@ impl Clients {
         self.slots.is_empty()
     }
 }
+
+impl Core {
+    /// Takes in a client that was accepted.
+    pub fn client_joins(&mut self, id: u64, address: &str, local: Option<SocketAddr>) -> ClientKey {
+        self.tallies.clients.add(1);
+        let local_address = match local {
+            Some(local) => local.to_string(),
+            // On a Unix socket both sides are the socket's path.
+            None => address.to_owned(),
+        };
+        let needs_password = self.local.password.is_some();
+        let session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        let key = self.clients.insert(session);
+        if self.is_draining {
+            self.dismiss(key);
+        }
+        key
+    }
+
+    /// A client's task has ended.
+    pub fn client_left(&mut self, key: ClientKey) {
+        if self.clients.remove(key).is_some() {
+            self.tallies.clients.subtract(1);
+        }
+        if self.is_draining
+            && self.clients.is_empty()
+            && let Some(waker) = self.drained_waker.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Lets a client leave between replies: what it asked for is answered, nothing more is read.
+    pub fn dismiss(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && matches!(client.phase, Phase::Open | Phase::HalfClosed)
+        {
+            client.phase = Phase::Leaving;
+            client.is_stalled = false;
+            client.wake();
+        }
+    }
+
+    /// Closes a client at once. What it asked for still happens; nobody hears of it.
+    pub fn cut_off(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && client.phase != Phase::Gone
+        {
+            client.phase = Phase::Gone;
+            client.is_stalled = false;
+            client.input = Vec::new();
+            client.input_start = 0;
+            client.replies.discard_output();
+            client.wake();
+        }
+    }
+
+    /// Lets all clients leave between replies (contract: F7).
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+        let keys: Vec<ClientKey> = self.clients.iter_mut().map(|(key, _)| key).collect();
+        for key in keys {
+            self.dismiss(key);
+        }
+    }
+
+    /// Ready once the worker drains and has no client any more.
+    pub fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
+        if self.is_draining && self.clients.is_empty() {
+            return Poll::Ready(());
+        }
+        self.drained_waker = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
+    pub fn tick(&mut self) {
+        self.resume(false);
+        if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
+            return;
+        }
+        self.looked_after_us = self.now_us;
+        self.expire_in_flight();
+        self.leave_silent_strangers();
+        self.forget_strangers();
+        self.close_idle_clients();
+    }
+
+    fn close_idle_clients(&mut self) {
+        let limit_us = self.limits.client_idle_us;
+        if limit_us == 0 {
+            return;
+        }
+        let now_us = self.now_us;
+        let idle: Vec<ClientKey> = self
+            .clients
+            .iter_mut()
+            .filter(|(_, client)| {
+                client.is_settled()
+                    && now_us.saturating_sub(client.session.last_command_us) > limit_us
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in idle {
+            self.dismiss(key);
+        }
+    }
+}
+
+/// How often deadlines of requests in flight and idle clients are looked at.
+const LOOK_AFTER_US: u64 = 100_000;

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use slab::Slab;
+use tracing::warn;
 
 use super::clients::Clients;
+use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
+use super::refresh_requests::{RefreshReason, RefreshRequests};
 use crate::cluster::{AddressMap, Topology};
-use crate::control::refresh_requests::{RefreshReason, RefreshRequests};
-use crate::pipeline::{ClientKey, Filled, Sequence, Ticket};
+use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
+use crate::routing::scan_cursor::CurrentOrder;
 use crate::routing::split::Splitter;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::WorkerTallies;
@@ -64,10 +67,20 @@ pub struct Core {
     pub tick_waker: Option<Waker>,
     /// Groups keys by slot.
     pub splitter: Splitter,
+    /// The order in which `SCAN` visits the snapshot's shards.
+    pub scan_order: CurrentOrder,
+    /// Its number among the workers.
+    pub index: usize,
     /// What local commands need to know and the worker does not change.
-    pub local: super::local::LocalFacts,
+    pub local: Arc<LocalFacts>,
+    /// When deadlines and idle clients were looked at.
+    pub looked_after_us: u64,
+    /// No new clients; those that are left finish (contract: F7).
+    pub is_draining: bool,
+    /// Wakes the worker's thread when its last client left while it drains.
+    pub drained_waker: Option<Waker>,
     /// Questions for all workers, to be handed out by the tasks around.
-    pub questions: Vec<super::local::Asked>,
+    pub questions: Vec<Asked>,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -82,11 +95,12 @@ const SPARE_BUFFER_BYTES: usize = 256 * 1024;
 impl Core {
     /// A worker that knows nothing yet.
     pub fn new(
+        index: usize,
         limits: WorkerLimits,
         tallies: Arc<WorkerTallies>,
         address_map: Arc<AddressMap>,
         refresh: Arc<RefreshRequests>,
-        local: super::local::LocalFacts,
+        local: Arc<LocalFacts>,
     ) -> Self {
         Core {
             now_us: 0,
@@ -100,7 +114,12 @@ impl Core {
             parked_clients: Vec::new(),
             tick_waker: None,
             splitter: Splitter::default(),
+            scan_order: CurrentOrder::default(),
+            index,
             local,
+            looked_after_us: 0,
+            is_draining: false,
+            drained_waker: None,
             questions: Vec::new(),
             address_map,
             refresh,
@@ -133,7 +152,9 @@ impl Core {
         let clients = &mut self.clients;
         let mut waited_for = Vec::new();
         for key in &self.parked_clients {
-            let Some(client) = clients.get(*key) else { continue };
+            let Some(client) = clients.get(*key) else {
+                continue;
+            };
             waited_for.extend(client.parked.iter().filter_map(|parked| {
                 match parked.dispatched.target {
                     Target::Node(node) => Some(node),
@@ -141,7 +162,8 @@ impl Core {
                 }
             }));
         }
-        self.nodes.forget_strangers(|node| waited_for.contains(&node));
+        self.nodes
+            .forget_strangers(|node| waited_for.contains(&node));
     }
 
     /// Asks the control thread for a new view of the cluster.
@@ -157,7 +179,10 @@ impl Core {
 
     /// The version a client speaks.
     pub fn protocol_of(&mut self, key: ClientKey) -> Protocol {
-        self.clients.get(key).map(|client| client.session.protocol).unwrap_or_default()
+        self.clients
+            .get(key)
+            .map(|client| client.session.protocol)
+            .unwrap_or_default()
     }
 
     /// The node a target means at this moment.
@@ -221,7 +246,11 @@ impl Core {
             return Err(Reason::Unreachable("it left the cluster".to_owned()));
         };
         if node.retry_at_us > self.now_us {
-            let why = node.last_failure.as_deref().unwrap_or("it cannot be reached").to_owned();
+            let why = node
+                .last_failure
+                .as_deref()
+                .unwrap_or("it cannot be reached")
+                .to_owned();
             return Err(Reason::Unreachable(why));
         }
         let index = self.connections.insert(Connection::new(key, protocol));
@@ -250,23 +279,42 @@ impl Core {
     #[inline]
     pub fn reply(&mut self, ticket: Ticket, reply: &[u8]) {
         let spare_buffers = &mut self.spare_buffers;
-        let Some(client) = self.clients.get(ticket.client) else { return };
-        client.replies.lend(|| spare_buffers.pop().unwrap_or_default());
+        let Some(client) = self.clients.get(ticket.client) else {
+            return;
+        };
+        client
+            .replies
+            .lend(|| spare_buffers.pop().unwrap_or_default());
         match client.replies.deliver(ticket.sequence, ticket.part, reply) {
             Filled::Waiting => {}
             Filled::Done => {
                 client.wake();
                 self.tallies.replies.increment();
+                if client.replies.buffered_bytes() > self.limits.client_output_hard_bytes {
+                    self.cut_off_reader(ticket.client);
+                }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
         }
     }
 
-    /// Answers a whole request, whatever parts of it are outstanding.
-    pub fn reply_whole(&mut self, client_key: ClientKey, sequence: Sequence, reply: &[u8]) {
-        let Some(client) = self.clients.get(client_key) else { return };
-        client.replies.take_gather(sequence);
-        self.reply(Ticket { client: client_key, sequence, part: 0 }, reply);
+    /// A client does not read its replies (contract: F6).
+    #[cold]
+    fn cut_off_reader(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key) {
+            warn!(
+                client = %client.session.address,
+                unread_bytes = client.replies.buffered_bytes(),
+                "closed a client that does not read its replies (limits.client_output_hard_bytes)"
+            );
+        }
+        self.cut_off(key);
+    }
+
+    /// Whether something is left to be done outside the core.
+    #[inline]
+    pub fn has_errands(&self) -> bool {
+        !self.to_open.is_empty() || !self.questions.is_empty()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

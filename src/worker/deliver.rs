@@ -3,10 +3,9 @@
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
-use crate::cluster::Endpoint;
-use crate::cluster::redirect::{RedirectHost, RedirectTo, Verdict, verdict};
+use super::refresh_requests::RefreshReason;
+use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
 use crate::command::Access;
-use crate::control::refresh_requests::RefreshReason;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::RedirectKind;
 use crate::upstream::connection::{Arrived, ReadError};
@@ -22,13 +21,17 @@ impl Core {
     /// # Errors
     /// The node does not speak the protocol; the connection must be given up.
     pub fn receive_replies(&mut self, key: ConnectionKey) -> Result<(), ReadError> {
-        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return Ok(());
+        };
         connection.heard_us = self.now_us;
         // Taken out while replies are delivered: a redirect may write to this same connection.
         let mut input = std::mem::take(&mut connection.input);
         let mut position = 0;
         let outcome = loop {
-            let Some(connection) = self.connections.get_mut(key.0 as usize) else { break Ok(()) };
+            let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+                break Ok(());
+            };
             match connection.next_reply(&input[position..]) {
                 Ok(None) => break Ok(()),
                 Ok(Some(Arrived { entry, len })) => {
@@ -62,7 +65,9 @@ impl Core {
                     .get(dispatched.ticket.client)
                     .is_none_or(|client| client.parked.is_empty());
             if is_plain {
-                self.tallies.latency.record(self.now_us.saturating_sub(dispatched.received_us));
+                self.tallies
+                    .latency
+                    .record(self.now_us.saturating_sub(dispatched.received_us));
                 self.reply(dispatched.ticket, reply);
             } else {
                 self.deliver_with_care(from, dispatched, len, reply);
@@ -82,7 +87,9 @@ impl Core {
         len: usize,
         reply: &[u8],
     ) {
-        let Some(connection) = self.connections.get(from.0 as usize) else { return };
+        let Some(connection) = self.connections.get(from.0 as usize) else {
+            return;
+        };
         let bytes = connection.outbox.front(len).to_vec();
         let node = connection.node;
         if reply.first() == Some(&b'-') {
@@ -142,7 +149,9 @@ impl Core {
             }
             self.abandon_before(&dispatched);
         }
-        self.tallies.latency.record(self.now_us.saturating_sub(dispatched.received_us));
+        self.tallies
+            .latency
+            .record(self.now_us.saturating_sub(dispatched.received_us));
         self.reply(dispatched.ticket, reply);
     }
 
@@ -164,14 +173,7 @@ impl Core {
 
     /// The node a redirect means; `None` when the node that answered does not know it either.
     fn named_node(&mut self, to: RedirectTo<'_>, answered: NodeKey) -> Option<NodeKey> {
-        let announced = match to.host {
-            RedirectHost::Named(host) => Endpoint { host: host.into(), port: to.port },
-            RedirectHost::SameHost => {
-                let host = self.nodes.get(answered)?.announced.host.clone();
-                Endpoint { host, port: to.port }
-            }
-            RedirectHost::Unknown => return None,
-        };
+        let announced = to.announced(&self.nodes.get(answered)?.announced)?;
         Some(self.node_at(announced))
     }
 
@@ -185,7 +187,9 @@ impl Core {
         is_asking: bool,
     ) {
         dispatched.hops = dispatched.hops.saturating_add(1);
-        let Some(client) = self.clients.get(dispatched.ticket.client) else { return };
+        let Some(client) = self.clients.get(dispatched.ticket.client) else {
+            return;
+        };
         client.map_version = super::clients::UNSETTLED;
         let protocol = client.session.protocol;
         if dispatched.hops > HOPS_AT_ONCE {
@@ -210,7 +214,9 @@ impl Core {
 
     /// Lets clients go on that waited for room in a connection's outbox.
     pub fn release_room(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return;
+        };
         if connection.waiting_for_room.is_empty()
             || connection.outbox.len() > self.limits.outbox_bytes / 2
         {

@@ -7,13 +7,13 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Handling, Merge};
+use crate::command::{self, Command, Handling, Keys, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
-use crate::resp::{Args, Protocol, write};
+use crate::resp::{Args, write};
+use crate::routing::Target;
 use crate::routing::merge::{self, MergePlan};
 use crate::routing::scan_cursor;
-use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
@@ -27,7 +27,9 @@ impl Core {
     #[inline]
     fn may_route(&mut self, key: ClientKey) -> bool {
         let map_version = self.map_version;
-        let Some(client) = self.clients.get(key) else { return false };
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
         if client.map_version == map_version {
             return true;
         }
@@ -43,12 +45,26 @@ impl Core {
     #[inline]
     fn has_room(&mut self, key: ConnectionKey, client: ClientKey) -> bool {
         let limit = self.limits.outbox_bytes;
-        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return true };
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return true;
+        };
         if connection.outbox.len() < limit {
             return true;
         }
         connection.waiting_for_room.push(client);
         false
+    }
+
+    /// The same for a request that goes to many nodes.
+    fn has_room_everywhere(&mut self, client: ClientKey) -> bool {
+        let limit = self.limits.outbox_bytes;
+        for (_, connection) in &mut self.connections {
+            if connection.outbox.len() >= limit {
+                connection.waiting_for_room.push(client);
+                return false;
+            }
+        }
+        true
     }
 
     #[inline]
@@ -72,15 +88,16 @@ impl Core {
     ) -> Taken {
         let target = match command::key_positions(command, args) {
             Ok(positions) => {
-                let mut slots =
-                    positions.iter().map(|at| Slot::of_key(args.get(at).unwrap_or_default()));
+                let mut slots = positions
+                    .iter()
+                    .map(|at| Slot::of_key(args.get(at).unwrap_or_default()));
                 match slots.next() {
                     None => Target::Any,
                     Some(slot) if slots.all(|other| other == slot) => Target::Slot(slot),
                     Some(slot) if self.nodes.is_standalone() => Target::Slot(slot),
                     Some(_) => {
                         return self.refuse_request(key, args, ErrorKind::CrossSlot, |_| {
-                            CROSSSLOT.to_owned()
+                            CROSSSLOT.as_bytes().to_vec()
                         });
                     }
                 }
@@ -110,7 +127,11 @@ impl Core {
         {
             return Taken::NotYet;
         }
-        let ticket = Ticket { client: key, sequence: self.open_place(key), part: 0 };
+        let ticket = Ticket {
+            client: key,
+            sequence: self.open_place(key),
+            part: 0,
+        };
         let dispatched = self.dispatched(ticket, command, target);
         match connection {
             Ok(connection) => self.send(connection, dispatched, bytes),
@@ -121,7 +142,13 @@ impl Core {
 
     #[inline]
     fn dispatched(&self, ticket: Ticket, command: &'static Command, target: Target) -> Dispatched {
-        Dispatched { ticket, command, target, received_us: self.now_us, hops: 0 }
+        Dispatched {
+            ticket,
+            command,
+            target,
+            received_us: self.now_us,
+            hops: 0,
+        }
     }
 
     /// A command that is split by slot (contract: M1).
@@ -135,7 +162,10 @@ impl Core {
         let Ok(positions) = command::key_positions(command, args) else {
             return self.forward(key, command, Target::Any, args.frame());
         };
-        let step = positions.step();
+        let step = match command.keys {
+            Keys::Range { step, .. } => usize::from(step),
+            _ => 1,
+        };
         if (args.len() - 1) % step != 0 {
             // `MSET a 1 b`: the server has the right words.
             return self.forward(key, command, Target::Any, args.frame());
@@ -147,7 +177,7 @@ impl Core {
             None if self.nodes.is_standalone() => {
                 self.forward(key, command, Target::Any, args.frame())
             }
-            None if !self.may_route(key) => Taken::NotYet,
+            None if !self.may_route(key) || !self.has_room_everywhere(key) => Taken::NotYet,
             None => {
                 self.send_split(key, command, args, merge, &splitter, step);
                 Taken::Yes
@@ -176,12 +206,20 @@ impl Core {
                 }
             }
         }
-        let plan = MergePlan { merge, protocol, order };
+        let plan = MergePlan {
+            merge,
+            protocol,
+            order,
+        };
         let sequence = self.open_place(key);
         let gather = Gather::new(Finish::Merge(plan), splitter.parts().count());
         self.gather_at(key, sequence, gather);
         for (index, part) in splitter.parts().enumerate() {
-            let ticket = Ticket { client: key, sequence, part: index as u32 };
+            let ticket = Ticket {
+                client: key,
+                sequence,
+                part: index as u32,
+            };
             let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot));
             match self.connection_for(dispatched.target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
@@ -223,11 +261,15 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        if !self.may_route(key) {
+        if !self.may_route(key) || !self.has_room_everywhere(key) {
             return Taken::NotYet;
         }
         let sequence = self.open_place(key);
-        let ticket = Ticket { client: key, sequence, part: 0 };
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
         self.spread(self.dispatched(ticket, command, Target::Any), args);
         Taken::Yes
     }
@@ -235,7 +277,10 @@ impl Core {
     /// A whole request that waited is planned once more.
     pub fn plan_again(&mut self, dispatched: Dispatched, bytes: Vec<u8>) {
         let mut scanner = RequestScanner::default();
-        let limits = Limits { bulk_bytes_max: i64::MAX, is_authenticated: true };
+        let limits = Limits {
+            bulk_bytes_max: i64::MAX,
+            is_authenticated: true,
+        };
         if let Ok(Scanned::Request { len }) = scanner.scan(&bytes, &limits) {
             self.spread(dispatched, &Args::new(&bytes[..len], scanner.spans()));
         }
@@ -250,24 +295,40 @@ impl Core {
         match dispatched.command.handling {
             Handling::Primaries(merge) => {
                 let targets = self.primaries();
-                self.broadcast(dispatched, args.frame(), targets, Finish::merge(merge, protocol));
+                self.broadcast(
+                    dispatched,
+                    args.frame(),
+                    targets,
+                    Finish::merge(merge, protocol),
+                );
             }
             Handling::Nodes(merge) => {
                 let mut targets = self.primaries();
                 targets.extend(self.nodes.replicas().iter().map(|node| Target::Node(*node)));
-                self.broadcast(dispatched, args.frame(), targets, Finish::merge(merge, protocol));
+                self.broadcast(
+                    dispatched,
+                    args.frame(),
+                    targets,
+                    Finish::merge(merge, protocol),
+                );
             }
             Handling::RandomKey => {
                 let targets = self.primaries();
                 let mut sizes = Vec::new();
                 write::command(&mut sizes, &["DBSIZE"]);
-                self.broadcast(dispatched, &sizes, targets, Finish::RandomKey);
+                self.broadcast(dispatched, &sizes, targets, Finish::RandomKey(dispatched));
             }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
                 let slot = number.and_then(|number| Slot::new(u16::try_from(number).ok()?));
                 let target = slot.map_or(Target::Any, Target::Slot);
-                self.send_or_park(Dispatched { target, ..dispatched }, args.frame());
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
             }
             Handling::Scan => self.scan(dispatched, args),
             _ => self.send_or_park(dispatched, args.frame()),
@@ -276,7 +337,11 @@ impl Core {
 
     fn primaries(&self) -> Vec<Target> {
         // By slot and not by node: after a failover the part goes to whoever took over.
-        self.nodes.shards().iter().map(|(slot, _)| Target::Slot(*slot)).collect()
+        self.nodes
+            .shards()
+            .iter()
+            .map(|(slot, _)| Target::Slot(*slot))
+            .collect()
     }
 
     fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
@@ -294,57 +359,105 @@ impl Core {
         targets: Vec<Target>,
         finish: Finish,
     ) {
-        let Ticket { client, sequence, .. } = dispatched.ticket;
+        let Ticket {
+            client, sequence, ..
+        } = dispatched.ticket;
         if targets.is_empty() {
             let text = "CLUSTERDOWN no primary owns a slot; try again when the cluster is up";
             return self.fail(dispatched.ticket, ErrorKind::Upstream, text);
         }
         self.gather_at(client, sequence, Gather::new(finish, targets.len()));
         for (part, target) in targets.into_iter().enumerate() {
-            let ticket = Ticket { part: part as u32, ..dispatched.ticket };
-            self.send_or_park(Dispatched { ticket, target, ..dispatched }, bytes);
+            let ticket = Ticket {
+                part: part as u32,
+                ..dispatched.ticket
+            };
+            self.send_or_park(
+                Dispatched {
+                    ticket,
+                    target,
+                    ..dispatched
+                },
+                bytes,
+            );
         }
     }
 
     fn scan(&mut self, dispatched: Dispatched, args: &Args<'_>) {
-        let Ticket { client, sequence, .. } = dispatched.ticket;
-        let Some(topology) = self.nodes.topology().cloned() else { return };
-        match scan_cursor::plan(&topology, args) {
+        let Ticket {
+            client, sequence, ..
+        } = dispatched.ticket;
+        let Some(topology) = self.nodes.topology() else {
+            return;
+        };
+        match scan_cursor::plan(self.scan_order.of(topology), args) {
             Ok(step) => {
-                let target = Target::Slot(step.slot());
+                // The cursor means something only to the node that the snapshot names.
+                let target = match self.nodes.snapshot_owner(step.slot()) {
+                    Some(node) => Target::Node(node),
+                    None => Target::Slot(step.slot()),
+                };
                 let bytes = step.request(args);
-                let finish = Finish::Scan { step, request: args.frame().to_vec() };
+                let finish = Finish::Scan {
+                    step,
+                    request: args.frame().to_vec(),
+                };
                 self.gather_at(client, sequence, Gather::new(finish, 1));
-                self.send_or_park(Dispatched { target, ..dispatched }, &bytes);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    &bytes,
+                );
             }
-            Err(text) => self.fail(dispatched.ticket, ErrorKind::Upstream, &text),
+            Err(text) => self.fail(dispatched.ticket, ErrorKind::Upstream, text),
         }
     }
 
     /// All parts of a request are there.
     pub fn finish(&mut self, key: ClientKey, sequence: Sequence) {
-        let Some(client) = self.clients.get(key) else { return };
-        let Some(gather) = client.replies.take_gather(sequence) else { return };
-        let ticket = Ticket { client: key, sequence, part: 0 };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(gather) = client.replies.take_gather(sequence) else {
+            return;
+        };
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
-                let facts = self.info_facts();
-                merge::merge(plan, gather.replies(), &facts, &mut out);
+                merge::merge(
+                    plan,
+                    gather.replies(),
+                    &self.info_facts(plan.merge),
+                    &mut out,
+                );
             }
             Finish::Scan { step, .. } => {
                 let reply = gather.replies().next().unwrap_or_default();
                 match self.nodes.topology() {
-                    Some(topology) => step.reply(topology, reply, &mut out),
+                    Some(topology) => {
+                        step.reply(self.scan_order.of(topology), reply, &mut out);
+                    }
                     None => out.extend_from_slice(reply),
                 }
             }
-            Finish::RandomKey => {
+            Finish::RandomKey(dispatched) => {
                 if let Some(target) = self.weigh(gather.replies()) {
                     let mut bytes = Vec::new();
                     write::command(&mut bytes, &["RANDOMKEY"]);
-                    let command = command::row("randomkey");
-                    return self.send_or_park(self.dispatched(ticket, command, target), &bytes);
+                    return self.send_or_park(
+                        Dispatched {
+                            target,
+                            ..*dispatched
+                        },
+                        &bytes,
+                    );
                 }
                 match gather.replies().find(|reply| reply.first() == Some(&b'-')) {
                     Some(error) => out.extend_from_slice(error),
@@ -369,18 +482,18 @@ impl Core {
             return None;
         }
         let mut chosen = fastrand::u64(..total);
-        let index = sizes.iter().position(|size| match chosen.checked_sub(*size) {
-            Some(rest) => {
-                chosen = rest;
-                false
-            }
-            None => true,
-        })?;
-        self.nodes.shards().get(index).map(|(slot, _)| Target::Slot(*slot))
-    }
-
-    /// The protocol version in which a request to a node goes out for this client.
-    pub fn version_for(&mut self, key: ClientKey) -> Protocol {
-        self.protocol_of(key)
+        let index = sizes
+            .iter()
+            .position(|size| match chosen.checked_sub(*size) {
+                Some(rest) => {
+                    chosen = rest;
+                    false
+                }
+                None => true,
+            })?;
+        self.nodes
+            .shards()
+            .get(index)
+            .map(|(slot, _)| Target::Slot(*slot))
     }
 }

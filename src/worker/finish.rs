@@ -3,6 +3,8 @@
 use crate::command::Merge;
 use crate::resp::Protocol;
 use crate::routing::merge::MergePlan;
+use crate::routing::scan_cursor::ScanStep;
+use crate::upstream::Dispatched;
 
 /// How the parts of a request become its reply.
 #[derive(Debug)]
@@ -10,9 +12,14 @@ pub enum Finish {
     /// They are merged.
     Merge(MergePlan),
     /// `SCAN`: the node's cursor becomes Keyway's own (contract: M5).
-    Scan,
+    Scan {
+        /// The step that was asked for.
+        step: ScanStep,
+        /// The client's request, planned anew when the step could not be taken.
+        request: Vec<u8>,
+    },
     /// `RANDOMKEY`: the sizes say where to ask (contract: M4).
-    RandomKey,
+    RandomKey(Dispatched),
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }
@@ -31,6 +38,10 @@ pub enum WorkersAnswer {
 impl Finish {
     /// Merges the parts without an order of keys.
     pub fn merge(merge: Merge, protocol: Protocol) -> Finish {
-        Finish::Merge(MergePlan { merge, protocol, order: Vec::new() })
+        Finish::Merge(MergePlan {
+            merge,
+            protocol,
+            order: Vec::new(),
+        })
     }
 }

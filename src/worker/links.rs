@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
-use crate::control::refresh_requests::RefreshReason;
+use super::refresh_requests::RefreshReason;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Connection, Dispatched, Phase, Purpose};
 
@@ -28,7 +28,9 @@ pub enum Loss {
 impl Core {
     /// A connection is open and greeted: what waits in its outbox may go.
     pub fn connection_ready(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return;
+        };
         connection.phase = Phase::Ready;
         connection.heard_us = self.now_us;
         self.tallies.upstream_connections.add(1);
@@ -43,10 +45,13 @@ impl Core {
     /// A connection ends. Each of its requests is answered or waits for another connection
     /// (contract: F1, F2).
     pub fn connection_lost(&mut self, key: ConnectionKey, loss: Loss, why: &str) {
-        let Some(mut connection) = self.connections.try_remove(key.0 as usize) else { return };
+        let Some(mut connection) = self.connections.try_remove(key.0 as usize) else {
+            return;
+        };
         let node_key = connection.node;
         if self.nodes.connection(node_key, connection.protocol) == Some(key) {
-            self.nodes.set_connection(node_key, connection.protocol, None);
+            self.nodes
+                .set_connection(node_key, connection.protocol, None);
         }
         if connection.phase == Phase::Ready {
             self.tallies.upstream_connections.subtract(1);
@@ -84,8 +89,8 @@ impl Core {
             let len = entry.len as usize;
             if let Purpose::Reply(dispatched) = entry.purpose {
                 self.tallies.in_flight.subtract(1);
-                let was_written = connection.phase != Phase::Opening
-                    && connection.outbox.is_front_written(len);
+                let was_written =
+                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
                 if was_written && !dispatched.command.is_repeatable() {
                     self.fail_unknown(&dispatched, why);
                 } else {
@@ -126,7 +131,9 @@ impl Core {
 
     /// Takes back what waits in the outbox of a connection that is not open yet.
     fn empty_unopened(&mut self, index: usize, why: &str) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
         let mut emptied = Connection::new(connection.node, connection.protocol);
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
@@ -159,10 +166,13 @@ impl Core {
         let mut unopened = Vec::new();
         for (index, connection) in &mut self.connections {
             // Requests stand roughly in the order they came; the exact look is the costly one.
-            let oldest_us = connection.in_flight.iter().find_map(|entry| match entry.purpose {
-                Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Discard => None,
-            });
+            let oldest_us = connection
+                .in_flight
+                .iter()
+                .find_map(|entry| match entry.purpose {
+                    Purpose::Reply(dispatched) => Some(dispatched.received_us),
+                    Purpose::Discard => None,
+                });
             if oldest_us.is_none_or(|oldest_us| now_us.saturating_sub(oldest_us) < timeout_us / 2) {
                 continue;
             }
@@ -172,7 +182,9 @@ impl Core {
             }
             let mut has_expired = false;
             for entry in &mut connection.in_flight {
-                let Purpose::Reply(dispatched) = entry.purpose else { continue };
+                let Purpose::Reply(dispatched) = entry.purpose else {
+                    continue;
+                };
                 if now_us.saturating_sub(dispatched.received_us) >= timeout_us {
                     expired.push(dispatched);
                     entry.purpose = Purpose::Discard;
@@ -200,7 +212,8 @@ impl Core {
         let name = dispatched.command.name;
         let seconds = self.now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
         let (kind, text) = if dispatched.command.is_repeatable() {
-            let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
+            let text =
+                format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
             (ErrorKind::Deadline, text)
         } else {
             let text = format!(

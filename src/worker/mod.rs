@@ -16,8 +16,13 @@ mod links;
 mod local;
 mod nodes;
 mod park;
+pub mod refresh_requests;
 mod requests;
 mod thread;
+pub mod topology_cell;
 mod upstream_task;
 
-pub use thread::{Accepted, Message, WorkerContext, WorkerHandle, spawn};
+pub use local::LocalFacts;
+pub use refresh_requests::{RefreshReason, RefreshRequests};
+pub use thread::{Note, WorkerContext, spawn};
+pub use topology_cell::TopologyCell;

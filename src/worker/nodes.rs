@@ -104,7 +104,16 @@ impl Nodes {
     /// Whether the deployment is one standalone server, which knows no slots.
     #[inline]
     pub fn is_standalone(&self) -> bool {
-        self.topology.as_ref().is_some_and(|topology| topology.mode == Mode::Standalone)
+        self.topology
+            .as_ref()
+            .is_some_and(|topology| topology.mode == Mode::Standalone)
+    }
+
+    /// The node that the snapshot, and not a later redirect, names as the owner of a slot.
+    pub fn snapshot_owner(&self, slot: Slot) -> Option<NodeKey> {
+        let topology = self.topology.as_ref()?;
+        let node = topology.node(topology.owner(slot)?)?;
+        self.by_endpoint.get(&node.endpoint).copied()
     }
 
     /// The node with this number.
@@ -181,7 +190,9 @@ impl Nodes {
             .collect();
         let key_of = |index: NodeIndex| keys.get(usize::from(index.0)).copied();
         for number in 0..Slot::COUNT as u16 {
-            let Some(slot) = Slot::new(number) else { continue };
+            let Some(slot) = Slot::new(number) else {
+                continue;
+            };
             let owner = topology.owner(slot).and_then(key_of);
             self.owners[slot.index()] = owner.map_or(UNOWNED, |key| key.0);
         }
@@ -202,7 +213,9 @@ impl Nodes {
             .nodes
             .iter()
             .zip(&keys)
-            .filter(|(node, _)| matches!(node.role, Role::Replica(_)) && node.health == Health::Online)
+            .filter(|(node, _)| {
+                matches!(node.role, Role::Replica(_)) && node.health == Health::Online
+            })
             .map(|(_, key)| *key)
             .collect();
         self.topology = Some(topology);

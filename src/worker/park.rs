@@ -5,6 +5,7 @@
 //! bounded by time alone (contract: R7): the request's deadline.
 
 use crate::cluster::Slot;
+use crate::command::Handling;
 use crate::pipeline::ClientKey;
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
@@ -12,6 +13,7 @@ use crate::upstream::Dispatched;
 
 use super::clients::UNSETTLED;
 use super::core::Core;
+use super::finish::Finish;
 
 /// Why a request waits. It was not executed, whatever the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +54,19 @@ const PAUSE_MAX_US: u64 = 100_000;
 
 impl Core {
     /// Lets a request wait.
-    pub fn park(&mut self, dispatched: Dispatched, bytes: Vec<u8>, is_whole: bool, reason: Reason) {
+    pub fn park(
+        &mut self,
+        mut dispatched: Dispatched,
+        mut bytes: Vec<u8>,
+        mut is_whole: bool,
+        reason: Reason,
+    ) {
+        if let Some(request) = self.take_scan(&dispatched) {
+            // The cursor in `bytes` means nothing to another node: the step is planned anew.
+            bytes = request;
+            is_whole = true;
+            dispatched.target = Target::Any;
+        }
         let pause_us = PAUSE_FIRST_US;
         let not_before_us = self.now_us + pause_us;
         self.park_again(Parked {
@@ -65,9 +79,23 @@ impl Core {
         });
     }
 
+    /// The client's own request, when `dispatched` is a step of a `SCAN`.
+    fn take_scan(&mut self, dispatched: &Dispatched) -> Option<Vec<u8>> {
+        if dispatched.command.handling != Handling::Scan {
+            return None;
+        }
+        let client = self.clients.get(dispatched.ticket.client)?;
+        match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
+            Finish::Scan { request, .. } => Some(request),
+            Finish::Merge(_) | Finish::RandomKey(_) | Finish::Workers(_) => None,
+        }
+    }
+
     fn park_again(&mut self, parked: Parked) {
         let ticket = parked.dispatched.ticket;
-        let Some(client) = self.clients.get(ticket.client) else { return };
+        let Some(client) = self.clients.get(ticket.client) else {
+            return;
+        };
         if !client.replies.is_waiting(ticket.sequence) {
             return;
         }
@@ -79,9 +107,14 @@ impl Core {
             }
         }
         let order = |parked: &Parked| {
-            (parked.dispatched.ticket.sequence, parked.dispatched.ticket.part)
+            (
+                parked.dispatched.ticket.sequence,
+                parked.dispatched.ticket.part,
+            )
         };
-        let place = client.parked.partition_point(|other| order(other) <= order(&parked));
+        let place = client
+            .parked
+            .partition_point(|other| order(other) <= order(&parked));
         client.parked.insert(place, parked);
         self.tallies.parked.add(1);
     }
@@ -106,7 +139,9 @@ impl Core {
     }
 
     fn resume_client(&mut self, key: ClientKey, all: bool) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         let waiting = std::mem::take(&mut client.parked);
         self.tallies.parked.subtract(waiting.len() as u64);
         // What stays is put back as it is, so that what comes behind it on the same slot stays too.
@@ -131,12 +166,18 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return;
         }
-        match self.connection_for(dispatched.target, self.protocol_of(dispatched.ticket.client)) {
+        let protocol = self.protocol_of(dispatched.ticket.client);
+        match self.connection_for(dispatched.target, protocol) {
             Ok(connection) => self.send(connection, dispatched, &parked.bytes),
             Err(reason) => {
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);
                 let not_before_us = self.now_us + parked.pause_us;
-                self.park_again(Parked { not_before_us, pause_us, reason, ..parked });
+                self.park_again(Parked {
+                    not_before_us,
+                    pause_us,
+                    reason,
+                    ..parked
+                });
             }
         }
     }
@@ -156,9 +197,12 @@ impl Core {
     /// sent any more, because a later write was executed: they are answered with the reason they
     /// wait for (contract: R13).
     pub fn abandon_before(&mut self, later: &Dispatched) {
-        let Some(client) = self.clients.get(later.ticket.client) else { return };
-        let (abandoned, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut client.parked).into_iter().partition(|parked| {
+        let Some(client) = self.clients.get(later.ticket.client) else {
+            return;
+        };
+        let (abandoned, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut client.parked)
+            .into_iter()
+            .partition(|parked| {
                 parked.dispatched.target == later.target
                     && parked.dispatched.ticket.sequence < later.ticket.sequence
             });
@@ -196,7 +240,10 @@ impl Reason {
             Reason::Server(error) => {
                 // The server's text first: a client may look at its first word.
                 let text = String::from_utf8_lossy(error);
-                format!("{} ('{name}' was tried for {seconds:.1} s)", text.trim_start_matches('-').trim_end())
+                format!(
+                    "{} ('{name}' was tried for {seconds:.1} s)",
+                    text.trim_start_matches('-').trim_end()
+                )
             }
             Reason::Behind => format!(
                 "CLUSTERDOWN an earlier request on the same slot could not be sent; '{name}' waited \

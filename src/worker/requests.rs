@@ -36,7 +36,11 @@ impl Core {
     /// Takes on the requests in `bytes`, which start where a request starts.
     pub fn process(&mut self, key: ClientKey, bytes: &[u8]) -> Processed {
         let Some(client) = self.clients.get(key) else {
-            return Processed { consumed: bytes.len(), wanted: 0, is_cut_short: false };
+            return Processed {
+                consumed: bytes.len(),
+                wanted: 0,
+                is_cut_short: false,
+            };
         };
         client.is_stalled = false;
         let mut scanner = std::mem::take(&mut client.scanner);
@@ -56,11 +60,17 @@ impl Core {
         let mut consumed = 0;
         let mut wanted = 0;
         for _ in 0..REQUESTS_PER_TURN {
-            let Some(client) = self.clients.get(key) else { break };
+            let Some(client) = self.clients.get(key) else {
+                break;
+            };
             if client.phase == Phase::Leaving {
                 // Contract P7: bytes behind a QUIT are ignored.
                 consumed = bytes.len();
-                return Processed { consumed, wanted, is_cut_short: false };
+                return Processed {
+                    consumed,
+                    wanted,
+                    is_cut_short: false,
+                };
             }
             let limits = Limits {
                 bulk_bytes_max: self.limits.argument_bytes,
@@ -77,7 +87,11 @@ impl Core {
                 }
                 Ok(Scanned::Incomplete { wanted: needed }) => {
                     wanted = needed;
-                    return Processed { consumed, wanted, is_cut_short: false };
+                    return Processed {
+                        consumed,
+                        wanted,
+                        is_cut_short: false,
+                    };
                 }
                 Ok(Scanned::Empty { len }) => {
                     consumed += len;
@@ -100,10 +114,18 @@ impl Core {
                 if let Some(client) = self.clients.get(key) {
                     client.is_stalled = true;
                 }
-                return Processed { consumed, wanted, is_cut_short: false };
+                return Processed {
+                    consumed,
+                    wanted,
+                    is_cut_short: false,
+                };
             }
         }
-        Processed { consumed, wanted, is_cut_short: consumed < bytes.len() }
+        Processed {
+            consumed,
+            wanted,
+            is_cut_short: consumed < bytes.len(),
+        }
     }
 
     /// A line of words (contract: P3). It goes on as the array it stands for.
@@ -122,7 +144,10 @@ impl Core {
         let mut frame = Vec::new();
         write::command(&mut frame, &words);
         let mut scanner = RequestScanner::default();
-        let limits = Limits { bulk_bytes_max: i64::MAX, is_authenticated: true };
+        let limits = Limits {
+            bulk_bytes_max: i64::MAX,
+            is_authenticated: true,
+        };
         match scanner.scan(&frame, &limits) {
             Ok(Scanned::Request { len }) => {
                 self.take(key, &Args::new(&frame[..len], scanner.spans()))
@@ -136,17 +161,21 @@ impl Core {
     #[cold]
     fn refuse_protocol(&mut self, key: ClientKey, error: ProtocolError) {
         self.tallies.failed(ErrorKind::Protocol);
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         client.phase = Phase::Leaving;
-        client
-            .replies
-            .answer(false, |out| write::error(out, &format!("ERR Protocol error: {error}")));
+        client.replies.answer(false, |out| {
+            write::error(out, &format!("ERR Protocol error: {error}"))
+        });
     }
 
     /// Decides what happens with one request.
     #[inline]
     fn take(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
-        let Some(client) = self.clients.get(key) else { return Taken::Yes };
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
         if client.replies.pending() >= self.limits.requests_in_flight_per_client
             || client.replies.buffered_bytes() >= self.limits.client_output_soft_bytes
         {
@@ -171,7 +200,7 @@ impl Core {
             });
         }
         if let Err(text) = client::may_run(&client.session, command) {
-            return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.to_owned());
+            return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.as_bytes().to_vec());
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
@@ -198,12 +227,13 @@ impl Core {
             Handling::Transaction(_)
             | Handling::Blocking
             | Handling::Subscription(_)
-            | Handling::Monitor => self.refuse_request(key, args, ErrorKind::Refused, |_| {
-                command::errors::not_served(command)
-            }),
-            Handling::Refused => self.refuse_request(key, args, ErrorKind::Refused, |_| {
-                command::errors::refused(command)
-            }),
+            | Handling::Monitor => {
+                self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
+            }
+            // The lookup finds the sub-command's row; a container alone fails its arity.
+            Handling::Container | Handling::Refused => {
+                self.refuse_request(key, args, ErrorKind::Refused, |_| refused(command))
+            }
         }
     }
 
@@ -214,7 +244,7 @@ impl Core {
         key: ClientKey,
         args: &Args<'_>,
         kind: ErrorKind,
-        text: impl FnOnce(&Args<'_>) -> String,
+        text: impl FnOnce(&Args<'_>) -> Vec<u8>,
     ) -> Taken {
         self.tallies.requests.increment();
         self.tallies.failed(kind);
@@ -222,8 +252,29 @@ impl Core {
         if let Some(client) = self.clients.get(key) {
             let is_muted = client.session.next_is_muted();
             let text = text(args);
-            client.replies.answer(is_muted, |out| write::error(out, &text));
+            client
+                .replies
+                .answer(is_muted, |out| write::error(out, &text));
         }
         Taken::Yes
     }
+}
+
+/// What a later version serves.
+fn not_served(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is not served by this version of Keyway; connect to a node directly for it",
+        command.name
+    )
+    .into_bytes()
+}
+
+/// Contract C7.
+fn refused(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is refused by Keyway: it changes the servers themselves; connect to the node \
+         directly for it",
+        command.name
+    )
+    .into_bytes()
 }

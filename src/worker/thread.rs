@@ -1,51 +1,46 @@
-//! The worker's thread: its runtime, its messages, its clock.
+//! The worker's thread: its runtime, what it is told, its clock.
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use super::core::{Core, WorkerLimits};
 use super::local::{Asked, LocalFacts};
+use super::refresh_requests::RefreshRequests;
+use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
 use crate::cluster::AddressMap;
-use crate::control::refresh_requests::RefreshRequests;
-use crate::control::topology_cell::TopologyCell;
-use crate::net::Stream;
+use crate::net::{Accepted, Lifecycle};
 use crate::pipeline::Ticket;
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::clock::now_us;
 use crate::upstream::handshake;
 
-/// A client that was accepted.
+/// What workers tell each other.
 #[derive(Debug)]
-pub struct Accepted {
-    /// Its socket, not yet known to any runtime.
-    pub socket: crate::net::Socket,
-    /// Number of the client, unique within the process (`CLIENT ID`).
-    pub id: u64,
-}
-
-/// What a worker is told.
-#[derive(Debug)]
-pub enum Message {
-    /// Serve this client.
-    Serve(Accepted),
-    /// Another worker asks about this worker's clients.
+pub enum Note {
+    /// A question about this worker's clients.
     Asked(Asked),
     /// The answer to a question of this worker's.
     Answer(Ticket, Vec<u8>),
-    /// Let the clients finish and leave (contract: F7).
-    Drain,
 }
 
 /// What a worker needs.
 pub struct WorkerContext {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Its clients to be. Dropped last of all.
+    pub accepted: mpsc::UnboundedReceiver<Accepted>,
+    /// Serve, drain or stop.
+    pub lifecycle: watch::Receiver<Lifecycle>,
+    /// What this worker counts.
+    pub tallies: Arc<WorkerTallies>,
     /// Limits from the configuration.
     pub limits: WorkerLimits,
     /// How to open connections to nodes.
@@ -57,33 +52,19 @@ pub struct WorkerContext {
     /// Where refreshes are asked for.
     pub refresh: Arc<RefreshRequests>,
     /// What local commands need to know.
-    pub local: LocalFacts,
-    /// What this worker counts.
-    pub tallies: Arc<WorkerTallies>,
-    /// All workers, this one included, in the order of their numbers.
-    pub workers: Vec<mpsc::UnboundedSender<Message>>,
-    /// What this worker is told. Unbounded, but its senders are bounded: the accept loop by
-    /// `max_clients`, the workers by one question for each client.
-    pub messages: mpsc::UnboundedReceiver<Message>,
-}
-
-/// A running worker.
-pub struct WorkerHandle {
-    thread: JoinHandle<()>,
-}
-
-impl WorkerHandle {
-    /// Waits until the worker has ended. Returns whether it ended in order.
-    pub fn join(self) -> bool {
-        self.thread.join().is_ok()
-    }
+    pub local: Arc<LocalFacts>,
+    /// Notes from other workers. Unbounded by itself; each client has at most as many questions
+    /// open as requests (`limits.requests_in_flight_per_client`).
+    pub notes: mpsc::UnboundedReceiver<Note>,
+    /// To all workers, this one included, in the order of their numbers.
+    pub workers: Arc<[mpsc::UnboundedSender<Note>]>,
 }
 
 /// The state and what its tasks share.
 pub(super) struct Worker {
     core: RefCell<Core>,
     upstream: handshake::Settings,
-    workers: Vec<mpsc::UnboundedSender<Message>>,
+    workers: Arc<[mpsc::UnboundedSender<Note>]>,
 }
 
 impl Worker {
@@ -106,8 +87,8 @@ impl Worker {
         }
         for asked in std::mem::take(&mut core.questions) {
             for (part, worker) in self.workers.iter().enumerate() {
-                // A worker that has ended has no clients to tell of.
-                let _ = worker.send(Message::Asked(asked.for_part(part as u32)));
+                // A worker that has ended has no clients to tell of; the process is ending.
+                let _ = worker.send(Note::Asked(asked.for_part(part as u32)));
             }
         }
     }
@@ -118,55 +99,78 @@ impl Worker {
     }
 }
 
-/// Starts a worker.
+/// Starts a worker. It ends with the lifecycle, or when nobody can send it clients any more.
 ///
 /// # Errors
 /// The operating system gives no thread, or no runtime can be made.
-pub fn spawn(index: usize, context: WorkerContext) -> io::Result<WorkerHandle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(
-        tokio::runtime::LocalOptions::default(),
-    );
-    drop(runtime?);
-    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+pub fn spawn(context: WorkerContext) -> io::Result<()> {
+    let (report, outcome) = std::sync::mpsc::sync_channel(1);
+    let name = format!("worker-{}", context.index);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = Builder::new_current_thread()
             .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default())
-            .expect("one was made a moment ago");
-        runtime.block_on(run(context));
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                // Nobody waits for the report after a spawn that was given up.
+                let _ = report.send(Ok(()));
+                runtime.block_on(run(context));
+            }
+            Err(error) => {
+                let _ = report.send(Err(error));
+            }
+        }
     })?;
-    Ok(WorkerHandle { thread })
+    outcome
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("the worker's thread ended at once")))
 }
 
 async fn run(context: WorkerContext) {
-    let WorkerContext { limits, upstream, address_map, topology, refresh, local, tallies, workers, mut messages } =
-        context;
-    let core = Core::new(limits, tallies, address_map, refresh, local);
-    let worker = Rc::new(Worker { core: RefCell::new(core), upstream, workers });
-    let mut changes = topology.subscribe();
+    let WorkerContext {
+        mut accepted,
+        mut lifecycle,
+        topology,
+        mut notes,
+        ..
+    } = context;
+    let core = Core::new(
+        context.index,
+        context.limits,
+        context.tallies,
+        context.address_map,
+        context.refresh,
+        context.local,
+    );
+    let worker = Rc::new(Worker {
+        core: RefCell::new(core),
+        upstream: context.upstream,
+        workers: context.workers,
+    });
+    let mut versions = topology.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
     apply(&worker, &topology);
     loop {
         tokio::select! {
-            message = messages.recv() => match message {
-                Some(message) => handle(&worker, message),
+            client = accepted.recv() => match client {
+                Some(client) => serve(&worker, client),
                 None => break,
             },
-            changed = next_change(&mut changes) => if changed {
-                apply(&worker, &topology);
+            Some(note) = notes.recv() => handle(&worker, note),
+            Ok(()) = versions.changed() => apply(&worker, &topology),
+            Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
+                Lifecycle::Starting | Lifecycle::Ready => {}
+                Lifecycle::Draining { .. } => worker.turn(Core::drain),
+                Lifecycle::Stopped => break,
             },
-        }
-        if worker.turn(|core| core.has_drained()) {
-            break;
+            () = drained(&worker) => break,
         }
     }
 }
 
-async fn next_change(changes: &mut watch::Receiver<u64>) -> bool {
-    match changes.changed().await {
-        Ok(()) => true,
-        // The control thread has ended; the messages will end as well.
-        Err(_) => std::future::pending().await,
-    }
+/// Ends when the worker drains and its last client has left (contract: F7).
+async fn drained(worker: &Rc<Worker>) {
+    std::future::poll_fn(|context| worker.turn(|core| core.poll_drained(context.waker()))).await;
 }
 
 fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
@@ -175,21 +179,30 @@ fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
     }
 }
 
-fn handle(worker: &Rc<Worker>, message: Message) {
-    match message {
-        Message::Serve(accepted) => {
-            let Ok(stream) = Stream::from_socket(accepted.socket) else { return };
-            let key = worker.turn(|core| core.client_joins(accepted.id, &stream));
-            tokio::task::spawn_local(client_task::run(Rc::clone(worker), key, stream));
-        }
-        Message::Asked(asked) => {
+fn serve(worker: &Rc<Worker>, accepted: Accepted) {
+    let address = accepted.peer().to_string();
+    let id = accepted.id();
+    let stream = accepted.into_stream();
+    let key = worker.turn(|core| {
+        // Counted also when the socket is dead already: the accept loop balances by it.
+        core.tallies.clients_total.increment();
+        let stream = stream.as_ref().ok()?;
+        Some(core.client_joins(id, &address, stream.local_address()))
+    });
+    if let (Some(key), Ok(stream)) = (key, stream) {
+        tokio::task::spawn_local(client_task::run(Rc::clone(worker), key, stream));
+    }
+}
+
+fn handle(worker: &Rc<Worker>, note: Note) {
+    match note {
+        Note::Asked(asked) => {
             let answer = worker.turn(|core| core.answer_asked(&asked));
             if let Some(asker) = worker.workers.get(asked.asker) {
-                let _ = asker.send(Message::Answer(asked.ticket, answer));
+                let _ = asker.send(Note::Answer(asked.ticket, answer));
             }
         }
-        Message::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
-        Message::Drain => worker.turn(Core::drain),
+        Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
     }
 }
 
@@ -210,7 +223,11 @@ async fn keep_time(worker: Rc<Worker>) {
         let parked = std::future::poll_fn(|context| {
             worker.turn(|core| {
                 core.tick_waker = Some(context.waker().clone());
-                if !has_parked && !core.parked_clients.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+                if !has_parked && !core.parked_clients.is_empty() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
             })
         });
         let _ = tokio::time::timeout(pause, parked).await;

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
-use super::Worker;
 use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
+use super::thread::Worker;
 use crate::net::Stream;
 use crate::upstream::{Phase, handshake};
 
@@ -22,7 +22,9 @@ const READS_PER_TURN: usize = 8;
 
 /// Opens a connection, serves it until it ends, and settles what was in flight.
 pub async fn run(worker: Rc<Worker>, key: ConnectionKey) {
-    let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else { return };
+    let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
+        return;
+    };
     let settings = worker.upstream();
     let mut stream = match handshake::open(&endpoint, protocol, settings).await {
         Ok(stream) => stream,
@@ -57,14 +59,18 @@ fn poll_connection(
         return Poll::Ready(why);
     }
     for round in 0.. {
-        let Some(connection) = core.connections.get_mut(key.0 as usize) else { break };
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            break;
+        };
         if round == READS_PER_TURN {
             connection.wake();
             break;
         }
         let wanted = connection.scanner.wanted(&connection.input);
         let missing = wanted.saturating_sub(connection.input.len());
-        connection.input.reserve(missing.clamp(READ_BYTES, 16 * READ_BYTES));
+        connection
+            .input
+            .reserve(missing.clamp(READ_BYTES, 16 * READ_BYTES));
         match poll_read_buf(stream.as_mut(), context, &mut connection.input) {
             Poll::Pending => break,
             Poll::Ready(Ok(0)) => return Poll::Ready("the node closed it".to_owned()),
@@ -81,10 +87,15 @@ fn poll_connection(
     if let Err(why) = write(core, key, stream, context) {
         return Poll::Ready(why);
     }
-    let is_done = core.connections.get(key.0 as usize).is_none_or(|connection| {
-        connection.is_retiring && connection.in_flight.is_empty()
-    });
-    if is_done { Poll::Ready("the node left the cluster".to_owned()) } else { Poll::Pending }
+    let is_done = core
+        .connections
+        .get(key.0 as usize)
+        .is_none_or(|connection| connection.is_retiring && connection.in_flight.is_empty());
+    if is_done {
+        Poll::Ready("the node left the cluster".to_owned())
+    } else {
+        Poll::Pending
+    }
 }
 
 /// Writes what waits; an error is the reason why the connection ends.
@@ -95,7 +106,9 @@ fn write(
     context: &mut Context<'_>,
 ) -> Result<(), String> {
     loop {
-        let Some(connection) = core.connections.get_mut(key.0 as usize) else { return Ok(()) };
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            return Ok(());
+        };
         let bytes = connection.outbox.unwritten();
         if bytes.is_empty() {
             return Ok(());

@@ -207,6 +207,19 @@ impl Cluster {
             .map(|(index, _)| index)
     }
 
+    /// Each slot's shard as things stand: the index of the node that owns it.
+    pub fn shard_map(&self) -> Vec<usize> {
+        let mut claims = self.claims();
+        claims.sort_by_key(|(_, line)| line.epoch);
+        let mut shards = vec![0; Slot::COUNT];
+        for (index, line) in claims {
+            for (first, last) in line.slots {
+                shards[usize::from(first)..=usize::from(last)].fill(index);
+            }
+        }
+        shards
+    }
+
     /// The node that owns a key's slot.
     pub fn primary_of_key(&self, key: &str) -> Option<usize> {
         self.primary_of(Slot::of_key(key.as_bytes()).number())

@@ -16,6 +16,7 @@ pub fn eventually(what: &str, deadline: Duration, mut condition: impl FnMut() ->
 
 /// As [`eventually`], for a condition that brings something: its first `Some`.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]
 pub fn eventually_some<T>(
     what: &str,
     deadline: Duration,

@@ -1,0 +1,282 @@
+//! Accepting clients: one loop on the control thread, which hands each socket to the worker with the
+//! fewest clients.
+//!
+//! `SO_REUSEPORT` would let every worker accept for itself, but it spreads by a hash of the address,
+//! and a sidecar's few long-lived connections then lie unevenly.
+//!
+//! At `limits.max_clients` a connection gets Redis' own error and is closed. When the process runs
+//! out of file descriptors or memory the loop pauses: the connection that could not be taken stays in
+//! the kernel's queue, so trying again at once would spin (contract: F7).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::workers::WorkerPort;
+use crate::net::{Accepted, Door, Exhausted, Lifecycle};
+use crate::telemetry::ControlTallies;
+
+/// What Redis says at its own limit.
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+/// How long accepting rests when it cannot go on: long enough to cost nothing, short enough that a
+/// client which waits hardly notices.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How accepting goes; logged when it changes.
+///
+/// ```text
+/// Open <--> Full
+///   ^        ^
+///   +-> Paused (from both, and back to whichever holds)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Connections are taken.
+    Open,
+    /// The limit of clients is reached.
+    Full,
+    /// File descriptors or memory ran out.
+    Paused,
+}
+
+/// Accepts until the lifecycle says otherwise; then closes the doors and returns.
+pub async fn run(
+    doors: Vec<Door>,
+    ports: Arc<[WorkerPort]>,
+    max_clients: usize,
+    tallies: Arc<ControlTallies>,
+    mut lifecycle: watch::Receiver<Lifecycle>,
+) {
+    let mut accepting = Accepting {
+        ports: &ports,
+        max_clients,
+        tallies: &tallies,
+        state: State::Open,
+    };
+    let mut first = 0;
+    loop {
+        let next = poll_fn(|context| {
+            // The doors take turns in being asked first, so that a flood at one starves none.
+            first = (first + 1) % doors.len().max(1);
+            let (later, sooner) = doors.split_at(first);
+            for door in sooner.iter().chain(later) {
+                if let Poll::Ready(outcome) = door.poll_accept(context) {
+                    return Poll::Ready(outcome);
+                }
+            }
+            Poll::Pending
+        });
+        let outcome = tokio::select! {
+            // Closing the doors comes before one more client.
+            biased;
+            () = closing(&mut lifecycle) => return,
+            outcome = next => outcome,
+        };
+        match outcome {
+            Ok(accepted) => accepting.admit(accepted),
+            Err(exhausted) => {
+                accepting.pause(&exhausted);
+                tokio::select! {
+                    () = closing(&mut lifecycle) => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Waits until no more connections are welcome, or nobody is left to say so.
+async fn closing(lifecycle: &mut watch::Receiver<Lifecycle>) {
+    let _ = lifecycle.wait_for(|state| !state.is_accepting()).await;
+}
+
+struct Accepting<'a> {
+    ports: &'a [WorkerPort],
+    max_clients: usize,
+    tallies: &'a ControlTallies,
+    state: State,
+}
+
+impl Accepting<'_> {
+    /// Hands a connection over or refuses it.
+    fn admit(&mut self, accepted: Accepted) {
+        let loads = self
+            .ports
+            .iter()
+            .map(|port| port.is_open().then(|| port.load()));
+        match choose(loads, self.max_clients) {
+            Choice::Worker(index) => {
+                self.change(State::Open);
+                match self.ports[index].hand_over(accepted) {
+                    Ok(()) => self.tallies.accepted.increment(),
+                    // It ended this moment. The process is about to stop; the client sees a close.
+                    Err(accepted) => drop(accepted),
+                }
+            }
+            Choice::Full => {
+                self.change(State::Full);
+                self.tallies.refused_clients.increment();
+                accepted.refuse(TOO_MANY);
+            }
+        }
+    }
+
+    fn pause(&mut self, exhausted: &Exhausted) {
+        if self.state != State::Paused {
+            warn!(reason = %exhausted.0, "accepting pauses until file descriptors or memory are free");
+            self.state = State::Paused;
+            self.tallies.accept_pauses.increment();
+        }
+    }
+
+    fn change(&mut self, to: State) {
+        if self.state == to {
+            return;
+        }
+        let from = std::mem::replace(&mut self.state, to);
+        let (max_clients, refused) = (self.max_clients, self.tallies.refused_clients.value());
+        match (from, to) {
+            (_, State::Full) => warn!(max_clients, "the limit of clients is reached"),
+            (State::Full, State::Open) => {
+                info!(max_clients, refused, "below the limit of clients again");
+            }
+            (State::Paused | State::Open, State::Open) => info!("accepting goes on"),
+            (_, State::Paused) => {}
+        }
+    }
+}
+
+/// Where a new client goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// To this worker.
+    Worker(usize),
+    /// Nowhere: as many as allowed are there, or no worker is left.
+    Full,
+}
+
+/// The worker with the fewest clients, the first of several. A worker that has ended has no load.
+fn choose(loads: impl Iterator<Item = Option<usize>>, max_clients: usize) -> Choice {
+    let mut total: usize = 0;
+    let mut fewest: Option<(usize, usize)> = None;
+    for (index, load) in loads.enumerate() {
+        let Some(load) = load else { continue };
+        total = total.saturating_add(load);
+        if fewest.is_none_or(|(least, _)| load < least) {
+            fewest = Some((load, index));
+        }
+    }
+    match fewest {
+        Some((_, index)) if total < max_clients => Choice::Worker(index),
+        _ => Choice::Full,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::super::workers::{WorkerSeat, seats};
+    use super::*;
+    use crate::net::Listener;
+
+    #[test]
+    fn the_worker_with_the_fewest_clients_is_chosen() {
+        for (loads, max_clients, expected) in [
+            (&[Some(3), Some(1), Some(2)][..], 10, Choice::Worker(1)),
+            (&[Some(0), Some(0)], 10, Choice::Worker(0)),
+            (&[Some(5), Some(5)], 10, Choice::Full),
+            (&[Some(5), Some(4)], 10, Choice::Worker(1)),
+            (&[None, Some(4)], 10, Choice::Worker(1)),
+            (&[None, None], 10, Choice::Full),
+            (&[], 10, Choice::Full),
+        ] {
+            assert_eq!(
+                choose(loads.iter().copied(), max_clients),
+                expected,
+                "{loads:?}"
+            );
+        }
+    }
+
+    /// Runs the accept loop over two workers' seats while `talk` is a client.
+    fn with_accept_loop(
+        max_clients: usize,
+        talk: impl FnOnce(SocketAddr, &mut [WorkerSeat], &watch::Sender<Lifecycle>) + Send,
+    ) {
+        let (lifecycle, following) = watch::channel(Lifecycle::Ready);
+        let (mut seats, ports) = seats(2, &lifecycle);
+        let listener = Listener::bind_tcp(
+            "127.0.0.1:0".parse().expect("an address"),
+            16,
+            Duration::ZERO,
+        )
+        .expect("a free port");
+        let address = listener.tcp_address().expect("it is TCP");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("a runtime");
+                runtime.block_on(async {
+                    let door = listener.open().expect("watched");
+                    let tallies = Arc::new(ControlTallies::default());
+                    run(vec![door], ports.into(), max_clients, tallies, following).await;
+                });
+            });
+            talk(address, &mut seats, &lifecycle);
+            lifecycle.send_replace(Lifecycle::Stopped);
+        });
+    }
+
+    #[test]
+    fn clients_are_spread_evenly_while_nobody_has_taken_them_yet() {
+        with_accept_loop(10, |address, seats, _| {
+            let _clients: Vec<_> = (0..4)
+                .map(|_| TcpStream::connect(address).expect("accepting"))
+                .collect();
+            for seat in seats {
+                for _ in 0..2 {
+                    assert!(seat.accepted.blocking_recv().is_some());
+                }
+            }
+        });
+    }
+
+    // contract: F6
+    #[test]
+    fn at_the_limit_a_client_reads_redis_own_error() {
+        with_accept_loop(1, |address, seats, _| {
+            let _first = TcpStream::connect(address).expect("accepting");
+            let mut second = TcpStream::connect(address).expect("the kernel accepts");
+            let mut said = String::new();
+            second
+                .read_to_string(&mut said)
+                .expect("a line and the end");
+            assert_eq!(said, "-ERR max number of clients reached\r\n");
+            assert!(seats[0].accepted.blocking_recv().is_some());
+            assert!(seats[1].accepted.try_recv().is_err());
+        });
+    }
+
+    // contract: F7
+    #[test]
+    fn draining_closes_the_door() {
+        with_accept_loop(10, |address, seats, lifecycle| {
+            let _client = TcpStream::connect(address).expect("accepting");
+            assert!(seats[0].accepted.blocking_recv().is_some());
+            lifecycle.send_replace(Lifecycle::Draining {
+                until: std::time::Instant::now(),
+            });
+            // The loop drops its ports when it returns.
+            assert!(seats[0].accepted.blocking_recv().is_none());
+            assert!(TcpStream::connect(address).is_err());
+        });
+    }
+}

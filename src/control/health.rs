@@ -1,0 +1,114 @@
+//! `keyway --health`: asks the admin port of the Keyway beside it whether it is ready, for the health
+//! checks of containers that have no `curl`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Connecting, and each read or write after that, may take this long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// More than any answer of `/ready`.
+const ANSWER_BYTES_MAX: u64 = 4096;
+
+/// Asks `/ready`. The one line to print: `Ok` when ready, `Err` with the reason when not.
+///
+/// # Errors
+/// Not ready, not there, or no admin port to ask.
+pub fn check(admin: Option<SocketAddr>) -> Result<String, String> {
+    let Some(configured) = admin else {
+        return Err("admin.address is empty: there is no admin port to ask".to_owned());
+    };
+    let address = reachable(configured);
+    let answer = ask(address).map_err(|error| format!("no answer from {address}: {error}"))?;
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map_or("", |(_, body)| body.trim());
+    match status {
+        "200" => Ok(body.to_owned()),
+        "503" => Err(body.to_owned()),
+        _ => Err(format!(
+            "{address} does not answer like a Keyway's admin port"
+        )),
+    }
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The address to dial for an address that is listened on: the wildcard becomes loopback.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Checks against a server that gives this answer.
+    fn check_against(answer: &'static str) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client comes");
+            let mut request = [0; 512];
+            let read = stream.read(&mut request).expect("a request");
+            assert!(request[..read].starts_with(b"GET /ready "));
+            stream.write_all(answer.as_bytes()).expect("it reads");
+        });
+        let outcome = check(Some(address));
+        server.join().expect("the server ends");
+        outcome
+    }
+
+    #[test]
+    fn the_answer_decides() {
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\nx: y\r\n\r\nready\n", Ok("ready")),
+            ("HTTP/1.1 503 Not\r\n\r\ndraining\n", Err("draining")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(check_against(answer), expected, "{answer}");
+        }
+        let stranger = check_against("SSH-2.0-x\r\n").expect_err("not HTTP");
+        assert!(stranger.contains("does not answer like"), "{stranger}");
+    }
+
+    #[test]
+    fn nobody_there_is_not_healthy() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        drop(listener);
+        assert!(check(Some(address)).is_err());
+        assert!(check(None).is_err());
+    }
+
+    #[test]
+    fn a_wildcard_is_asked_on_loopback() {
+        for (listening, expected) in [
+            ("0.0.0.0:9121", "127.0.0.1:9121"),
+            ("[::]:9121", "[::1]:9121"),
+            ("10.0.0.1:9121", "10.0.0.1:9121"),
+        ] {
+            let listening = listening.parse().expect("an address");
+            assert_eq!(reachable(listening).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the system asks of the process.
+//!
+//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP would end the process if nobody
+//! listened; here it changes nothing, since settings are read at start only, and the log says so.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+/// A request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// `kill`, Kubernetes, systemd.
+    Terminate,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+/// Listens to signals from now on. The receiver gets each request to stop, in order.
+///
+/// # Errors
+/// The system refuses a handler.
+pub fn listen() -> io::Result<mpsc::Receiver<Stop>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // Two say everything: drain, and stop at once.
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            let stop = tokio::select! {
+                Some(()) = terminate.recv() => Stop::Terminate,
+                Some(()) = interrupt.recv() => Stop::Interrupt,
+                Some(()) = hangup.recv() => {
+                    info!("SIGHUP changes nothing: settings are read at start");
+                    continue;
+                }
+                else => return,
+            };
+            if sender.send(stop).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}

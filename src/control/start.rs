@@ -1,0 +1,280 @@
+//! From the command line to a running process.
+//!
+//! The order is part of the promise: the whole configuration is known good before anything binds, and
+//! everything is bound before anything is spawned. A mistake is told on standard error in one place
+//! and ends the process with a status that says whose it is.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::admin::{self, AdminSource};
+use super::cli::Cli;
+use super::supervise::{Ending, supervise};
+use super::workers::{WorkerPort, WorkerSeat, seats};
+use super::{accept, health, signals};
+use crate::cluster::Topology;
+use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
+use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
+use crate::telemetry::{ControlTallies, clock, logging};
+
+/// What serves requests, once it runs. Made by the function that [`run`] is given.
+pub struct Engine {
+    /// The topology in use, once one is known.
+    pub topology: Box<dyn Fn() -> Option<Arc<Topology>> + Send + Sync>,
+    /// Ends when the first topology is known.
+    pub first_topology: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// What an engine is made from. It is made on the control thread, inside its runtime.
+pub struct EngineParts {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// A seat for each worker to spawn.
+    pub seats: Vec<WorkerSeat>,
+    /// Counters for what the engine does on the control thread.
+    pub tallies: Arc<ControlTallies>,
+}
+
+/// Why the process does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration is wrong; the operator's to mend.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// An address is taken or not ours; the operator's to mend.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// The system refused a thread, a timer or a signal handler.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// For `map_err`: what was tried when the system refused.
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+        move |source| StartError::System { what, source }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            StartError::Config(_) => ExitCode::from(2),
+            StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Does what the command line asks for, to the end of the process. `start_engine` spawns the workers
+/// and whatever keeps their topology fresh.
+pub fn run(cli: &Cli, start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>) -> ExitCode {
+    // Sets the clock's zero.
+    clock::now_us();
+    match dispatch(cli, start_engine) {
+        Ok(code) => code,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("keyway: {line}");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(
+    cli: &Cli,
+    start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>,
+) -> Result<ExitCode, StartError> {
+    let environment = Environment::of_process();
+    let file = cli
+        .config
+        .clone()
+        .or_else(|| environment.config_file().map(PathBuf::from));
+    let effective = resolve(file.as_deref(), &environment)?;
+    if cli.check {
+        print!("{effective}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if cli.health {
+        return Ok(match health::check(effective.settings.admin.address) {
+            Ok(line) => {
+                println!("{line}");
+                ExitCode::SUCCESS
+            }
+            Err(line) => {
+                println!("{line}");
+                ExitCode::FAILURE
+            }
+        });
+    }
+    let Effective { settings, .. } = effective;
+    match settings.log.format {
+        LogFormat::Text => logging::start_text(settings.log.level),
+        LogFormat::Json => logging::start_json(settings.log.level),
+    }
+    serve(Arc::new(settings), file.as_deref(), start_engine)
+}
+
+/// Binds, spawns, and serves until told to stop.
+fn serve(
+    settings: Arc<Settings>,
+    file: Option<&Path>,
+    start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>,
+) -> Result<ExitCode, StartError> {
+    let listeners = Listeners::bind(&settings)?;
+    raise_files(&settings);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("start the control thread's runtime"))?;
+    let ending = runtime.block_on(async {
+        let stops = signals::listen().map_err(StartError::system("listen to signals"))?;
+        let (lifecycle, _) = watch::channel(Lifecycle::Starting);
+        let (seats, ports) = seats(settings.workers, &lifecycle);
+        let ports: Arc<[WorkerPort]> = ports.into();
+        let tallies = Arc::new(ControlTallies::default());
+        let mut doors = Vec::new();
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            config = file.map(|file| file.display().to_string()),
+            listen = listeners.places(),
+            admin = listeners.admin.as_ref().map(Listener::place),
+            workers = settings.workers,
+            "started"
+        );
+        for listener in listeners.clients {
+            doors.push(
+                listener
+                    .open()
+                    .map_err(StartError::system("watch a listener"))?,
+            );
+        }
+        let engine = start_engine(EngineParts {
+            settings: Arc::clone(&settings),
+            seats,
+            tallies: Arc::clone(&tallies),
+        })
+        .map_err(StartError::system("start the workers"))?;
+
+        if let Some(listener) = listeners.admin {
+            let door = listener
+                .open()
+                .map_err(StartError::system("watch the admin listener"))?;
+            let source = AdminSource {
+                lifecycle: lifecycle.subscribe(),
+                topology: engine.topology,
+                workers: ports
+                    .iter()
+                    .map(|port| Arc::clone(port.tallies()))
+                    .collect(),
+                control: Arc::clone(&tallies),
+                max_clients: settings.limits.max_clients,
+            };
+            tokio::spawn(admin::run(door, Arc::new(source)));
+        }
+        tokio::spawn(accept::run(
+            doors,
+            Arc::clone(&ports),
+            settings.limits.max_clients,
+            tallies,
+            lifecycle.subscribe(),
+        ));
+        Ok::<_, StartError>(
+            supervise(
+                &lifecycle,
+                &ports,
+                stops,
+                engine.first_topology,
+                settings.timeouts.drain,
+            )
+            .await,
+        )
+    })?;
+    Ok(match ending {
+        Ending::Drained => ExitCode::SUCCESS,
+        Ending::CutShort | Ending::WorkerLost => ExitCode::FAILURE,
+    })
+}
+
+/// Every socket the process listens on.
+struct Listeners {
+    clients: Vec<Listener>,
+    admin: Option<Listener>,
+}
+
+impl Listeners {
+    fn bind(settings: &Settings) -> Result<Listeners, BindError> {
+        let listen = &settings.listen;
+        let mut clients = Vec::new();
+        if let Some(address) = listen.address {
+            clients.push(Listener::bind_tcp(
+                address,
+                listen.backlog,
+                listen.tcp_keepalive,
+            )?);
+            if !address.ip().is_loopback() && listen.password.is_none() {
+                warn!(%address, "clients of other hosts need no password");
+            }
+        }
+        if let Some(path) = &listen.unix_socket {
+            clients.push(Listener::bind_unix(
+                path,
+                listen.unix_socket_mode,
+                listen.backlog,
+            )?);
+        }
+        let admin = match settings.admin.address {
+            Some(address) => {
+                if !address.ip().is_loopback() {
+                    warn!(%address, "the admin pages are open to other hosts and ask for no password");
+                }
+                Some(Listener::bind_tcp(
+                    address,
+                    ADMIN_BACKLOG,
+                    listen.tcp_keepalive,
+                )?)
+            }
+            None => None,
+        };
+        Ok(Listeners { clients, admin })
+    }
+
+    fn places(&self) -> String {
+        let places: Vec<String> = self.clients.iter().map(Listener::place).collect();
+        places.join(" ")
+    }
+}
+
+/// Scrapes and probes that may wait.
+const ADMIN_BACKLOG: usize = 64;
+/// File descriptors beside the clients': listeners, admin connections, logs, epoll.
+const FILES_OF_PROCESS: usize = 128;
+/// File descriptors of a worker beside its clients': its connections to the nodes, a few each.
+const FILES_OF_WORKER: usize = 256;
+
+/// Makes room for as many clients as are allowed, or says that there is none. The accept loop copes
+/// with too little room, so this is no reason not to start.
+fn raise_files(settings: &Settings) {
+    let max_clients = settings.limits.max_clients;
+    let needed = max_clients + FILES_OF_PROCESS + settings.workers * FILES_OF_WORKER;
+    let limit = raise_file_limit(needed as u64);
+    if !limit.is_enough() {
+        warn!(
+            max_clients,
+            needed = limit.needed,
+            allowed = limit.allowed,
+            "the limit of open files is too low for limits.max_clients; raise it (ulimit -n)"
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! A connection on its way from the accept loop to a worker.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::stream::{Stream, set_options};
+
+/// An accepted connection. It belongs to no runtime until [`Accepted::into_stream`] is called, which
+/// is done on the worker's thread.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: Socket,
+    peer: Peer,
+    keepalive: Duration,
+}
+
+/// Who connected, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP client at this address.
+    Tcp(SocketAddr),
+    /// A client of the Unix socket at this path.
+    Unix(Arc<Path>),
+}
+
+impl fmt::Display for Peer {
+    /// As Redis' `CLIENT LIST` shows it: `address:port`, or the socket's path and port 0.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => write!(out, "{address}"),
+            Peer::Unix(path) => write!(out, "{}:0", path.display()),
+        }
+    }
+}
+
+impl Accepted {
+    pub(super) fn new(socket: Socket, peer: Peer, keepalive: Duration) -> Self {
+        Accepted {
+            socket,
+            peer,
+            keepalive,
+        }
+    }
+
+    /// Who connected.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Joins the calling thread's runtime and sets the socket's options.
+    ///
+    /// # Errors
+    /// When the connection is gone already, or the runtime cannot watch one more.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        match self.peer {
+            Peer::Tcp(_) => {
+                let stream = TcpStream::from_std(self.socket.into())?;
+                set_options(&stream, self.keepalive)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
+        }
+    }
+
+    /// Says one line and closes; what the socket does not take at once is lost.
+    pub fn refuse(self, line: &[u8]) {
+        // The client may be gone; then nobody misses the line.
+        let _ = self.socket.send(line);
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+}

@@ -1,0 +1,37 @@
+//! Log lines, on standard error.
+//!
+//! A line is a lower-case sentence with fields and tells a change of state, into it and out of it;
+//! nothing is logged per request above `trace`.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Writes lines for people, in colour when standard error is a terminal. The first call of
+/// the process counts; a later one (in tests) changes nothing.
+pub fn start_text(level: LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_target(false)
+        .finish();
+    // Fails only when there is one already.
+    let _ = subscriber.try_init();
+}
+
+/// Writes one JSON object a line: `timestamp`, `level`, `message` and the fields beside them. The
+/// first call of the process counts.
+pub fn start_json(level: LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .finish();
+    let _ = subscriber.try_init();
+}

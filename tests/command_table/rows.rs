@@ -1,0 +1,190 @@
+//! Each row says what the servers report, or why it does not.
+
+use std::collections::BTreeMap;
+
+use keyway::command::{Access, Command, Handling, Merge, supported};
+
+use crate::report::reports;
+use crate::{REDIS, VALKEY};
+
+/// Every difference is explained, and every explanation is of a difference. contract: R2 M4
+#[test]
+fn rows_are_what_the_servers_report() {
+    let mut differences = differences(REDIS);
+    differences.extend(self::differences(VALKEY));
+    for (explained, _) in EXPLAINED {
+        assert!(
+            differences.remove(explained).is_some(),
+            "no such difference: {explained}"
+        );
+    }
+    assert!(differences.is_empty(), "not explained: {differences:#?}");
+}
+
+/// Rows that neither server has: Redis 7.4 to 8.4, Valkey 8.1 to 9.
+#[test]
+fn rows_of_neither_server_are_known() {
+    const LATER: [&str; 42] = [
+        "client|import-source",
+        "cluster|cancelslotmigrations",
+        "cluster|flushslot",
+        "cluster|getslotmigrations",
+        "cluster|migrateslots",
+        "cluster|syncslots",
+        "commandlog",
+        "commandlog|get",
+        "commandlog|help",
+        "commandlog|len",
+        "commandlog|reset",
+        "delex",
+        "delifeq",
+        "digest",
+        "hexpire",
+        "hexpireat",
+        "hexpiretime",
+        "hgetdel",
+        "hgetex",
+        "hpersist",
+        "hpexpire",
+        "hpexpireat",
+        "hpexpiretime",
+        "hpttl",
+        "hsetex",
+        "httl",
+        "msetex",
+        "vadd",
+        "vcard",
+        "vdim",
+        "vemb",
+        "vgetattr",
+        "vinfo",
+        "vismember",
+        "vlinks",
+        "vrandmember",
+        "vrange",
+        "vrem",
+        "vsetattr",
+        "vsim",
+        "xackdel",
+        "xdelex",
+    ];
+    let (redis, valkey) = (reports(REDIS), reports(VALKEY));
+    let mut unknown: Vec<&str> = supported()
+        .map(|row| row.name)
+        .filter(|name| !redis.contains_key(*name) && !valkey.contains_key(*name))
+        .collect();
+    unknown.sort_unstable();
+    assert_eq!(unknown, LATER);
+}
+
+/// Where a row says something else than one of the servers, and why.
+#[rustfmt::skip]
+const EXPLAINED: [(&str, &str); 42] = [
+    ("arity command|getkeys", "wider since 7.2: a command without arguments has no keys"),
+    ("arity command|getkeysandflags", "wider since 7.2"),
+    ("arity zrank", "wider since 7.2: WITHSCORE"),
+    ("arity zrevrank", "wider since 7.2: WITHSCORE"),
+    ("keys sort_ro", "unknown to the server are only the patterns; it has no STORE"),
+    ("policy acl|deluser", "refused"),
+    ("policy acl|log", "each node has a log of its own; the tips are silent"),
+    ("policy acl|save", "refused"),
+    ("policy acl|setuser", "refused"),
+    ("policy bgrewriteaof", "a client of one server means all of its data; the tips are silent"),
+    ("policy bgsave", "as bgrewriteaof"),
+    ("policy client|setinfo", "the client's own state"),
+    ("policy client|setname", "the client's own state"),
+    ("policy config|resetstat", "Redis 7.0 has no tip, Valkey has this one"),
+    ("policy config|rewrite", "Redis 7.0 has no tip, Valkey has this one"),
+    ("policy function|stats", "special: what runs is seen on the node asked"),
+    ("policy info", "special: added up"),
+    ("policy lastsave", "saved is what the last primary saved, so that a wait for BGSAVE ends right"),
+    ("policy latency|doctor", "special: a text that cannot be merged"),
+    ("policy latency|graph", "special: a text that cannot be merged"),
+    ("policy latency|histogram", "special: histograms that cannot be merged"),
+    ("policy latency|history", "special: concatenated"),
+    ("policy latency|latest", "special: concatenated"),
+    ("policy latency|reset", "the reply is a number; Redis 7.0 calls it a status"),
+    ("policy memory|doctor", "special: a text that cannot be merged"),
+    ("policy memory|malloc-stats", "special: a text that cannot be merged"),
+    ("policy memory|stats", "special: figures of one allocator"),
+    ("policy msetnx", "all or nothing cannot be split (contract: M2)"),
+    ("policy ping", "answered by Keyway"),
+    ("policy pubsub|channels", "clients subscribe anywhere; the tips are silent (contract: S4)"),
+    ("policy pubsub|numpat", "as pubsub|channels"),
+    ("policy pubsub|numsub", "as pubsub|channels"),
+    ("policy pubsub|shardchannels", "as pubsub|channels"),
+    ("policy pubsub|shardnumsub", "as pubsub|channels"),
+    ("policy randomkey", "a handling of its own"),
+    ("policy save", "as bgrewriteaof"),
+    ("policy scan", "a handling of its own"),
+    ("policy script|flush", "primaries only: replicas get no scripts from Keyway"),
+    ("policy script|load", "primaries only: a missing script is loaded when it is called"),
+    ("policy script|show", "a script run by EVAL is on one primary only; the tips are silent"),
+    ("policy wait", "a handling of its own"),
+    ("policy waitaof", "a handling of its own"),
+];
+
+/// What differs between the rows and the server's reports: `column name`, and how.
+fn differences(binary: &str) -> BTreeMap<String, String> {
+    let rows: BTreeMap<&str, &Command> = supported().map(|row| (row.name, row)).collect();
+    let reports = reports(binary);
+    assert!(
+        reports.len() > 350,
+        "{binary} reports only {} commands",
+        reports.len()
+    );
+    let mut differences = BTreeMap::new();
+    for (name, report) in &reports {
+        let Some(row) = rows.get(name.as_str()) else {
+            differences.insert(format!("row {name}"), "missing".to_string());
+            continue;
+        };
+        let mut compare = |column: &str, own: String, reported: String| {
+            if own != reported {
+                let difference = format!("row: {own}; {binary}: {reported}");
+                differences.insert(format!("{column} {name}"), difference);
+            }
+        };
+        compare("arity", row.arity.to_string(), report.arity.to_string());
+        compare("access", flag_of(row.access).into(), report.access.into());
+        compare(
+            "keys",
+            format!("{:?}", row.keys),
+            format!("{:?}", report.keys),
+        );
+        compare("policy", policy_of(row.handling), report.policy.clone());
+        // Redis 7.0 does not flag WAIT; it blocks all the same.
+        let is_blocking = row.handling == Handling::Blocking;
+        let reported = report.is_blocking || name == "wait";
+        compare("blocking", is_blocking.to_string(), reported.to_string());
+    }
+    differences
+}
+
+fn flag_of(access: Access) -> &'static str {
+    match access {
+        Access::Read => "readonly",
+        Access::Write => "write",
+        Access::Harmless | Access::Effect => "",
+    }
+}
+
+/// A handling in the words of the servers' tips; those that have no such words are empty.
+fn policy_of(handling: Handling) -> String {
+    let (request, merge) = match handling {
+        Handling::Split(merge) => ("multi_shard", Some(merge)),
+        Handling::Primaries(merge) => ("all_shards", Some(merge)),
+        Handling::Nodes(merge) => ("all_nodes", Some(merge)),
+        _ => ("", None),
+    };
+    let response = match merge {
+        Some(Merge::Sum) => "agg_sum",
+        Some(Merge::Min) => "agg_min",
+        Some(Merge::Max) => "agg_max",
+        Some(Merge::AllSucceeded) => "all_succeeded",
+        Some(Merge::OneSucceeded) => "one_succeeded",
+        Some(Merge::LogicalAnd) => "agg_logical_and",
+        _ => "",
+    };
+    format!("{request} {response}")
+}

@@ -1,0 +1,150 @@
+//! One server for one test, and just enough of RESP2 to ask it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A reply of RESP2.
+#[derive(Debug)]
+pub enum Reply {
+    Text(Vec<u8>),
+    Error(Vec<u8>),
+    Integer(i64),
+    Null,
+    Array(Vec<Reply>),
+}
+
+impl Reply {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Reply::Text(bytes) => bytes,
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
+    }
+
+    pub fn integer(&self) -> i64 {
+        match self {
+            Reply::Integer(number) => *number,
+            other => panic!("expected a number, got {other:?}"),
+        }
+    }
+
+    pub fn array(&self) -> &[Reply] {
+        match self {
+            Reply::Array(elements) => elements,
+            other => panic!("expected an array, got {other:?}"),
+        }
+    }
+
+    /// The value after `name` in a flat map.
+    pub fn field(&self, name: &str) -> &Reply {
+        let mut pairs = self.array().chunks_exact(2);
+        &pairs
+            .find(|pair| pair[0].text() == name)
+            .expect("the servers name this field")[1]
+    }
+}
+
+/// A server of its own on a Unix socket, so that no two tests want one port; killed when dropped.
+pub struct Server {
+    process: Child,
+    stream: BufReader<UnixStream>,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn start(binary: &str) -> Server {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = folder.path().join("socket");
+        let mut process = Command::new(binary)
+            .args(["--port", "0", "--save", "", "--dir"])
+            .arg(folder.path())
+            .arg("--unixsocket")
+            .arg(&socket)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{binary} does not start ({error}); scripts/install-servers.sh installs it")
+            });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let stream = loop {
+            match UnixStream::connect(&socket) {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() > deadline => {
+                    let _ = process.kill();
+                    let _ = process.wait();
+                    panic!("{binary} does not listen: {error}");
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a timeout that is not zero");
+        Server {
+            process,
+            stream: BufReader::new(stream),
+            _folder: folder,
+        }
+    }
+
+    pub fn ask(&mut self, words: &[&[u8]]) -> Reply {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.stream
+            .get_mut()
+            .write_all(&request)
+            .expect("the server reads");
+        self.read()
+    }
+
+    fn read(&mut self) -> Reply {
+        let mut line = Vec::new();
+        self.stream
+            .read_until(b'\n', &mut line)
+            .expect("the server answers within the timeout");
+        let line = line
+            .strip_suffix(b"\r\n")
+            .expect("a line ends with a line break");
+        let (kind, rest) = line.split_first().expect("a reply has a kind");
+        let number = || {
+            String::from_utf8_lossy(rest)
+                .parse::<i64>()
+                .expect("a number")
+        };
+        match kind {
+            b'+' => Reply::Text(rest.to_vec()),
+            b'-' => Reply::Error(rest.to_vec()),
+            b':' => Reply::Integer(number()),
+            b'*' => Reply::Array((0..number()).map(|_| self.read()).collect()),
+            _ => match usize::try_from(number()) {
+                Err(_) => Reply::Null,
+                Ok(len) => {
+                    let mut bytes = vec![0; len + 2];
+                    self.stream
+                        .read_exact(&mut bytes)
+                        .expect("a text as long as announced");
+                    bytes.truncate(len);
+                    Reply::Text(bytes)
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
