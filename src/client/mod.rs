@@ -11,5 +11,5 @@ pub mod session;
 
 pub use describe::{Figures, describe_client};
 pub use filter::ClientFilter;
-pub use local::{Effect, Question, World, answer};
+pub use local::{Effect, PasswordCheck, Question, World, answer};
 pub use session::{ReplyMode, Session, may_run};
