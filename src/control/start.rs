@@ -169,7 +169,9 @@ fn serve(
             settings: Arc::clone(&settings),
             seats,
             address_map,
-            config_file: file.map(|file| file.display().to_string()).unwrap_or_default(),
+            config_file: file
+                .map(|file| file.display().to_string())
+                .unwrap_or_default(),
             tallies: Arc::clone(&tallies),
         })
         .map_err(StartError::system("start the workers"))?;

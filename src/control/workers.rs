@@ -39,6 +39,10 @@ pub fn seats(
 ) -> (Vec<WorkerSeat>, Vec<WorkerPort>) {
     (0..count)
         .map(|index| {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "bounded by limits.max_clients, see WorkerPort::load"
+            )]
             let (sender, accepted) = mpsc::unbounded_channel();
             let tallies = Arc::new(WorkerTallies::default());
             let seat = WorkerSeat {
