@@ -98,6 +98,8 @@ mod tests {
             announced: at("172.28.0.1"),
             role,
             health: Health::Online,
+            config_epoch: 0,
+            zone: None,
         }
     }
 
