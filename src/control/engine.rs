@@ -18,7 +18,13 @@ use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, sp
 /// # Errors
 /// The system gives no thread or no runtime.
 pub fn start(parts: EngineParts) -> io::Result<Engine> {
-    let EngineParts { settings, seats, address_map, config_file, .. } = parts;
+    let EngineParts {
+        settings,
+        seats,
+        address_map,
+        config_file,
+        ..
+    } = parts;
     let address_map = Arc::new(address_map);
     let upstream = upstream_settings(&settings);
     let topology = Arc::new(TopologyCell::default());
@@ -36,6 +42,10 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
     });
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded by the clients: each has at most as many questions open as requests"
+    )]
     let (senders, receivers): (Vec<_>, Vec<_>) =
         seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let workers: Arc<[_]> = senders.into();
@@ -76,7 +86,10 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
 }
 
 fn endpoint(configured: &HostPort) -> Endpoint {
-    Endpoint { host: configured.host.as_str().into(), port: configured.port }
+    Endpoint {
+        host: configured.host.as_str().into(),
+        port: configured.port,
+    }
 }
 
 fn upstream_settings(settings: &Settings) -> handshake::Settings {
@@ -106,9 +119,13 @@ fn limits(settings: &Settings) -> WorkerLimits {
 
 /// 40 hex digits, as a server's `run_id`.
 fn run_id() -> String {
-    (0..5).map(|_| format!("{:08x}", fastrand::u32(..))).collect()
+    (0..5)
+        .map(|_| format!("{:08x}", fastrand::u32(..)))
+        .collect()
 }
 
 fn path_of_program() -> String {
-    std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
+    std::env::current_exe()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default()
 }

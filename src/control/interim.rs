@@ -15,7 +15,9 @@ use crate::upstream::handshake;
 use crate::worker::{RefreshRequests, TopologyCell};
 
 async fn ask(endpoint: &Endpoint, settings: &handshake::Settings) -> Option<Said> {
-    let mut stream = handshake::open(endpoint, Protocol::Resp2, settings).await.ok()?;
+    let mut stream = handshake::open(endpoint, Protocol::Resp2, settings)
+        .await
+        .ok()?;
     let mut out = Vec::new();
     write::command(&mut out, &["CLUSTER", "NODES"]);
     stream.write_all(&out).await.ok()?;
@@ -31,7 +33,10 @@ async fn ask(endpoint: &Endpoint, settings: &handshake::Settings) -> Option<Said
     if bytes.starts_with(b"-") {
         return Some(Said::Standalone(endpoint.clone()));
     }
-    let by = Answered { by: endpoint, over_tls: false };
+    let by = Answered {
+        by: endpoint,
+        over_tls: false,
+    };
     parse_nodes(text(&bytes)?, by).ok().map(Said::Cluster)
 }
 
@@ -47,22 +52,37 @@ pub async fn run(
     loop {
         requests.take();
         let began_us = now_us();
-        let mut endpoints: Vec<(Endpoint, Origin)> =
-            seeds.iter().map(|seed| (seed.clone(), Origin::Seed)).collect();
+        let mut endpoints: Vec<(Endpoint, Origin)> = seeds
+            .iter()
+            .map(|seed| (seed.clone(), Origin::Seed))
+            .collect();
         if let Some(known) = ledger.known() {
-            endpoints.extend(known.nodes.iter().map(|node| (node.endpoint.clone(), Origin::Learnt)));
+            endpoints.extend(
+                known
+                    .nodes
+                    .iter()
+                    .map(|node| (node.endpoint.clone(), Origin::Learnt)),
+            );
         }
         let mut answers = Vec::new();
         for (endpoint, origin) in endpoints {
             let asked = tokio::time::timeout(Duration::from_millis(300), ask(&endpoint, &settings));
             if let Ok(Some(said)) = asked.await {
-                answers.push(Answer { said, origin, server: Server::default(), began_us });
+                answers.push(Answer {
+                    said,
+                    origin,
+                    server: Server::default(),
+                    began_us,
+                });
             }
         }
         if let Some(settled) = ledger.settle(&answers, true, now_us()) {
             let mut topology = settled.topology;
             topology.as_of_us = began_us;
-            if cell.load().is_none_or(|current| !current.same_map(&topology)) {
+            if cell
+                .load()
+                .is_none_or(|current| !current.same_map(&topology))
+            {
                 cell.publish(topology);
             }
         }
