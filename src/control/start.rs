@@ -45,6 +45,8 @@ pub struct EngineParts {
     pub config_file: String,
     /// Counters for what the engine does on the control thread.
     pub tallies: Arc<ControlTallies>,
+    /// Serve, drain or stop.
+    pub lifecycle: watch::Receiver<Lifecycle>,
 }
 
 /// Why the process does not start.
@@ -173,6 +175,7 @@ fn serve(
                 .map(|file| file.display().to_string())
                 .unwrap_or_default(),
             tallies: Arc::clone(&tallies),
+            lifecycle: lifecycle.subscribe(),
         })
         .map_err(StartError::system("start the workers"))?;
 
