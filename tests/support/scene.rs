@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 
+use super::servers::tail;
 use super::{Cluster, Flavor, Keyway, Server};
 
 /// What tests of one flavor share.
@@ -25,9 +26,11 @@ impl Scene {
         static SCENES: [OnceLock<Scene>; 2] = [OnceLock::new(), OnceLock::new()];
         SCENES[flavor as usize].get_or_init(|| {
             let cluster = Cluster::start(flavor);
+            let keyway = Keyway::start(&cluster.seeds());
+            show_log_on_panic(&keyway);
             Scene {
                 flavor,
-                keyway: Keyway::start(&cluster.seeds()),
+                keyway,
                 cluster,
                 plain: OnceLock::new(),
             }
@@ -38,6 +41,16 @@ impl Scene {
     pub fn plain(&self) -> &Server {
         self.plain.get_or_init(|| Server::start(self.flavor))
     }
+}
+
+/// What is never dropped shows nothing when it is: a failing test shows the log itself.
+fn show_log_on_panic(keyway: &Keyway) {
+    let log = keyway.log_path();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        eprintln!("the end of a shared keyway's log:\n{}", tail(&log, 60));
+    }));
 }
 
 /// Makes a test for each flavor out of functions that take one: `redis::name` and `valkey::name`.
