@@ -9,7 +9,7 @@
 //! To add a new kind of peer: a file of its own, ports from [`ports`], processes from [`process`].
 
 // Each test program uses a part of this.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod client;
 pub mod cluster;
