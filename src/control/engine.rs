@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
 
+use super::refresh::{self, RefreshParts, RefreshSettings};
 use super::start::{Engine, EngineParts};
-use crate::cluster::{AddressMap, Endpoint};
+use crate::cluster::Endpoint;
 use crate::config::{HostPort, Settings};
+use crate::telemetry::clock::now_us;
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
 use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
@@ -23,7 +25,8 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         seats,
         address_map,
         config_file,
-        ..
+        tallies,
+        lifecycle,
     } = parts;
     let address_map = Arc::new(address_map);
     let upstream = upstream_settings(&settings);
@@ -65,14 +68,20 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             workers: Arc::clone(&workers),
         })?;
     }
-    let seeds = settings.cluster.seeds.iter().map(endpoint).collect();
-    tokio::spawn(super::interim::run(
-        seeds,
-        AddressMap::clone(&address_map),
+    let refresh_settings = RefreshSettings {
+        seeds: settings.cluster.seeds.iter().map(endpoint).collect(),
+        address_map,
         upstream,
-        Arc::clone(&topology),
-        refresh,
-    ));
+        interval: settings.cluster.refresh_interval,
+        response_timeout: settings.upstream.connect_timeout,
+    };
+    let refresh_parts = RefreshParts {
+        cell: Arc::clone(&topology),
+        requests: refresh,
+        tallies,
+        now_us,
+    };
+    tokio::spawn(refresh::run(refresh_settings, refresh_parts, lifecycle));
     let mut versions = topology.subscribe();
     Ok(Engine {
         topology: Box::new(move || topology.load()),
@@ -109,6 +118,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
     WorkerLimits {
         request_timeout_us: timeouts.request.as_micros() as u64,
         argument_bytes: limits.argument_bytes as i64,
+        request_bytes: limits.query_buffer_bytes,
         requests_in_flight_per_client: limits.requests_in_flight_per_client,
         client_output_soft_bytes: limits.client_output_soft_bytes,
         client_output_hard_bytes: limits.client_output_hard_bytes,
