@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
 
+use super::refresh::{self, RefreshParts, RefreshSettings};
 use super::start::{Engine, EngineParts};
-use crate::cluster::{AddressMap, Endpoint};
+use crate::cluster::Endpoint;
 use crate::config::{HostPort, Settings};
+use crate::telemetry::clock::now_us;
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
 use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
@@ -18,7 +20,14 @@ use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, sp
 /// # Errors
 /// The system gives no thread or no runtime.
 pub fn start(parts: EngineParts) -> io::Result<Engine> {
-    let EngineParts { settings, seats, address_map, config_file, .. } = parts;
+    let EngineParts {
+        settings,
+        seats,
+        address_map,
+        config_file,
+        tallies,
+        lifecycle,
+    } = parts;
     let address_map = Arc::new(address_map);
     let upstream = upstream_settings(&settings);
     let topology = Arc::new(TopologyCell::default());
@@ -36,6 +45,10 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
     });
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded by the clients: each has at most as many questions open as requests"
+    )]
     let (senders, receivers): (Vec<_>, Vec<_>) =
         seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let workers: Arc<[_]> = senders.into();
@@ -55,14 +68,20 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             workers: Arc::clone(&workers),
         })?;
     }
-    let seeds = settings.cluster.seeds.iter().map(endpoint).collect();
-    tokio::spawn(super::interim::run(
-        seeds,
-        AddressMap::clone(&address_map),
+    let refresh_settings = RefreshSettings {
+        seeds: settings.cluster.seeds.iter().map(endpoint).collect(),
+        address_map,
         upstream,
-        Arc::clone(&topology),
-        refresh,
-    ));
+        interval: settings.cluster.refresh_interval,
+        response_timeout: settings.upstream.connect_timeout,
+    };
+    let refresh_parts = RefreshParts {
+        cell: Arc::clone(&topology),
+        requests: refresh,
+        tallies,
+        now_us,
+    };
+    tokio::spawn(refresh::run(refresh_settings, refresh_parts, lifecycle));
     let mut versions = topology.subscribe();
     Ok(Engine {
         topology: Box::new(move || topology.load()),
@@ -76,7 +95,10 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
 }
 
 fn endpoint(configured: &HostPort) -> Endpoint {
-    Endpoint { host: configured.host.as_str().into(), port: configured.port }
+    Endpoint {
+        host: configured.host.as_str().into(),
+        port: configured.port,
+    }
 }
 
 fn upstream_settings(settings: &Settings) -> handshake::Settings {
@@ -106,9 +128,13 @@ fn limits(settings: &Settings) -> WorkerLimits {
 
 /// 40 hex digits, as a server's `run_id`.
 fn run_id() -> String {
-    (0..5).map(|_| format!("{:08x}", fastrand::u32(..))).collect()
+    (0..5)
+        .map(|_| format!("{:08x}", fastrand::u32(..)))
+        .collect()
 }
 
 fn path_of_program() -> String {
-    std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
+    std::env::current_exe()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default()
 }

@@ -166,7 +166,7 @@ impl Core {
         };
         client.phase = Phase::Leaving;
         client.replies.answer(false, |out| {
-            write::error(out, &format!("ERR Protocol error: {error}"))
+            write::error(out, format!("ERR Protocol error: {error}"))
         });
     }
 
