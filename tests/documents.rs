@@ -16,9 +16,16 @@ fn readme() -> PathBuf {
 
 /// Puts `content` between the markers of `name`.
 fn with_block(text: &str, name: &str, content: &str) -> String {
-    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
-    let (before, rest) = text.split_once(&begin).expect("README.md has the opening marker");
-    let (_, after) = rest.split_once(&end).expect("README.md has the closing marker");
+    let (begin, end) = (
+        format!("<!-- {name}: begin -->\n"),
+        format!("<!-- {name}: end -->"),
+    );
+    let (before, rest) = text
+        .split_once(&begin)
+        .expect("README.md has the opening marker");
+    let (_, after) = rest
+        .split_once(&end)
+        .expect("README.md has the closing marker");
     format!("{before}{begin}{content}{end}{after}")
 }
 
@@ -27,7 +34,10 @@ fn commands() -> String {
     let mut by_handling: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for command in supported().filter(|command| command.handling != Handling::Container) {
         let name = command.name.to_uppercase().replace('|', " ");
-        by_handling.entry(command.handling.describe()).or_default().push(name);
+        by_handling
+            .entry(command.handling.describe())
+            .or_default()
+            .push(name);
     }
     let mut out = String::from("| what Keyway does | commands |\n|---|---|\n");
     for (handling, mut names) in by_handling {
@@ -46,7 +56,12 @@ fn keys() -> String {
             None if key.is_required() => "required".to_owned(),
             None => "none".to_owned(),
         };
-        let help = key.help.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        let help = key
+            .help
+            .iter()
+            .map(|line| line.trim())
+            .collect::<Vec<_>>()
+            .join(" ");
         writeln!(out, "| `{}` | {default} | {help} |", key.path()).expect("a string takes it");
     }
     out
