@@ -14,14 +14,17 @@ use crate::command::Local;
 use crate::config::ClusterView;
 use crate::resp::{Args, write};
 
+/// Says whether bytes are the password, in a time that does not depend on where they differ.
+pub type PasswordCheck<'a> = &'a dyn Fn(&[u8]) -> bool;
+
 /// What an answer may depend on besides the client's own session. All of it is the worker's.
 pub struct World<'a> {
     /// The newest snapshot; `None` before the first.
     pub topology: Option<&'a Topology>,
     /// The configured user.
     pub username: &'a str,
-    /// Compares with the configured password, in constant time; `None` when there is none.
-    pub password: Option<&'a dyn Fn(&[u8]) -> bool>,
+    /// Compares with the configured password; `None` when there is none.
+    pub password: Option<PasswordCheck<'a>>,
     /// The host that clients which ask for the cluster are told.
     pub advertised_host: &'a str,
     /// The port that they are told.

@@ -1,1 +1,15 @@
-//! client
+//! One client: what it set on its connection, and the commands that read or change that.
+//!
+//! Nothing here does I/O. A command that this Keyway answers itself is a variant of
+//! [`Local`](crate::command::Local); [`answer`] writes its reply and says in [`Effect`] what is left
+//! for the worker to do. To add one, add the variant, its row, and an arm in `local`.
+
+pub mod describe;
+pub mod filter;
+pub mod local;
+pub mod session;
+
+pub use describe::{Figures, describe_client};
+pub use filter::ClientFilter;
+pub use local::{Effect, PasswordCheck, Question, World, answer};
+pub use session::{ReplyMode, Session, may_run};

@@ -41,9 +41,25 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub enum Said {
     /// A cluster, in its view.
-    Cluster(View),
-    /// None: it is (or follows) one standalone server at this announced endpoint.
-    Standalone(Endpoint),
+    Cluster(Arc<View>),
+    /// None: it is, or follows, one standalone server.
+    Standalone {
+        /// The endpoint that the operator or, of its primary, a replica named.
+        announced: Endpoint,
+        /// Where to dial it.
+        endpoint: Endpoint,
+    },
+}
+
+/// How many of the servers that were asked have had their say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// More may come at any moment: only news of the deployment already known is taken.
+    Early,
+    /// Those that are left are slow; where nothing is known yet, the answers at hand have to do.
+    Mostly,
+    /// All have answered or failed: another deployment may take the place of the known one.
+    All,
 }
 
 /// Why a server was asked.
@@ -107,12 +123,11 @@ impl Ledger {
     }
 
     /// Takes the answers of one refresh, those of the seeds first and in the operator's order.
-    /// `is_complete`: every server that was asked has answered or failed; before that, only news of
-    /// the cluster already known is taken. Nothing if the answers allow no conclusion.
+    /// Nothing if they allow no conclusion.
     pub fn settle(
         &mut self,
         answers: &[Answer],
-        is_complete: bool,
+        progress: Progress,
         now_us: u64,
     ) -> Option<Settled> {
         let known = self.known.as_ref();
@@ -122,10 +137,14 @@ impl Ledger {
             }
             Some(_) | None => Vec::new(),
         };
-        let is_stranded = is_complete && self.is_stranded(&ours, answers, now_us);
+        let needed = match known {
+            Some(_) => Progress::All,
+            None => Progress::Mostly,
+        };
+        let is_stranded = progress == Progress::All && self.is_stranded(&ours, answers, now_us);
         let (mut settled, used) = if !ours.is_empty() && !is_stranded {
-            (self.settle_ours(&ours, is_complete, now_us), ours)
-        } else if is_complete {
+            (self.settle_ours(&ours, progress, now_us), ours)
+        } else if progress >= needed {
             self.settle_anew(answers, &ours)?
         } else {
             return None;
@@ -136,16 +155,14 @@ impl Ledger {
         Some(settled)
     }
 
-    fn settle_ours(&mut self, ours: &[&Answer], is_complete: bool, now_us: u64) -> Settled {
+    fn settle_ours(&mut self, ours: &[&Answer], progress: Progress, now_us: u64) -> Settled {
         let views = views(ours);
         let merged = merge(&views, self.known.as_ref(), &self.map);
-        if merged.held == 0 {
-            if is_complete {
-                self.held_since_us = None;
-            }
+        if progress == Progress::Early {
             return Settled::of(merged);
         }
-        if !is_complete {
+        if merged.held == 0 {
+            self.held_since_us = None;
             return Settled::of(merged);
         }
         let held_us = now_us.saturating_sub(*self.held_since_us.get_or_insert(now_us));
@@ -177,7 +194,7 @@ impl Ledger {
         // The standalone server in use stays in use as long as it is one.
         let in_use = self.known.as_ref().and_then(standalone_endpoint);
         let stays = seeds().find(|answer| match &answer.said {
-            Said::Standalone(endpoint) => Some(endpoint) == in_use,
+            Said::Standalone { announced, .. } => Some(announced) == in_use,
             Said::Cluster(_) => false,
         });
         // A node that is in no cluster yet does not take the place of one that was.
@@ -186,13 +203,16 @@ impl Ledger {
             .or_else(|| seeds().find(|answer| answer.said.has_slots()))
             .or_else(|| seeds().find(|_| is_first))?;
         let (topology, used) = match &chosen.said {
-            Said::Standalone(announced) => {
+            Said::Standalone {
+                announced,
+                endpoint,
+            } => {
                 let agrees = |answer: &&Answer| match &answer.said {
-                    Said::Standalone(other) => other == announced,
+                    Said::Standalone { announced: of, .. } => of == announced,
                     Said::Cluster(_) => false,
                 };
                 let used = answers.iter().filter(agrees).collect();
-                (standalone(announced, &self.map), used)
+                (standalone(announced, endpoint), used)
             }
             Said::Cluster(view) => {
                 let ids = view.nodes.iter().map(|node| node.id.clone());
@@ -217,7 +237,7 @@ impl Ledger {
     fn is_stranded(&mut self, ours: &[&Answer], answers: &[Answer], now_us: u64) -> bool {
         let is_whole = |answer: &&Answer| match &answer.said {
             Said::Cluster(view) => view.sees_majority() && answer.said.has_slots(),
-            Said::Standalone(_) => true,
+            Said::Standalone { .. } => true,
         };
         let is_alive = ours.iter().any(is_whole);
         let other = answers.iter().find(|answer| {
@@ -249,16 +269,16 @@ impl Said {
     fn has_slots(&self) -> bool {
         match self {
             Said::Cluster(view) => view.nodes.iter().any(|node| !node.slots.is_empty()),
-            Said::Standalone(_) => true,
+            Said::Standalone { .. } => true,
         }
     }
 }
 
 /// The snapshot of one standalone server.
-fn standalone(announced: &Endpoint, map: &AddressMap) -> Topology {
+fn standalone(announced: &Endpoint, endpoint: &Endpoint) -> Topology {
     let node = Node {
         id: "".into(),
-        endpoint: map.map(announced),
+        endpoint: endpoint.clone(),
         announced: announced.clone(),
         role: Role::Primary,
         health: Health::Online,
@@ -305,8 +325,8 @@ fn related(answers: &[Answer], ids: impl Iterator<Item = Arc<str>>) -> Vec<&Answ
 
 fn views<'a>(answers: &[&'a Answer]) -> Vec<&'a View> {
     let view = |answer: &&'a Answer| match &answer.said {
-        Said::Cluster(view) => Some(view),
-        Said::Standalone(_) => None,
+        Said::Cluster(view) => Some(&**view),
+        Said::Standalone { .. } => None,
     };
     answers.iter().filter_map(view).collect()
 }

@@ -15,7 +15,7 @@ fn cluster(origin: Origin, lines: &[&str]) -> Answer {
         over_tls: false,
     };
     let view = parse_nodes(lines.join("\n").as_bytes(), answered).expect("a good reply");
-    answer(origin, Said::Cluster(view))
+    answer(origin, Said::Cluster(Arc::new(view)))
 }
 
 fn full(line: &str) -> String {
@@ -26,9 +26,14 @@ fn full(line: &str) -> String {
 }
 
 fn alone(origin: Origin, endpoint: &str) -> Answer {
+    let announced: Endpoint = endpoint.parse().expect("an endpoint");
+    let endpoint = announced.clone();
     answer(
         origin,
-        Said::Standalone(endpoint.parse().expect("an endpoint")),
+        Said::Standalone {
+            announced,
+            endpoint,
+        },
     )
 }
 
@@ -60,7 +65,9 @@ fn new_a() -> Answer {
 #[test]
 fn a_restored_backup_is_taken_after_a_second() {
     let mut ledger = ledger();
-    let first = ledger.settle(&[new_a()], true, 0).expect("a first answer");
+    let first = ledger
+        .settle(&[new_a()], Progress::All, 0)
+        .expect("a first answer");
     assert_eq!(owner_of_0(&first), "a");
     assert!(!first.is_replaced);
     // `a` is gone, the others never knew its epoch: two of two that own slots agree.
@@ -79,7 +86,9 @@ fn a_restored_backup_is_taken_after_a_second() {
         (SECOND / 2, "a", false),
         (SECOND, "c", true),
     ] {
-        let settled = ledger.settle(&restored, true, now).expect("it is ours");
+        let settled = ledger
+            .settle(&restored, Progress::All, now)
+            .expect("it is ours");
         assert_eq!(
             (&*owner_of_0(&settled), settled.is_replaced),
             (owner, is_replaced)
@@ -96,7 +105,7 @@ fn a_minority_is_never_believed() {
         "c master 3 12288-16383",
     ];
     ledger
-        .settle(&[cluster(Seed, whole)], true, 0)
+        .settle(&[cluster(Seed, whole)], Progress::All, 0)
         .expect("first");
     let minority = &[
         "x master 1 0-8191",
@@ -106,13 +115,14 @@ fn a_minority_is_never_believed() {
     ];
     let minority = [cluster(Seed, minority)];
     // `x` and `b` of three are in reach here, so make it one: `x` suspected, too.
-    let Said::Cluster(mut view) = minority[0].said.clone() else {
+    let Said::Cluster(view) = &minority[0].said else {
         panic!("a cluster");
     };
+    let mut view = View::clone(view);
     view.nodes[0].is_suspected = true;
-    let minority = [answer(Seed, Said::Cluster(view))];
+    let minority = [answer(Seed, Said::Cluster(Arc::new(view)))];
     for now in [0, SECOND, 100 * SECOND, 1000 * SECOND] {
-        let settled = ledger.settle(&minority, true, now).expect("ours");
+        let settled = ledger.settle(&minority, Progress::All, now).expect("ours");
         assert_eq!(owner_of_0(&settled), "a");
         assert_eq!(settled.held, 8192);
     }
@@ -121,7 +131,7 @@ fn a_minority_is_never_believed() {
 #[test]
 fn one_node_that_sees_a_majority_is_believed_late() {
     let mut ledger = ledger();
-    ledger.settle(&[new_a()], true, 0).expect("first");
+    ledger.settle(&[new_a()], Progress::All, 0).expect("first");
     let other = [cluster(
         Seed,
         &[
@@ -130,7 +140,7 @@ fn one_node_that_sees_a_majority_is_believed_late() {
             "d myself,slave 1",
         ],
     )];
-    let mut owner = |now| owner_of_0(&ledger.settle(&other, true, now).expect("ours"));
+    let mut owner = |now| owner_of_0(&ledger.settle(&other, Progress::All, now).expect("ours"));
     assert_eq!(owner(0), "a");
     assert_eq!(owner(HELD_US_MAX - 1), "a");
     assert_eq!(owner(HELD_US_MAX), "c");
@@ -139,26 +149,30 @@ fn one_node_that_sees_a_majority_is_believed_late() {
 #[test]
 fn a_rebuilt_cluster_is_taken_from_a_seed_only() {
     let mut ledger = ledger();
-    ledger.settle(&[new_a()], true, 0).expect("first");
+    ledger.settle(&[new_a()], Progress::All, 0).expect("first");
     let rebuilt = &["x myself,master 1 0-16383"];
     // Someone else's node at an address that was ours.
     assert!(
         ledger
-            .settle(&[cluster(Learnt, rebuilt)], true, 0)
+            .settle(&[cluster(Learnt, rebuilt)], Progress::All, 0)
             .is_none()
     );
-    let settled = ledger.settle(&[cluster(Learnt, rebuilt), new_a()], true, 0);
+    let settled = ledger.settle(&[cluster(Learnt, rebuilt), new_a()], Progress::All, 0);
     let settled = settled.expect("ours answered");
     assert_eq!((&*owner_of_0(&settled), settled.ignored), ("a", 1));
     // A seed, but others may still answer; and a node that is in no cluster yet.
-    assert!(ledger.settle(&[cluster(Seed, rebuilt)], false, 0).is_none());
     assert!(
         ledger
-            .settle(&[cluster(Seed, &["y myself,master 0"])], true, 0)
+            .settle(&[cluster(Seed, rebuilt)], Progress::Mostly, 0)
+            .is_none()
+    );
+    assert!(
+        ledger
+            .settle(&[cluster(Seed, &["y myself,master 0"])], Progress::All, 0)
             .is_none()
     );
     let settled = ledger
-        .settle(&[cluster(Seed, rebuilt)], true, 0)
+        .settle(&[cluster(Seed, rebuilt)], Progress::All, 0)
         .expect("rebuilt");
     assert_eq!((&*owner_of_0(&settled), settled.is_replaced), ("x", true));
     assert_eq!(settled.topology.nodes.len(), 1);
@@ -173,7 +187,7 @@ fn one_surviving_old_node_does_not_hide_the_new_cluster() {
         "c master 3 12288-16383",
     ];
     ledger
-        .settle(&[cluster(Seed, three)], true, 0)
+        .settle(&[cluster(Seed, three)], Progress::All, 0)
         .expect("first");
     let answers = [
         cluster(
@@ -186,7 +200,7 @@ fn one_surviving_old_node_does_not_hide_the_new_cluster() {
         ),
         cluster(Seed, &["x myself,master 1 0-16383"]),
     ];
-    let mut owner = |now| owner_of_0(&ledger.settle(&answers, true, now).expect("ours"));
+    let mut owner = |now| owner_of_0(&ledger.settle(&answers, Progress::All, now).expect("ours"));
     assert_eq!(owner(0), "a");
     assert_eq!(owner(HELD_US_MAX), "x");
 }
@@ -194,9 +208,13 @@ fn one_surviving_old_node_does_not_hide_the_new_cluster() {
 #[test]
 fn a_seed_without_slots_is_better_than_nothing() {
     let mut ledger = ledger();
-    let settled = ledger.settle(&[cluster(Seed, &["y myself,master 0"])], true, 0);
+    let settled = ledger.settle(&[cluster(Seed, &["y myself,master 0"])], Progress::All, 0);
     assert_eq!(settled.expect("first").topology.unowned(), Slot::COUNT);
-    let settled = ledger.settle(&[cluster(Seed, &["y myself,master 1 0-16383"])], true, 0);
+    let settled = ledger.settle(
+        &[cluster(Seed, &["y myself,master 1 0-16383"])],
+        Progress::All,
+        0,
+    );
     assert_eq!(settled.expect("ours").topology.unowned(), 0);
 }
 
@@ -204,21 +222,23 @@ fn a_seed_without_slots_is_better_than_nothing() {
 fn standalone_and_back() {
     let mut ledger = ledger();
     let first = ledger
-        .settle(&[alone(Seed, "one:1")], true, 0)
+        .settle(&[alone(Seed, "one:1")], Progress::All, 0)
         .expect("first");
     assert_eq!(first.topology.mode, Mode::Standalone);
     assert_eq!(first.topology.unowned(), 0);
     assert_eq!(&*first.topology.nodes[0].id, "");
-    let settled = ledger.settle(&[new_a()], true, 0).expect("a cluster now");
+    let settled = ledger
+        .settle(&[new_a()], Progress::All, 0)
+        .expect("a cluster now");
     assert!(settled.is_replaced);
     assert_eq!(settled.topology.mode, Mode::Cluster);
     // The cluster answers: a standalone server at another seed changes nothing.
     let settled = ledger
-        .settle(&[alone(Seed, "one:1"), new_a()], true, 0)
+        .settle(&[alone(Seed, "one:1"), new_a()], Progress::All, 0)
         .expect("ours");
     assert_eq!((settled.topology.mode, settled.ignored), (Mode::Cluster, 1));
     let settled = ledger
-        .settle(&[alone(Seed, "one:1")], true, 0)
+        .settle(&[alone(Seed, "one:1")], Progress::All, 0)
         .expect("alone now");
     assert!(settled.is_replaced);
     assert_eq!(settled.topology.mode, Mode::Standalone);
@@ -229,7 +249,7 @@ fn of_several_standalone_servers_the_one_in_use_stays() {
     let mut ledger = ledger();
     let place = |settled: &Settled| settled.topology.nodes[0].announced.to_string();
     let settled = ledger
-        .settle(&[alone(Seed, "two:1")], true, 0)
+        .settle(&[alone(Seed, "two:1")], Progress::All, 0)
         .expect("first");
     assert_eq!(place(&settled), "two:1");
     let both = [
@@ -237,12 +257,14 @@ fn of_several_standalone_servers_the_one_in_use_stays() {
         alone(Seed, "two:1"),
         alone(Seed, "two:1"),
     ];
-    let settled = ledger.settle(&both, true, 0).expect("in use");
+    let settled = ledger.settle(&both, Progress::All, 0).expect("in use");
     assert_eq!(
         (place(&settled), settled.ignored, settled.is_replaced),
         ("two:1".into(), 1, false)
     );
-    let settled = ledger.settle(&both[..1], true, 0).expect("the other");
+    let settled = ledger
+        .settle(&both[..1], Progress::All, 0)
+        .expect("the other");
     assert_eq!(
         (place(&settled), settled.is_replaced),
         ("one:1".into(), true)
@@ -267,7 +289,10 @@ fn time_and_version_are_the_lowest() {
         with(new_a(), 8, "", ""),
         with(new_a(), 8, "7.10.1", ""),
     ];
-    let topology = ledger.settle(&answers, true, 0).expect("first").topology;
+    let topology = ledger
+        .settle(&answers, Progress::All, 0)
+        .expect("first")
+        .topology;
     assert_eq!(topology.as_of_us, 7);
     assert_eq!(
         (

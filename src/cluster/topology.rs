@@ -168,6 +168,24 @@ impl Topology {
             && self.nodes.iter().zip(&other.nodes).all(same_node)
     }
 
+    /// Whether the other snapshot sends the requests for every slot to the same endpoint.
+    pub fn same_routes(&self, other: &Topology) -> bool {
+        let endpoint = |topology: &'_ Topology, owner: u16| {
+            let node = topology.node(NodeIndex(owner));
+            node.map(|node| node.endpoint.clone())
+        };
+        // Runs of slots repeat the same pair of owners: look the endpoints up once a run.
+        let mut compared = None;
+        let mut pairs = self.owners.iter().zip(other.owners.iter());
+        pairs.all(|(ours, theirs)| {
+            if compared == Some((*ours, *theirs)) {
+                return true;
+            }
+            compared = Some((*ours, *theirs));
+            endpoint(self, *ours) == endpoint(other, *theirs)
+        })
+    }
+
     /// The primaries that own at least one slot, each with the lowest slot it owns, in the order of
     /// those slots.
     pub fn shards(&self) -> Vec<(Slot, NodeIndex)> {

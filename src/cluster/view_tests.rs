@@ -335,7 +335,7 @@ fn every_form_of_cluster_slots() {
         .iter()
         .map(|node| (&*node.id, place(node), ranges(node)))
         .collect();
-    let expected: Vec<(&str, String, Vec<(u16, u16)>)> = vec![
+    let expected = [
         ("aa", "h.example:1".into(), vec![(0, 5), (9, 9)]),
         ("bb", "10.0.0.2:2".into(), vec![]),
         ("cc", "seed:3".into(), vec![(6, 6)]),

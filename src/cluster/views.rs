@@ -111,17 +111,22 @@ impl Census {
         }
     }
 
-    /// The owner of each slot, and how many of them no view supports.
+    /// The owner of each slot, and how many of them no view supports. Slots between two borders of
+    /// any view's ranges have the same claims, so they are weighed once.
     fn owners(&self) -> (Vec<u16>, usize) {
         let mut owners = vec![UNOWNED; Slot::COUNT];
         let mut held = 0;
         let mut claims = Vec::with_capacity(self.claims.len() + 1);
-        for (slot, owner) in owners.iter_mut().enumerate() {
+        let mut first = 0;
+        while first < Slot::COUNT {
+            let all = self.claims.iter().chain(&self.previous);
+            let last = all.map(|claims| claims.last_alike(first)).min();
+            let last = last.unwrap_or(Slot::COUNT - 1);
             claims.clear();
-            self.claims_to(slot, &mut claims);
+            self.claims_to(first, &mut claims);
             let best = claims.iter().max_by_key(|claim| {
                 (
-                    !self.is_denied(slot, claim),
+                    !self.is_denied(first, claim),
                     claim.epoch,
                     claim.is_own,
                     claim.votes,
@@ -130,9 +135,12 @@ impl Census {
                 )
             });
             if let Some(best) = best {
-                *owner = best.owner;
-                held += usize::from(best.votes == 0);
+                owners[first..=last].fill(best.owner);
+                if best.votes == 0 {
+                    held += last - first + 1;
+                }
             }
+            first = last + 1;
         }
         (owners, held)
     }
@@ -323,6 +331,14 @@ impl Claims {
             }
         }
         claims
+    }
+
+    /// The last slot of the run of slots with the owner of `first`.
+    fn last_alike(&self, first: usize) -> usize {
+        let owner = self.owners[first];
+        let rest = &self.owners[first..];
+        let run = rest.iter().position(|other| *other != owner);
+        first + run.unwrap_or(rest.len()) - 1
     }
 
     fn claim(&self, slot: usize) -> Option<(u16, u64)> {

@@ -6,12 +6,17 @@
 mod accept;
 mod admin;
 pub mod cli;
+mod engine;
 mod health;
+mod probe;
+pub mod refresh;
+mod refresh_log;
+mod refresh_plan;
 mod signals;
 mod start;
 mod supervise;
 mod topology_page;
 mod workers;
 
-pub use start::{Engine, EngineParts, StartError, run};
+pub use start::{StartError, run};
 pub use workers::WorkerSeat;

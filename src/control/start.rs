@@ -19,13 +19,13 @@ use super::admin::{self, AdminSource};
 use super::cli::Cli;
 use super::supervise::{Ending, supervise};
 use super::workers::{WorkerPort, WorkerSeat, seats};
-use super::{accept, health, signals};
-use crate::cluster::Topology;
+use super::{accept, engine, health, signals};
+use crate::cluster::{AddressMap, AddressMapError, Topology};
 use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
 use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
 use crate::telemetry::{ControlTallies, clock, logging};
 
-/// What serves requests, once it runs. Made by the function that [`run`] is given.
+/// What serves requests, once it runs. Made by [`engine::start`].
 pub struct Engine {
     /// The topology in use, once one is known.
     pub topology: Box<dyn Fn() -> Option<Arc<Topology>> + Send + Sync>,
@@ -39,8 +39,14 @@ pub struct EngineParts {
     pub settings: Arc<Settings>,
     /// A seat for each worker to spawn.
     pub seats: Vec<WorkerSeat>,
+    /// Addresses to dial instead of announced ones.
+    pub address_map: AddressMap,
+    /// Path of the configuration file; empty without one.
+    pub config_file: String,
     /// Counters for what the engine does on the control thread.
     pub tallies: Arc<ControlTallies>,
+    /// Serve, drain or stop.
+    pub lifecycle: watch::Receiver<Lifecycle>,
 }
 
 /// Why the process does not start.
@@ -49,6 +55,9 @@ pub enum StartError {
     /// The configuration is wrong; the operator's to mend.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// A rule of the address map makes no sense; the operator's to mend.
+    #[error("cluster.address_map: {0}")]
+    AddressMap(#[from] AddressMapError),
     /// An address is taken or not ours; the operator's to mend.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -70,18 +79,17 @@ impl StartError {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            StartError::Config(_) => ExitCode::from(2),
+            StartError::Config(_) | StartError::AddressMap(_) => ExitCode::from(2),
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
     }
 }
 
-/// Does what the command line asks for, to the end of the process. `start_engine` spawns the workers
-/// and whatever keeps their topology fresh.
-pub fn run(cli: &Cli, start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>) -> ExitCode {
+/// Does what the command line asks for, to the end of the process.
+pub fn run(cli: &Cli) -> ExitCode {
     // Sets the clock's zero.
     clock::now_us();
-    match dispatch(cli, start_engine) {
+    match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
             for line in error.to_string().lines() {
@@ -92,16 +100,14 @@ pub fn run(cli: &Cli, start_engine: impl FnOnce(EngineParts) -> io::Result<Engin
     }
 }
 
-fn dispatch(
-    cli: &Cli,
-    start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>,
-) -> Result<ExitCode, StartError> {
+fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let environment = Environment::of_process();
     let file = cli
         .config
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
     let effective = resolve(file.as_deref(), &environment)?;
+    let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     if cli.check {
         print!("{effective}");
         return Ok(ExitCode::SUCCESS);
@@ -123,17 +129,18 @@ fn dispatch(
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
-    serve(Arc::new(settings), file.as_deref(), start_engine)
+    serve(settings, file.as_deref(), address_map)
 }
 
 /// Binds, spawns, and serves until told to stop.
 fn serve(
-    settings: Arc<Settings>,
+    mut settings: Settings,
     file: Option<&Path>,
-    start_engine: impl FnOnce(EngineParts) -> io::Result<Engine>,
+    address_map: AddressMap,
 ) -> Result<ExitCode, StartError> {
     let listeners = Listeners::bind(&settings)?;
-    raise_files(&settings);
+    fit_clients(&mut settings);
+    let settings = Arc::new(settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -141,7 +148,7 @@ fn serve(
     let ending = runtime.block_on(async {
         let stops = signals::listen().map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
-        let (seats, ports) = seats(settings.workers, &lifecycle);
+        let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
         let ports: Arc<[WorkerPort]> = ports.into();
         let tallies = Arc::new(ControlTallies::default());
         let mut doors = Vec::new();
@@ -160,10 +167,15 @@ fn serve(
                     .map_err(StartError::system("watch a listener"))?,
             );
         }
-        let engine = start_engine(EngineParts {
+        let engine = engine::start(EngineParts {
             settings: Arc::clone(&settings),
             seats,
+            address_map,
+            config_file: file
+                .map(|file| file.display().to_string())
+                .unwrap_or_default(),
             tallies: Arc::clone(&tallies),
+            lifecycle: lifecycle.subscribe(),
         })
         .map_err(StartError::system("start the workers"))?;
 
@@ -259,22 +271,49 @@ impl Listeners {
 /// Scrapes and probes that may wait.
 const ADMIN_BACKLOG: usize = 64;
 /// File descriptors beside the clients': listeners, admin connections, logs, epoll.
-const FILES_OF_PROCESS: usize = 128;
+const FILES_OF_PROCESS: usize = 64;
 /// File descriptors of a worker beside its clients': its connections to the nodes, a few each.
-const FILES_OF_WORKER: usize = 256;
+const FILES_OF_WORKER: usize = 64;
 
-/// Makes room for as many clients as are allowed, or says that there is none. The accept loop copes
-/// with too little room, so this is no reason not to start.
-fn raise_files(settings: &Settings) {
-    let max_clients = settings.limits.max_clients;
-    let needed = max_clients + FILES_OF_PROCESS + settings.workers * FILES_OF_WORKER;
-    let limit = raise_file_limit(needed as u64);
-    if !limit.is_enough() {
-        warn!(
-            max_clients,
-            needed = limit.needed,
-            allowed = limit.allowed,
-            "the limit of open files is too low for limits.max_clients; raise it (ulimit -n)"
-        );
+/// Raises the limit of open files to hold as many clients as are allowed. When the system does not let
+/// it, fewer clients are allowed, as Redis does it: clients that took the last descriptors would leave
+/// none for connections to the nodes.
+fn fit_clients(settings: &mut Settings) {
+    let reserve = FILES_OF_PROCESS + settings.workers * FILES_OF_WORKER;
+    let wanted = settings.limits.max_clients;
+    let limit = raise_file_limit((wanted + reserve) as u64);
+    let Some(allowed) = limit.allowed.filter(|_| !limit.is_enough()) else {
+        return;
+    };
+    let max_clients = clients_that_fit(usize::try_from(allowed).unwrap_or(usize::MAX), reserve);
+    settings.limits.max_clients = max_clients;
+    warn!(
+        max_clients,
+        wanted,
+        open_files_allowed = allowed,
+        open_files_needed = limit.needed,
+        "fewer clients are allowed, the limit of open files is too low; raise it (ulimit -n)"
+    );
+}
+
+/// So many clients leave `reserve` file descriptors free; where there are hardly any, half of them.
+fn clients_that_fit(allowed: usize, reserve: usize) -> usize {
+    allowed.saturating_sub(reserve).max(allowed / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_room_for_the_nodes() {
+        for (allowed, reserve, expected) in [
+            (1024, 128, 896),
+            (200, 128, 100),
+            (100, 128, 50),
+            (1, 128, 1),
+        ] {
+            assert_eq!(clients_that_fit(allowed, reserve), expected, "{allowed}");
+        }
     }
 }

@@ -76,7 +76,7 @@ pub fn merge<'a>(
         out.truncate(start);
         write::error(
             out,
-            &format!("ERR Keyway cannot merge the nodes' replies: {misfit}"),
+            format!("ERR Keyway cannot merge the nodes' replies: {misfit}"),
         );
     }
 }

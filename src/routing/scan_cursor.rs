@@ -381,7 +381,7 @@ impl ScanStep {
                 write::bulk(out, cursor.number().to_string().as_bytes());
                 out.extend_from_slice(found);
             }
-            Err(error) => write::error(out, &format!("ERR {error}")),
+            Err(error) => write::error(out, format!("ERR {error}")),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::Endpoint;
+use crate::config::Secret;
 use crate::net::{self, Stream};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
@@ -27,7 +28,7 @@ pub struct Credentials {
     /// ACL user; without one the password alone is given.
     pub username: Option<String>,
     /// Password, if the nodes want one.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
 }
 
 /// Why a connection could not be opened.
@@ -94,19 +95,16 @@ async fn dial_and_greet(
 
 /// `HELLO`, which all supported servers know, sets the version, the user and the name in one go.
 fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
-    let version = match protocol {
-        Protocol::Resp2 => "2",
-        Protocol::Resp3 => "3",
+    let version: &[u8] = match protocol {
+        Protocol::Resp2 => b"2",
+        Protocol::Resp3 => b"3",
     };
-    let mut args = vec!["HELLO", version];
+    let mut args: Vec<&[u8]> = vec![b"HELLO", version];
     if let Some(password) = &credentials.password {
-        args.extend([
-            "AUTH",
-            credentials.username.as_deref().unwrap_or("default"),
-            password,
-        ]);
+        let username = credentials.username.as_deref().unwrap_or("default");
+        args.extend([&b"AUTH"[..], username.as_bytes(), password.expose()]);
     }
-    args.extend(["SETNAME", "keyway"]);
+    args.extend([&b"SETNAME"[..], b"keyway"]);
     let mut out = Vec::new();
     write::command(&mut out, &args);
     out
@@ -141,7 +139,7 @@ mod tests {
     fn one_hello_says_it_all() {
         let credentials = Credentials {
             username: Some("app".to_owned()),
-            password: Some("pw".to_owned()),
+            password: Some(Secret::new("pw")),
         };
         let text = String::from_utf8(greeting(Protocol::Resp3, &credentials)).expect("text");
         let words: Vec<_> = text

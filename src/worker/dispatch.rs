@@ -160,16 +160,13 @@ impl Core {
         merge: Merge,
     ) -> Taken {
         let Ok(positions) = command::key_positions(command, args) else {
+            // `MSET a 1 b`: the server has the right words.
             return self.forward(key, command, Target::Any, args.frame());
         };
         let step = match command.keys {
             Keys::Range { step, .. } => usize::from(step),
             _ => 1,
         };
-        if (args.len() - 1) % step != 0 {
-            // `MSET a 1 b`: the server has the right words.
-            return self.forward(key, command, Target::Any, args.frame());
-        }
         let mut splitter = std::mem::take(&mut self.splitter);
         let whole = splitter.group(args, positions.iter());
         let taken = match whole {
@@ -279,6 +276,7 @@ impl Core {
         let mut scanner = RequestScanner::default();
         let limits = Limits {
             bulk_bytes_max: i64::MAX,
+            request_bytes_max: usize::MAX,
             is_authenticated: true,
         };
         if let Ok(Scanned::Request { len }) = scanner.scan(&bytes, &limits) {

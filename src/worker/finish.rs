@@ -39,7 +39,11 @@ pub enum WorkersAnswer {
 impl Finish {
     /// Merges the parts without an order of keys.
     pub fn merge(merge: Merge, protocol: Protocol) -> Finish {
-        Finish::Merge(MergePlan { merge, protocol, order: Vec::new() })
+        Finish::Merge(MergePlan {
+            merge,
+            protocol,
+            order: Vec::new(),
+        })
     }
 }
 

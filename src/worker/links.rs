@@ -31,7 +31,10 @@ impl Core {
     /// Where a connection goes, and in which version.
     pub fn endpoint_of(&self, key: ConnectionKey) -> Option<(Endpoint, Protocol)> {
         let connection = self.connections.get(key.0 as usize)?;
-        Some((self.nodes.get(connection.node)?.endpoint.clone(), connection.protocol))
+        Some((
+            self.nodes.get(connection.node)?.endpoint.clone(),
+            connection.protocol,
+        ))
     }
 
     /// A connection is open and greeted: what waits in its outbox may go.

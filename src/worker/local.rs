@@ -67,7 +67,13 @@ pub struct Asked {
 impl Asked {
     /// The question for one of the workers, whose answer is that part of the reply.
     pub fn for_part(&self, part: u32) -> Asked {
-        Asked { ticket: Ticket { part, ..self.ticket }, ..self.clone() }
+        Asked {
+            ticket: Ticket {
+                part,
+                ..self.ticket
+            },
+            ..self.clone()
+        }
     }
 }
 
@@ -77,7 +83,9 @@ impl Core {
         let mut reply = self.spare_buffer();
         let facts = Arc::clone(&self.local);
         let now_us = self.now_us;
-        let Some(client) = self.clients.get(key) else { return Taken::Yes };
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
         let figures = Figures {
             now_us,
             input_bytes: client.unprocessed(),
@@ -85,10 +93,12 @@ impl Core {
             requests_in_flight: client.replies.pending(),
         };
         let is_password = |given: &[u8]| {
-            facts.password.as_ref().is_some_and(|password| password.matches(given))
+            facts
+                .password
+                .as_ref()
+                .is_some_and(|password| password.matches(given))
         };
-        let (advertised_host, advertised_port) =
-            advertised(&facts, &client.session.local_address);
+        let (advertised_host, advertised_port) = advertised(&facts, &client.session.local_address);
         let world = World {
             topology: self.nodes.topology().map(Arc::as_ref),
             username: &facts.username,
@@ -104,7 +114,9 @@ impl Core {
             Effect::Ask(question) => self.ask_workers(key, question, is_muted),
             effect => {
                 self.tallies.replies.increment();
-                client.replies.answer(is_muted, |out| out.extend_from_slice(&reply));
+                client
+                    .replies
+                    .answer(is_muted, |out| out.extend_from_slice(&reply));
                 match effect {
                     // Requests in flight belong to the old version; the next must not overtake them
                     // on a connection of the new one (contract: R13).
@@ -129,11 +141,23 @@ impl Core {
             Question::KillAddress(_) => WorkersAnswer::Killed,
         };
         let workers = self.local.workers.len();
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         let sequence = client.replies.open(is_muted);
-        client.replies.gather_at(sequence, Gather::new(Finish::Workers(answer), workers));
-        let ticket = Ticket { client: key, sequence, part: 0 };
-        self.questions.push(Asked { asker: self.index, ticket, question });
+        client
+            .replies
+            .gather_at(sequence, Gather::new(Finish::Workers(answer), workers));
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
+        self.questions.push(Asked {
+            asker: self.index,
+            ticket,
+            question,
+        });
     }
 
     /// Answers another worker's question, or this one's own.
@@ -143,7 +167,9 @@ impl Core {
         match &asked.question {
             Question::List(filter) => {
                 let clients = self.clients.iter_mut();
-                for (_, client) in clients.filter(|(_, client)| filter.matches(&client.session, now_us)) {
+                for (_, client) in
+                    clients.filter(|(_, client)| filter.matches(&client.session, now_us))
+                {
                     let figures = Figures {
                         now_us,
                         input_bytes: client.unprocessed(),
@@ -185,7 +211,11 @@ impl Core {
             process_id: std::process::id(),
             tcp_port: facts.listen.map_or(0, |listen| listen.port()),
             uptime_seconds: self.now_us / 1_000_000,
-            connected_clients: facts.workers.iter().map(|tallies| tallies.clients.value()).sum(),
+            connected_clients: facts
+                .workers
+                .iter()
+                .map(|tallies| tallies.clients.value())
+                .sum(),
             clients_max: facts.clients_max as u64,
             executable: &facts.executable,
             config_file: &facts.config_file,

@@ -138,6 +138,9 @@ impl Cluster {
                 let (first, end) = (share(index), share(index + 1));
                 node.ok(&format!("CLUSTER ADDSLOTSRANGE {first} {}", end - 1));
             }
+        }
+        // Only now: a node that has met another takes no epoch any more.
+        for (index, node) in self.nodes.iter().enumerate() {
             // Everybody meets everybody: faster than to wait for gossip.
             for other in &self.nodes[index + 1..] {
                 node.ok(&format!("CLUSTER MEET 127.0.0.1 {}", other.port()));

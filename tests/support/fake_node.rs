@@ -257,6 +257,9 @@ impl FakeNode {
                     accept(&state, stream);
                 }
             }
+            // Closing alone is not enough: a child that another test is just starting may still hold
+            // a copy of the socket, between its fork and its exec.
+            let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
             drop(listener);
             state.is_listening.store(false, Ordering::SeqCst);
         });

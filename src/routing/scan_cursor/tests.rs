@@ -23,6 +23,8 @@ fn topology(nodes: &[(&str, &[(u16, u16)])]) -> Topology {
         announced: endpoint.clone(),
         role: Role::Primary,
         health: Health::Online,
+        config_epoch: 0,
+        zone: None,
     };
     let list = nodes.iter().map(|(id, _)| node(id)).collect();
     let mut topology = Topology::new(Mode::Cluster, list);

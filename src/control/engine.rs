@@ -1,0 +1,141 @@
+//! The engine: the workers, and what keeps their topology fresh.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::mpsc;
+
+use super::refresh::{self, RefreshParts, RefreshSettings};
+use super::start::{Engine, EngineParts};
+use crate::cluster::Endpoint;
+use crate::config::{HostPort, Settings};
+use crate::telemetry::clock::now_us;
+use crate::upstream::handshake;
+use crate::worker::core::WorkerLimits;
+use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
+
+/// Spawns the workers and the refresher.
+///
+/// # Errors
+/// The system gives no thread or no runtime.
+pub fn start(parts: EngineParts) -> io::Result<Engine> {
+    let EngineParts {
+        settings,
+        seats,
+        address_map,
+        config_file,
+        tallies,
+        lifecycle,
+    } = parts;
+    let address_map = Arc::new(address_map);
+    let upstream = upstream_settings(&settings);
+    let topology = Arc::new(TopologyCell::default());
+    let refresh = Arc::new(RefreshRequests::default());
+    let local = Arc::new(LocalFacts {
+        username: settings.listen.username.clone(),
+        password: settings.listen.password.clone(),
+        advertise: settings.listen.advertise.as_ref().map(endpoint),
+        listen: settings.listen.address,
+        cluster_view: settings.listen.cluster_view,
+        clients_max: settings.limits.max_clients,
+        run_id: run_id(),
+        executable: path_of_program(),
+        config_file,
+        workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
+        last_client: AtomicU64::new(0),
+    });
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded by the clients: each has at most as many questions open as requests"
+    )]
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let workers: Arc<[_]> = senders.into();
+    for (seat, notes) in seats.into_iter().zip(receivers) {
+        spawn(WorkerContext {
+            index: seat.index,
+            accepted: seat.accepted,
+            lifecycle: seat.lifecycle,
+            tallies: seat.tallies,
+            limits: limits(&settings),
+            upstream: upstream.clone(),
+            address_map: Arc::clone(&address_map),
+            topology: Arc::clone(&topology),
+            refresh: Arc::clone(&refresh),
+            local: Arc::clone(&local),
+            notes,
+            workers: Arc::clone(&workers),
+        })?;
+    }
+    let refresh_settings = RefreshSettings {
+        seeds: settings.cluster.seeds.iter().map(endpoint).collect(),
+        address_map,
+        upstream,
+        interval: settings.cluster.refresh_interval,
+        response_timeout: settings.upstream.connect_timeout,
+    };
+    let refresh_parts = RefreshParts {
+        cell: Arc::clone(&topology),
+        requests: refresh,
+        tallies,
+        now_us,
+    };
+    tokio::spawn(refresh::run(refresh_settings, refresh_parts, lifecycle));
+    let mut versions = topology.subscribe();
+    Ok(Engine {
+        topology: Box::new(move || topology.load()),
+        first_topology: Box::pin(async move {
+            if versions.wait_for(|version| *version > 0).await.is_err() {
+                // Nobody publishes any more: the process is ending.
+                std::future::pending::<()>().await;
+            }
+        }),
+    })
+}
+
+fn endpoint(configured: &HostPort) -> Endpoint {
+    Endpoint {
+        host: configured.host.as_str().into(),
+        port: configured.port,
+    }
+}
+
+fn upstream_settings(settings: &Settings) -> handshake::Settings {
+    let upstream = &settings.upstream;
+    handshake::Settings {
+        timeout: upstream.connect_timeout + settings.timeouts.handshake,
+        keepalive: upstream.tcp_keepalive,
+        credentials: handshake::Credentials {
+            username: upstream.username.clone(),
+            password: upstream.password.clone(),
+        },
+    }
+}
+
+fn limits(settings: &Settings) -> WorkerLimits {
+    let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+    WorkerLimits {
+        request_timeout_us: timeouts.request.as_micros() as u64,
+        argument_bytes: limits.argument_bytes as i64,
+        request_bytes: limits.query_buffer_bytes,
+        requests_in_flight_per_client: limits.requests_in_flight_per_client,
+        client_output_soft_bytes: limits.client_output_soft_bytes,
+        client_output_hard_bytes: limits.client_output_hard_bytes,
+        outbox_bytes: limits.outbox_bytes,
+        client_idle_us: timeouts.client_idle.as_micros() as u64,
+    }
+}
+
+/// 40 hex digits, as a server's `run_id`.
+fn run_id() -> String {
+    (0..5)
+        .map(|_| format!("{:08x}", fastrand::u32(..)))
+        .collect()
+}
+
+fn path_of_program() -> String {
+    std::env::current_exe()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default()
+}
