@@ -119,7 +119,9 @@ def plain(value):
 
 
 def show_call(function, arguments, options):
-    words = [short(argument, 60) for argument in arguments]
+    words = [short(argument, 60) for argument in arguments[:6]]
+    if len(arguments) > 6:
+        words.append(f"... {len(arguments)} arguments")
     words += [f"{name}={short(value, 60)}" for name, value in options.items()]
     return f"{getattr(function, '__name__', function)}({', '.join(words)})"
 
