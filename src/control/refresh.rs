@@ -28,7 +28,7 @@ use super::refresh_plan::{AFTER_MOVED, State, WATCH_OWNERS, back_off, choose, is
 use crate::cluster::ledger::{Answer, Ledger, Origin, Progress, Said};
 use crate::cluster::view::View;
 use crate::cluster::views::is_degraded;
-use crate::cluster::{AddressMap, Endpoint, Health, Topology};
+use crate::cluster::{AddressMap, Endpoint, Health, Node, Topology};
 use crate::net::Lifecycle;
 use crate::telemetry::ControlTallies;
 use crate::upstream::handshake;
@@ -376,7 +376,6 @@ impl Refresher {
         let settled = self.ledger.settle(&answers, progress, now_us);
         self.state = match settled {
             Some(settled) => {
-                self.parts.tallies.refreshes.increment();
                 self.log.settled(&settled);
                 let is_new = match self.parts.cell.load() {
                     Some(published) => !published.same_map(&settled.topology),
@@ -387,6 +386,7 @@ impl Refresher {
                 if is_new || round.reasons.contains(&RefreshReason::Moved) {
                     self.publish(settled.topology);
                 }
+                self.parts.tallies.refreshes.increment();
                 self.state_after(&answers, progress)
             }
             None => {
@@ -416,9 +416,14 @@ impl Refresher {
             .iter()
             .filter_map(|(_, owner)| topology.node(*owner))
             .collect();
-        let is_well = |at: &Endpoint| {
-            let peer = self.peers.get(at);
-            peer.is_none_or(|peer| peer.failures == 0 && !peer.is_asked)
+        let is_well = |node: &Node| {
+            let peer = self.peers.get(&node.endpoint);
+            peer.is_none_or(|peer| {
+                // Its address may belong to another node by now, even of another cluster.
+                let viewer = peer.view.as_ref().and_then(|view| view.viewer.as_ref());
+                let is_itself = viewer.is_none_or(|viewer| *viewer == node.id);
+                peer.failures == 0 && !peer.is_asked && is_itself
+            })
         };
         let is_suspected = |id: &str| {
             let views = answers.iter().filter_map(|answer| match &answer.said {
@@ -431,14 +436,14 @@ impl Refresher {
         let are_owners_well = !is_degraded(topology)
             && owners
                 .iter()
-                .all(|node| is_well(&node.endpoint) && !is_suspected(&node.id));
+                .all(|node| is_well(node) && !is_suspected(&node.id));
         if !are_owners_well {
             return State::OwnerDown;
         }
         let is_other_down = topology
             .nodes
             .iter()
-            .any(|node| node.health == Health::Failed || !is_well(&node.endpoint));
+            .any(|node| node.health == Health::Failed || !is_well(node));
         // An alarm lasts until everyone has been asked since, has answered and is well. (A refresh
         // that knows of an alarm asks everyone.)
         if self.is_alarmed && progress != Progress::All {
