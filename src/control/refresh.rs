@@ -22,11 +22,11 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::probe::{self, Probe, ProbeError, ProbeSettings, Told};
+use super::probe::{self, ProbeError, ProbeSettings};
 use super::refresh_log::RefreshLog;
 use super::refresh_plan::{AFTER_MOVED, State, WATCH_OWNERS, back_off, choose, is_alarm};
+use super::refresh_round::{Heard, Peer, Round};
 use crate::cluster::ledger::{Answer, Ledger, Origin, Progress, Said};
-use crate::cluster::view::View;
 use crate::cluster::views::is_degraded;
 use crate::cluster::{AddressMap, Endpoint, Health, Node, Topology};
 use crate::net::Lifecycle;
@@ -34,9 +34,6 @@ use crate::telemetry::ControlTallies;
 use crate::upstream::handshake;
 use crate::worker::{RefreshReason, RefreshRequests, TopologyCell};
 
-/// So long a refresh waits for the slow ones after it began, and after its first answer.
-const PATIENCE: Duration = Duration::from_millis(150);
-const PATIENCE_AFTER_ANSWER: Duration = Duration::from_millis(100);
 /// A connection to a seed given by name is not kept longer: its name is looked up again
 /// (contract: R11).
 const NAME_KEPT: Duration = Duration::from_secs(1);
@@ -118,38 +115,6 @@ struct Refresher {
     /// A worker had trouble, and not all owners have been seen well since.
     is_alarmed: bool,
     log: RefreshLog,
-}
-
-/// A server that is asked now and then.
-#[derive(Default)]
-struct Peer {
-    /// The connection, while nobody uses it.
-    probe: Option<Probe>,
-    opened_at: Option<Instant>,
-    is_asked: bool,
-    /// In a row.
-    failures: u32,
-    retry_at: Option<Instant>,
-    /// What it last said of its cluster.
-    view: Option<Arc<View>>,
-}
-
-/// One refresh.
-struct Round {
-    began: Instant,
-    reasons: Vec<RefreshReason>,
-    /// Who has not answered yet, with the place of its answer.
-    waiting: HashMap<Endpoint, (usize, Origin)>,
-    asked: usize,
-    answers: Vec<(usize, Answer)>,
-    first_answer: Option<Instant>,
-}
-
-/// How one question ended.
-struct Heard {
-    from: Endpoint,
-    began_us: u64,
-    outcome: Result<(Probe, Told), ProbeError>,
 }
 
 impl Refresher {
@@ -418,12 +383,7 @@ impl Refresher {
             .collect();
         let is_well = |node: &Node| {
             let peer = self.peers.get(&node.endpoint);
-            peer.is_none_or(|peer| {
-                // Its address may belong to another node by now, even of another cluster.
-                let viewer = peer.view.as_ref().and_then(|view| view.viewer.as_ref());
-                let is_itself = viewer.is_none_or(|viewer| *viewer == node.id);
-                peer.failures == 0 && !peer.is_asked && is_itself
-            })
+            peer.is_none_or(|peer| peer.is_well(node))
         };
         let is_suspected = |id: &str| {
             let views = answers.iter().filter_map(|answer| match &answer.said {
@@ -468,23 +428,5 @@ impl Refresher {
             let is_known = known.is_some_and(|known| known.node_at(at).is_some());
             peer.is_asked || is_known || seeds.contains(at)
         });
-    }
-}
-
-impl Round {
-    /// Until when it waits for the slow ones; without an answer there is no such time.
-    fn patient_until(&self) -> Option<Instant> {
-        let first_answer = self.first_answer?;
-        Some((self.began + PATIENCE).max(first_answer + PATIENCE_AFTER_ANSWER))
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.waiting.is_empty() || self.patient_until().is_some_and(|until| until <= now)
-    }
-
-    fn answers_in_order(&self) -> Vec<Answer> {
-        let mut answers = self.answers.clone();
-        answers.sort_by_key(|(place, _)| *place);
-        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 }
