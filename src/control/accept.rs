@@ -11,7 +11,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -26,21 +26,29 @@ const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 /// client which waits hardly notices.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Accepting counts as well again after this long without a pause; until then nothing is logged, so
+/// that a process at the edge of its limits does not fill the log.
+const CALM: Duration = Duration::from_secs(1);
+
 /// How accepting goes; logged when it changes.
 ///
 /// ```text
 /// Open <--> Full
 ///   ^        ^
-///   +-> Paused (from both, and back to whichever holds)
+///   +-> Paused
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum State {
-    /// Connections are taken.
+    /// Connections are taken. Goes to `Full` or `Paused`.
     Open,
-    /// The limit of clients is reached.
+    /// The limit of clients was reached. Goes to `Open` when an eighth of it is free (one client that
+    /// comes and goes at the limit is not news), or to `Paused`.
     Full,
-    /// File descriptors or memory ran out.
-    Paused,
+    /// File descriptors or memory ran out. Goes to `Open` when it has been [`CALM`], or to `Full`.
+    Paused {
+        /// The last time they did.
+        last: Instant,
+    },
 }
 
 /// Accepts until the lifecycle says otherwise; then closes the doors and returns.
@@ -49,44 +57,16 @@ pub async fn run(
     ports: Arc<[WorkerPort]>,
     max_clients: usize,
     tallies: Arc<ControlTallies>,
-    mut lifecycle: watch::Receiver<Lifecycle>,
+    lifecycle: watch::Receiver<Lifecycle>,
 ) {
-    let mut accepting = Accepting {
+    let accepting = Accepting {
         ports: &ports,
         max_clients,
         tallies: &tallies,
         state: State::Open,
     };
-    let mut first = 0;
-    loop {
-        let next = poll_fn(|context| {
-            // The doors take turns in being asked first, so that a flood at one starves none.
-            first = (first + 1) % doors.len().max(1);
-            let (later, sooner) = doors.split_at(first);
-            for door in sooner.iter().chain(later) {
-                if let Poll::Ready(outcome) = door.poll_accept(context) {
-                    return Poll::Ready(outcome);
-                }
-            }
-            Poll::Pending
-        });
-        let outcome = tokio::select! {
-            // Closing the doors comes before one more client.
-            biased;
-            () = closing(&mut lifecycle) => return,
-            outcome = next => outcome,
-        };
-        match outcome {
-            Ok(accepted) => accepting.admit(accepted),
-            Err(exhausted) => {
-                accepting.pause(&exhausted);
-                tokio::select! {
-                    () = closing(&mut lifecycle) => return,
-                    () = tokio::time::sleep(PAUSE) => {}
-                }
-            }
-        }
-    }
+    // The doors close in there: before the ports, so that whoever sees those gone finds no door open.
+    accepting.until_closing(doors, lifecycle).await;
 }
 
 /// Waits until no more connections are welcome, or nobody is left to say so.
@@ -102,6 +82,39 @@ struct Accepting<'a> {
 }
 
 impl Accepting<'_> {
+    async fn until_closing(mut self, doors: Vec<Door>, mut lifecycle: watch::Receiver<Lifecycle>) {
+        let mut first = 0;
+        loop {
+            let next = poll_fn(|context| {
+                // The doors take turns in being asked first, so that a flood at one starves none.
+                first = (first + 1) % doors.len().max(1);
+                let (later, sooner) = doors.split_at(first);
+                for door in sooner.iter().chain(later) {
+                    if let Poll::Ready(outcome) = door.poll_accept(context) {
+                        return Poll::Ready(outcome);
+                    }
+                }
+                Poll::Pending
+            });
+            let outcome = tokio::select! {
+                // Closing the doors comes before one more client.
+                biased;
+                () = closing(&mut lifecycle) => return,
+                outcome = next => outcome,
+            };
+            match outcome {
+                Ok(accepted) => self.admit(accepted),
+                Err(exhausted) => {
+                    self.pause(&exhausted);
+                    tokio::select! {
+                        () = closing(&mut lifecycle) => return,
+                        () = tokio::time::sleep(PAUSE) => {}
+                    }
+                }
+            }
+        }
+    }
+
     /// Hands a connection over or refuses it.
     fn admit(&mut self, accepted: Accepted) {
         let loads = self
@@ -109,43 +122,55 @@ impl Accepting<'_> {
             .iter()
             .map(|port| port.is_open().then(|| port.load()));
         match choose(loads, self.max_clients) {
-            Choice::Worker(index) => {
-                self.change(State::Open);
-                match self.ports[index].hand_over(accepted) {
-                    Ok(()) => self.tallies.accepted.increment(),
-                    // It ended this moment. The process is about to stop; the client sees a close.
-                    Err(accepted) => drop(accepted),
+            Choice::Worker { index, total } => {
+                self.calm_down(total);
+                // False only when it ended this moment; then the process is about to stop.
+                if self.ports[index].hand_over(accepted) {
+                    self.tallies.accepted.increment();
                 }
             }
             Choice::Full => {
-                self.change(State::Full);
+                if !matches!(self.state, State::Full) {
+                    warn!(
+                        max_clients = self.max_clients,
+                        "the limit of clients is reached"
+                    );
+                    self.state = State::Full;
+                }
                 self.tallies.refused_clients.increment();
                 accepted.refuse(TOO_MANY);
             }
         }
     }
 
+    /// Notes that descriptors or memory ran out; the caller waits.
     fn pause(&mut self, exhausted: &Exhausted) {
-        if self.state != State::Paused {
+        if !matches!(self.state, State::Paused { .. }) {
             warn!(reason = %exhausted.0, "accepting pauses until file descriptors or memory are free");
-            self.state = State::Paused;
-            self.tallies.accept_pauses.increment();
         }
+        self.state = State::Paused {
+            last: Instant::now(),
+        };
+        self.tallies.accept_pauses.increment();
     }
 
-    fn change(&mut self, to: State) {
-        if self.state == to {
-            return;
-        }
-        let from = std::mem::replace(&mut self.state, to);
-        let (max_clients, refused) = (self.max_clients, self.tallies.refused_clients.value());
-        match (from, to) {
-            (_, State::Full) => warn!(max_clients, "the limit of clients is reached"),
-            (State::Full, State::Open) => {
-                info!(max_clients, refused, "below the limit of clients again");
+    /// Notes that a connection was taken while `total` others are there.
+    fn calm_down(&mut self, total: usize) {
+        match self.state {
+            State::Open => {}
+            State::Full => {
+                if total < self.max_clients - self.max_clients / 8 {
+                    let refused = self.tallies.refused_clients.value();
+                    info!(clients = total, refused, "below the limit of clients again");
+                    self.state = State::Open;
+                }
             }
-            (State::Paused | State::Open, State::Open) => info!("accepting goes on"),
-            (_, State::Paused) => {}
+            State::Paused { last } => {
+                if last.elapsed() > CALM {
+                    info!(clients = total, "accepting goes on");
+                    self.state = State::Open;
+                }
+            }
         }
     }
 }
@@ -153,8 +178,8 @@ impl Accepting<'_> {
 /// Where a new client goes.
 #[derive(Debug, PartialEq, Eq)]
 enum Choice {
-    /// To this worker.
-    Worker(usize),
+    /// To this worker; so many clients are there over all workers.
+    Worker { index: usize, total: usize },
     /// Nowhere: as many as allowed are there, or no worker is left.
     Full,
 }
@@ -171,7 +196,7 @@ fn choose(loads: impl Iterator<Item = Option<usize>>, max_clients: usize) -> Cho
         }
     }
     match fewest {
-        Some((_, index)) if total < max_clients => Choice::Worker(index),
+        Some((_, index)) if total < max_clients => Choice::Worker { index, total },
         _ => Choice::Full,
     }
 }
@@ -187,12 +212,13 @@ mod tests {
 
     #[test]
     fn the_worker_with_the_fewest_clients_is_chosen() {
+        let worker = |index, total| Choice::Worker { index, total };
         for (loads, max_clients, expected) in [
-            (&[Some(3), Some(1), Some(2)][..], 10, Choice::Worker(1)),
-            (&[Some(0), Some(0)], 10, Choice::Worker(0)),
+            (&[Some(3), Some(1), Some(2)][..], 10, worker(1, 6)),
+            (&[Some(0), Some(0)], 10, worker(0, 0)),
             (&[Some(5), Some(5)], 10, Choice::Full),
-            (&[Some(5), Some(4)], 10, Choice::Worker(1)),
-            (&[None, Some(4)], 10, Choice::Worker(1)),
+            (&[Some(5), Some(4)], 10, worker(1, 9)),
+            (&[None, Some(4)], 10, worker(1, 4)),
             (&[None, None], 10, Choice::Full),
             (&[], 10, Choice::Full),
         ] {
@@ -210,7 +236,7 @@ mod tests {
         talk: impl FnOnce(SocketAddr, &mut [WorkerSeat], &watch::Sender<Lifecycle>) + Send,
     ) {
         let (lifecycle, following) = watch::channel(Lifecycle::Ready);
-        let (mut seats, ports) = seats(2, &lifecycle);
+        let (mut seats, ports) = seats(2, max_clients, &lifecycle);
         let listener = Listener::bind_tcp(
             "127.0.0.1:0".parse().expect("an address"),
             16,

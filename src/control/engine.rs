@@ -118,6 +118,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
     WorkerLimits {
         request_timeout_us: timeouts.request.as_micros() as u64,
         argument_bytes: limits.argument_bytes as i64,
+        request_bytes: limits.query_buffer_bytes,
         requests_in_flight_per_client: limits.requests_in_flight_per_client,
         client_output_soft_bytes: limits.client_output_soft_bytes,
         client_output_hard_bytes: limits.client_output_hard_bytes,

@@ -25,7 +25,7 @@ use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, r
 use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
 use crate::telemetry::{ControlTallies, clock, logging};
 
-/// What serves requests, once it runs. Made by the function that [`run`] is given.
+/// What serves requests, once it runs. Made by [`engine::start`].
 pub struct Engine {
     /// The topology in use, once one is known.
     pub topology: Box<dyn Fn() -> Option<Arc<Topology>> + Send + Sync>,
@@ -85,8 +85,7 @@ impl StartError {
     }
 }
 
-/// Does what the command line asks for, to the end of the process. `start_engine` spawns the workers
-/// and whatever keeps their topology fresh.
+/// Does what the command line asks for, to the end of the process.
 pub fn run(cli: &Cli) -> ExitCode {
     // Sets the clock's zero.
     clock::now_us();
@@ -130,17 +129,18 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
-    serve(Arc::new(settings), file.as_deref(), address_map)
+    serve(settings, file.as_deref(), address_map)
 }
 
 /// Binds, spawns, and serves until told to stop.
 fn serve(
-    settings: Arc<Settings>,
+    mut settings: Settings,
     file: Option<&Path>,
     address_map: AddressMap,
 ) -> Result<ExitCode, StartError> {
     let listeners = Listeners::bind(&settings)?;
-    raise_files(&settings);
+    fit_clients(&mut settings);
+    let settings = Arc::new(settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -148,7 +148,7 @@ fn serve(
     let ending = runtime.block_on(async {
         let stops = signals::listen().map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
-        let (seats, ports) = seats(settings.workers, &lifecycle);
+        let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
         let ports: Arc<[WorkerPort]> = ports.into();
         let tallies = Arc::new(ControlTallies::default());
         let mut doors = Vec::new();
@@ -271,22 +271,49 @@ impl Listeners {
 /// Scrapes and probes that may wait.
 const ADMIN_BACKLOG: usize = 64;
 /// File descriptors beside the clients': listeners, admin connections, logs, epoll.
-const FILES_OF_PROCESS: usize = 128;
+const FILES_OF_PROCESS: usize = 64;
 /// File descriptors of a worker beside its clients': its connections to the nodes, a few each.
-const FILES_OF_WORKER: usize = 256;
+const FILES_OF_WORKER: usize = 64;
 
-/// Makes room for as many clients as are allowed, or says that there is none. The accept loop copes
-/// with too little room, so this is no reason not to start.
-fn raise_files(settings: &Settings) {
-    let max_clients = settings.limits.max_clients;
-    let needed = max_clients + FILES_OF_PROCESS + settings.workers * FILES_OF_WORKER;
-    let limit = raise_file_limit(needed as u64);
-    if !limit.is_enough() {
-        warn!(
-            max_clients,
-            needed = limit.needed,
-            allowed = limit.allowed,
-            "the limit of open files is too low for limits.max_clients; raise it (ulimit -n)"
-        );
+/// Raises the limit of open files to hold as many clients as are allowed. When the system does not let
+/// it, fewer clients are allowed, as Redis does it: clients that took the last descriptors would leave
+/// none for connections to the nodes.
+fn fit_clients(settings: &mut Settings) {
+    let reserve = FILES_OF_PROCESS + settings.workers * FILES_OF_WORKER;
+    let wanted = settings.limits.max_clients;
+    let limit = raise_file_limit((wanted + reserve) as u64);
+    let Some(allowed) = limit.allowed.filter(|_| !limit.is_enough()) else {
+        return;
+    };
+    let max_clients = clients_that_fit(usize::try_from(allowed).unwrap_or(usize::MAX), reserve);
+    settings.limits.max_clients = max_clients;
+    warn!(
+        max_clients,
+        wanted,
+        open_files_allowed = allowed,
+        open_files_needed = limit.needed,
+        "fewer clients are allowed, the limit of open files is too low; raise it (ulimit -n)"
+    );
+}
+
+/// So many clients leave `reserve` file descriptors free; where there are hardly any, half of them.
+fn clients_that_fit(allowed: usize, reserve: usize) -> usize {
+    allowed.saturating_sub(reserve).max(allowed / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_room_for_the_nodes() {
+        for (allowed, reserve, expected) in [
+            (1024, 128, 896),
+            (200, 128, 100),
+            (100, 128, 50),
+            (1, 128, 1),
+        ] {
+            assert_eq!(clients_that_fit(allowed, reserve), expected, "{allowed}");
+        }
     }
 }

@@ -141,7 +141,7 @@ mod tests {
             .expect("a runtime");
         runtime.block_on(async {
             let (lifecycle, following) = watch::channel(Lifecycle::Starting);
-            let (seats, ports) = seats(2, &lifecycle);
+            let (seats, ports) = seats(2, 1, &lifecycle);
             let ports: Arc<[WorkerPort]> = ports.into();
             for seat in seats {
                 tokio::spawn(worker(seat));

@@ -30,6 +30,8 @@ pub fn render(topology: &Topology) -> String {
                     Health::Loading => "loading",
                     Health::Failed => "failed",
                 },
+                "config_epoch": node.config_epoch,
+                "zone": node.zone.as_deref(),
                 "slots": std::mem::take(ranges),
             })
         })
@@ -128,5 +130,7 @@ mod tests {
         assert_eq!(page["nodes"][0]["announced"], "172.28.0.1:1");
         assert_eq!(page["nodes"][2]["primary"], "a");
         assert_eq!(page["nodes"][2]["slots"], json!([]));
+        assert_eq!(page["nodes"][0]["config_epoch"], 0);
+        assert_eq!(page["nodes"][0]["zone"], Value::Null);
     }
 }

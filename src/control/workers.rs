@@ -15,9 +15,8 @@ use crate::telemetry::{Tally, WorkerTallies};
 pub struct WorkerSeat {
     /// Its number, from 0.
     pub index: usize,
-    /// Its clients to be. Not bounded by itself: what waits here counts against
-    /// `limits.max_clients`, see [`WorkerPort::load`]. Dropped last of all.
-    pub accepted: mpsc::UnboundedReceiver<Accepted>,
+    /// Its clients to be. Dropped last of all.
+    pub accepted: mpsc::Receiver<Accepted>,
     /// Serve, drain or stop.
     pub lifecycle: watch::Receiver<Lifecycle>,
     /// Its counters.
@@ -26,24 +25,22 @@ pub struct WorkerSeat {
 
 /// Control's end of a worker.
 pub struct WorkerPort {
-    sender: mpsc::UnboundedSender<Accepted>,
+    sender: mpsc::Sender<Accepted>,
     tallies: Arc<WorkerTallies>,
     /// Connections sent so far; written by the accept loop only.
     handed: Tally,
 }
 
-/// Seats and ports for `count` workers.
+/// Seats and ports for `count` workers. A port never has to wait: as many clients as are allowed fit
+/// between it and its seat, and those on their way count (see [`WorkerPort::load`]).
 pub fn seats(
     count: usize,
+    max_clients: usize,
     lifecycle: &watch::Sender<Lifecycle>,
 ) -> (Vec<WorkerSeat>, Vec<WorkerPort>) {
     (0..count)
         .map(|index| {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "bounded by limits.max_clients, see WorkerPort::load"
-            )]
-            let (sender, accepted) = mpsc::unbounded_channel();
+            let (sender, accepted) = mpsc::channel(max_clients);
             let tallies = Arc::new(WorkerTallies::default());
             let seat = WorkerSeat {
                 index,
@@ -75,14 +72,14 @@ impl WorkerPort {
         !self.sender.is_closed()
     }
 
-    /// Hands it a connection.
-    ///
-    /// # Errors
-    /// Gives it back when the worker has ended.
-    pub fn hand_over(&self, accepted: Accepted) -> Result<(), Accepted> {
-        self.sender.send(accepted).map_err(|error| error.0)?;
-        self.handed.increment();
-        Ok(())
+    /// Hands it a connection. False when its worker has ended; the connection is closed then.
+    pub fn hand_over(&self, accepted: Accepted) -> bool {
+        // Nor can it be full while fewer clients than allowed are there.
+        let is_handed = self.sender.try_send(accepted).is_ok();
+        if is_handed {
+            self.handed.increment();
+        }
+        is_handed
     }
 
     /// Waits until its worker has ended.

@@ -12,8 +12,6 @@ use super::Span;
 
 /// The longest inline request, and the longest length line (Redis: `PROTO_INLINE_MAX_SIZE`).
 const LINE_BYTES_MAX: usize = 64 * 1024;
-/// The largest request in all (Redis: `client-query-buffer-limit`); keeps offsets within 32 bits.
-const REQUEST_BYTES_MAX: usize = 1 << 30;
 /// The most arguments of one request (Redis: 1 Mi).
 const ARGUMENTS_MAX: i64 = 1024 * 1024;
 /// The most arguments before authentication.
@@ -28,6 +26,9 @@ const NUMBER_DIGITS_MAX: usize = 20;
 pub struct Limits {
     /// Longest argument in bytes (`proto-max-bulk-len`).
     pub bulk_bytes_max: i64,
+    /// Largest request as a whole in bytes (`client-query-buffer-limit`); at most 1 GiB, which keeps
+    /// offsets within 32 bits.
+    pub request_bytes_max: usize,
     /// Whether the client has authenticated; before that the limits are much smaller.
     pub is_authenticated: bool,
 }
@@ -82,7 +83,7 @@ pub enum ProtocolError {
     InvalidLength,
     #[error("unauthenticated bulk length")]
     UnauthenticatedLength,
-    #[error("request is larger than 1 GiB")]
+    #[error("too big request (limits.query_buffer_bytes)")]
     RequestTooBig,
 }
 
@@ -194,7 +195,7 @@ impl RequestScanner {
                 return Err(ProtocolError::UnauthenticatedLength);
             }
             let end = start + len as usize + 2;
-            if end > REQUEST_BYTES_MAX {
+            if end > limits.request_bytes_max {
                 return Err(ProtocolError::RequestTooBig);
             }
             if end > bytes.len() {
@@ -321,10 +322,12 @@ mod tests {
 
     const OPEN: Limits = Limits {
         bulk_bytes_max: 512 << 20,
+        request_bytes_max: 1 << 30,
         is_authenticated: true,
     };
     const CLOSED: Limits = Limits {
         bulk_bytes_max: 512 << 20,
+        request_bytes_max: 1 << 30,
         is_authenticated: false,
     };
 

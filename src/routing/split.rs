@@ -105,6 +105,7 @@ mod tests {
         let mut scanner = RequestScanner::default();
         let limits = Limits {
             bulk_bytes_max: 1 << 20,
+            request_bytes_max: usize::MAX,
             is_authenticated: true,
         };
         scanner.scan(&frame, &limits).expect("a request");

@@ -31,6 +31,8 @@ pub struct WorkerLimits {
     pub request_timeout_us: u64,
     /// Longest argument of a request, in bytes.
     pub argument_bytes: i64,
+    /// Largest request as a whole, in bytes.
+    pub request_bytes: usize,
     /// Requests of one client that may be outstanding.
     pub requests_in_flight_per_client: usize,
     /// Unread reply bytes from which on a client is not read.

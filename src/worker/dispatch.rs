@@ -276,6 +276,7 @@ impl Core {
         let mut scanner = RequestScanner::default();
         let limits = Limits {
             bulk_bytes_max: i64::MAX,
+            request_bytes_max: usize::MAX,
             is_authenticated: true,
         };
         if let Ok(Scanned::Request { len }) = scanner.scan(&bytes, &limits) {

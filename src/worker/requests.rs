@@ -74,6 +74,7 @@ impl Core {
             }
             let limits = Limits {
                 bulk_bytes_max: self.limits.argument_bytes,
+                request_bytes_max: self.limits.request_bytes,
                 is_authenticated: client.session.is_authenticated(),
             };
             let rest = &bytes[consumed..];
@@ -146,6 +147,7 @@ impl Core {
         let mut scanner = RequestScanner::default();
         let limits = Limits {
             bulk_bytes_max: i64::MAX,
+            request_bytes_max: usize::MAX,
             is_authenticated: true,
         };
         match scanner.scan(&frame, &limits) {

@@ -36,7 +36,7 @@ pub struct WorkerContext {
     /// Its number, from 0.
     pub index: usize,
     /// Its clients to be. Dropped last of all.
-    pub accepted: mpsc::UnboundedReceiver<Accepted>,
+    pub accepted: mpsc::Receiver<Accepted>,
     /// Serve, drain or stop.
     pub lifecycle: watch::Receiver<Lifecycle>,
     /// What this worker counts.

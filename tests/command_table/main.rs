@@ -6,6 +6,9 @@
 use keyway::resp::{Args, Span};
 
 mod errors;
+#[path = "../support/eventually.rs"]
+#[expect(dead_code, reason = "only one of its ways to wait is needed here")]
+mod eventually;
 mod keys;
 mod report;
 mod request;

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::eventually::eventually_some;
 
 /// A reply of RESP2.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl Reply {
 
 /// A server of its own on a Unix socket, so that no two tests want one port; killed when dropped.
 pub struct Server {
-    process: Child,
+    _process: Process,
     stream: BufReader<UnixStream>,
     _folder: tempfile::TempDir,
 }
@@ -61,7 +63,7 @@ impl Server {
     pub fn start(binary: &str) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let socket = folder.path().join("socket");
-        let mut process = Command::new(binary)
+        let child = Command::new(binary)
             .args(["--port", "0", "--save", "", "--dir"])
             .arg(folder.path())
             .arg("--unixsocket")
@@ -72,23 +74,15 @@ impl Server {
             .unwrap_or_else(|error| {
                 panic!("{binary} does not start ({error}); scripts/install-servers.sh installs it")
             });
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let stream = loop {
-            match UnixStream::connect(&socket) {
-                Ok(stream) => break stream,
-                Err(error) if Instant::now() > deadline => {
-                    let _ = process.kill();
-                    let _ = process.wait();
-                    panic!("{binary} does not listen: {error}");
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
-        };
+        let process = Process(child);
+        let stream = eventually_some("the server listens", Duration::from_secs(20), || {
+            UnixStream::connect(&socket).ok()
+        });
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .expect("a timeout that is not zero");
         Server {
-            process,
+            _process: process,
             stream: BufReader::new(stream),
             _folder: folder,
         }
@@ -142,9 +136,12 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// Ends with its test, also when that panics.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -34,6 +34,8 @@ fn cluster() -> Topology {
         },
         role,
         health,
+        config_epoch: 0,
+        zone: None,
     };
     let nodes = vec![
         node("aaa", 7001, Role::Primary, Health::Online),

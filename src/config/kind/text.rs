@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use tracing::level_filters::LevelFilter;
 
-use super::super::secret::Secret;
+use crate::config::secret::Secret;
 use super::Kind;
 
 /// Any text that is not empty and holds no control character.
@@ -114,7 +114,7 @@ impl Word for LevelFilter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use crate::config::tests::check;
     use super::*;
 
     #[test]
