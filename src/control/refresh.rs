@@ -186,7 +186,7 @@ impl Refresher {
             peers.get(at).is_none_or(|peer| {
                 // Seeking has a pause of its own.
                 let may_try = is_seeking || peer.retry_at.is_none_or(|at| at <= now);
-                !peer.is_asked && may_try
+                peer.asked_at.is_none() && may_try
             })
         };
         let chosen = choose(
@@ -223,7 +223,7 @@ impl Refresher {
 
     fn ask(&mut self, at: &Endpoint, now: Instant) {
         let peer = self.peers.entry(at.clone()).or_default();
-        peer.is_asked = true;
+        peer.asked_at = Some(now);
         let is_name = at.host.parse::<IpAddr>().is_err();
         let is_old = peer.opened_at.is_none_or(|opened| now - opened > NAME_KEPT);
         let kept = match is_name && is_old {
@@ -274,7 +274,7 @@ impl Refresher {
             None => None,
         };
         let peer = self.peers.entry(heard.from.clone()).or_default();
-        peer.is_asked = false;
+        peer.asked_at = None;
         let (probe, told) = match heard.outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -284,6 +284,10 @@ impl Refresher {
                 peer.failures = peer.failures.saturating_add(1);
                 peer.retry_at = Some(now + back_off(peer.failures));
                 peer.view = None;
+                if in_round.is_none() {
+                    // Its refresh ended without it, and took it for slow.
+                    self.pending.push(RefreshReason::Timeout);
+                }
                 return;
             }
         };
@@ -381,9 +385,10 @@ impl Refresher {
             .iter()
             .filter_map(|(_, owner)| topology.node(*owner))
             .collect();
+        let now = Instant::now();
         let is_well = |node: &Node| {
             let peer = self.peers.get(&node.endpoint);
-            peer.is_none_or(|peer| peer.is_well(node))
+            peer.is_none_or(|peer| peer.is_well(node, now))
         };
         let is_suspected = |id: &str| {
             let views = answers.iter().filter_map(|answer| match &answer.said {
@@ -426,7 +431,7 @@ impl Refresher {
         let (seeds, known) = (&self.settings.seeds, self.ledger.known());
         self.peers.retain(|at, peer| {
             let is_known = known.is_some_and(|known| known.node_at(at).is_some());
-            peer.is_asked || is_known || seeds.contains(at)
+            peer.asked_at.is_some() || is_known || seeds.contains(at)
         });
     }
 }

@@ -15,13 +15,17 @@ use crate::worker::RefreshReason;
 /// So long a refresh waits for the slow ones after it began, and after its first answer.
 const PATIENCE: Duration = Duration::from_millis(150);
 const PATIENCE_AFTER_ANSWER: Duration = Duration::from_millis(100);
+/// Who has not answered for so long is in trouble, and not only far away.
+const HANGS_AFTER: Duration = Duration::from_millis(500);
+
 /// A server that is asked now and then.
 #[derive(Default)]
 pub(super) struct Peer {
     /// The connection, while nobody uses it.
     pub(super) probe: Option<Probe>,
     pub(super) opened_at: Option<Instant>,
-    pub(super) is_asked: bool,
+    /// Since when it is being asked.
+    pub(super) asked_at: Option<Instant>,
     /// In a row.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -49,11 +53,13 @@ pub(super) struct Heard {
 
 impl Peer {
     /// Whether it answered when it was last asked, as the node that the topology says it is: its
-    /// address may belong to another by now, even of another cluster.
-    pub(super) fn is_well(&self, node: &Node) -> bool {
+    /// address may belong to another by now, even of another cluster. One that is far away may take
+    /// its time.
+    pub(super) fn is_well(&self, node: &Node, now: Instant) -> bool {
         let viewer = self.view.as_ref().and_then(|view| view.viewer.as_ref());
         let is_itself = viewer.is_none_or(|viewer| *viewer == node.id);
-        self.failures == 0 && !self.is_asked && is_itself
+        let hangs = self.asked_at.is_some_and(|at| now - at > HANGS_AFTER);
+        self.failures == 0 && is_itself && !hangs
     }
 }
 
