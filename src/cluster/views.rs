@@ -117,11 +117,22 @@ impl Census {
         let mut owners = vec![UNOWNED; Slot::COUNT];
         let mut held = 0;
         let mut claims = Vec::with_capacity(self.claims.len() + 1);
+        // Each view's claims, and the last slot of its run that is being weighed.
+        let mut runs: Vec<(&Claims, usize)> = self
+            .claims
+            .iter()
+            .chain(&self.previous)
+            .map(|claims| (claims, claims.last_alike(0)))
+            .collect();
         let mut first = 0;
         while first < Slot::COUNT {
-            let all = self.claims.iter().chain(&self.previous);
-            let last = all.map(|claims| claims.last_alike(first)).min();
-            let last = last.unwrap_or(Slot::COUNT - 1);
+            let mut last = Slot::COUNT - 1;
+            for (claims, run_last) in &mut runs {
+                if *run_last < first {
+                    *run_last = claims.last_alike(first);
+                }
+                last = last.min(*run_last);
+            }
             claims.clear();
             self.claims_to(first, &mut claims);
             let best = claims.iter().max_by_key(|claim| {

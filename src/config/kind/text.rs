@@ -115,7 +115,7 @@ impl Word for LevelFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::check;
+    use super::super::tests::check;
 
     #[test]
     fn words_are_exact() {
