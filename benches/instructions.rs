@@ -119,6 +119,7 @@ fn watch(name: &str, turns: u64) -> u64 {
 
 const LIMITS: Limits = Limits {
     bulk_bytes_max: 512 << 20,
+    request_bytes_max: 1 << 30,
     is_authenticated: true,
 };
 
