@@ -223,6 +223,8 @@ impl Call {
         match reply {
             Ok(Value::Set(items)) => format!("set {}", sorted(items)),
             Ok(Value::Array(items)) if self.is_unordered() => sorted(items),
+            // The blocking connection gives errors as values, the cluster client as errors.
+            Ok(Value::ServerError(error)) => self.outcome(Err(error.into())),
             Ok(value) => format!("{value:?}"),
             Err(error) => format!("error {:?} {:?}", error.code(), error.detail()),
         }
