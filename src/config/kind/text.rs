@@ -114,8 +114,8 @@ impl Word for LevelFilter {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::check;
     use super::*;
-    use crate::config::tests::check;
 
     #[test]
     fn words_are_exact() {
