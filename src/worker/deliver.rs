@@ -191,7 +191,6 @@ impl Core {
             return;
         };
         client.map_version = super::clients::UNSETTLED;
-        let protocol = client.session.protocol;
         if dispatched.hops > HOPS_AT_ONCE {
             dispatched.hops = 0;
             let why = "the nodes redirect to each other".to_owned();
@@ -200,7 +199,7 @@ impl Core {
         if self.waits_behind(&dispatched) {
             return self.park(dispatched, bytes, false, Reason::Behind);
         }
-        match self.connection_to(node, protocol) {
+        match self.connection_to(node, dispatched.protocol) {
             Ok(connection) if is_asking => {
                 if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
                     connection.send_asking(dispatched, &bytes, self.now_us);
