@@ -129,8 +129,9 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        // Both are taken out together: what is left behind is an empty buffer.
         let input = std::mem::take(&mut client.input);
-        let start = client.input_start;
+        let start = std::mem::take(&mut client.input_start);
         let processed = self.process(key, &input[start..]);
         let Some(client) = self.clients.get(key) else {
             return;

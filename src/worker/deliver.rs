@@ -95,6 +95,9 @@ impl Core {
         if reply.first() == Some(&b'-') {
             match verdict(reply) {
                 Verdict::Pass => {}
+                // A script can say anything; the server only speaks of the request's own slot.
+                Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. }
+                    if Target::Slot(slot) != dispatched.target => {}
                 Verdict::Moved { slot, to } => {
                     self.tallies.redirected(RedirectKind::Moved);
                     self.request_refresh(RefreshReason::Moved);
@@ -225,14 +228,6 @@ impl Core {
             if let Some(client) = self.clients.get(client) {
                 client.wake();
             }
-        }
-    }
-
-    /// A target's slot, for requests that have one.
-    pub fn slot_of(target: Target) -> Option<crate::cluster::Slot> {
-        match target {
-            Target::Slot(slot) => Some(slot),
-            Target::Node(_) | Target::Any => None,
         }
     }
 }

@@ -51,7 +51,7 @@ impl Core {
         if connection.outbox.len() < limit {
             return true;
         }
-        connection.waiting_for_room.push(client);
+        connection.wait_for_room(client);
         false
     }
 
@@ -60,7 +60,7 @@ impl Core {
         let limit = self.limits.outbox_bytes;
         for (_, connection) in &mut self.connections {
             if connection.outbox.len() >= limit {
-                connection.waiting_for_room.push(client);
+                connection.wait_for_room(client);
                 return false;
             }
         }

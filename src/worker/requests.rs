@@ -1,5 +1,7 @@
 //! Bytes from a client become requests, and each request a plan.
 
+use tracing::warn;
+
 use super::clients::Phase;
 use super::core::Core;
 use crate::client;
@@ -167,9 +169,25 @@ impl Core {
             return;
         };
         client.phase = Phase::Leaving;
-        client.replies.answer(false, |out| {
-            write::error(out, format!("ERR Protocol error: {error}"))
-        });
+        let is_muted = client.session.next_is_muted();
+        client
+            .replies
+            .answer(is_muted, |out| write::error(out, error.reply()));
+    }
+
+    /// A browser that was lured into speaking to this port would say `POST` and `Host:`; as Redis, the
+    /// connection is closed before anything that follows is read as a command.
+    #[cold]
+    fn refuse_http(&mut self, key: ClientKey) -> Taken {
+        self.tallies.failed(ErrorKind::Protocol);
+        if let Some(client) = self.clients.get(key) {
+            warn!(
+                client = %client.session.address,
+                "closed a client that speaks HTTP: a cross-protocol attack, or a wrong port"
+            );
+            client.phase = Phase::Leaving;
+        }
+        Taken::Yes
     }
 
     /// Decides what happens with one request.
@@ -185,6 +203,7 @@ impl Core {
         }
         let command = match command::lookup(args) {
             Lookup::Found(command) => command,
+            Lookup::Unknown if is_http(args.name()) => return self.refuse_http(key),
             Lookup::Unknown => {
                 return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
                     command::errors::unknown_command(args)
@@ -260,6 +279,11 @@ impl Core {
         }
         Taken::Yes
     }
+}
+
+/// The first words of an HTTP request's lines that Redis looks out for.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// What a later version serves.
