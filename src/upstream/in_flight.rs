@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::pipeline::Ticket;
+use crate::resp::Protocol;
 use crate::routing::Target;
 
 /// A request, or a part of one, that was handed to a connection.
@@ -13,6 +14,9 @@ pub struct Dispatched {
     pub command: &'static Command,
     /// Where it has to go; asked again for each resend.
     pub target: Target,
+    /// The version its client spoke when it asked; the reply has to come in it, whatever the client
+    /// switched to since (contract: P1).
+    pub protocol: Protocol,
     /// When Keyway received it, on the process' clock in microseconds; its deadline counts from
     /// here, through all resends (contract: R7).
     pub received_us: u64,

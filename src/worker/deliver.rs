@@ -202,15 +202,20 @@ impl Core {
             return;
         };
         client.map_version = super::clients::UNSETTLED;
+<<<<<<< HEAD
         let protocol = client.session.protocol;
         if dispatched.attempts > HOPS_AT_ONCE {
+=======
+        if dispatched.hops > HOPS_AT_ONCE {
+            dispatched.hops = 0;
+>>>>>>> sim
             let why = "the nodes redirect to each other".to_owned();
             return self.park(dispatched, bytes, false, Reason::Unreachable(why));
         }
         if self.waits_behind(&dispatched) {
             return self.park(dispatched, bytes, false, Reason::Behind);
         }
-        match self.connection_to(node, protocol) {
+        match self.connection_to(node, dispatched.protocol) {
             Ok(connection) if is_asking => {
                 if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
                     connection.send_asking(dispatched, &bytes, self.now_us);

@@ -10,7 +10,7 @@ use crate::cluster::Slot;
 use crate::command::{self, Command, Handling, Keys, KeysError, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
-use crate::resp::{Args, write};
+use crate::resp::{Args, Protocol, write};
 use crate::routing::Target;
 use crate::routing::merge::{self, MergePlan};
 use crate::routing::scan_cursor;
@@ -137,7 +137,7 @@ impl Core {
             sequence: self.open_place(key),
             part: 0,
         };
-        let dispatched = self.dispatched(ticket, command, target);
+        let dispatched = self.dispatched(ticket, command, target, protocol);
         match connection {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -146,11 +146,18 @@ impl Core {
     }
 
     #[inline]
-    fn dispatched(&self, ticket: Ticket, command: &'static Command, target: Target) -> Dispatched {
+    fn dispatched(
+        &self,
+        ticket: Ticket,
+        command: &'static Command,
+        target: Target,
+        protocol: Protocol,
+    ) -> Dispatched {
         Dispatched {
             ticket,
             command,
             target,
+            protocol,
             received_us: self.now_us,
             attempts: 0,
         }
@@ -224,7 +231,7 @@ impl Core {
                 sequence,
                 part: index as u32,
             };
-            let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot));
+            let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot), protocol);
             match self.connection_for(dispatched.target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
@@ -274,7 +281,11 @@ impl Core {
             sequence,
             part: 0,
         };
-        self.spread(self.dispatched(ticket, command, Target::Any), args);
+        let protocol = self.protocol_of(key);
+        self.spread(
+            self.dispatched(ticket, command, Target::Any, protocol),
+            args,
+        );
         Taken::Yes
     }
 
@@ -295,8 +306,7 @@ impl Core {
         if self.nodes.topology().is_none() {
             return self.park(dispatched, args.frame().to_vec(), true, Reason::NoTopology);
         }
-        let key = dispatched.ticket.client;
-        let protocol = self.protocol_of(key);
+        let protocol = dispatched.protocol;
         match dispatched.command.handling {
             Handling::Primaries(merge) => {
                 let targets = self.primaries();
@@ -380,8 +390,7 @@ impl Core {
     }
 
     fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
-        let protocol = self.protocol_of(dispatched.ticket.client);
-        match self.connection_for(dispatched.target, protocol) {
+        match self.connection_for(dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
@@ -496,7 +505,7 @@ impl Core {
                 }
                 match gather.replies().find(|reply| reply.first() == Some(&b'-')) {
                     Some(error) => out.extend_from_slice(error),
-                    None => write::null(&mut out, self.protocol_of(key)),
+                    None => write::null(&mut out, dispatched.protocol),
                 }
             }
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),

@@ -167,8 +167,7 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return;
         }
-        let protocol = self.protocol_of(dispatched.ticket.client);
-        match self.connection_for(dispatched.target, protocol) {
+        match self.connection_for(dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, &parked.bytes),
             Err(reason) => {
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);
