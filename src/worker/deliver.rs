@@ -202,13 +202,7 @@ impl Core {
             return;
         };
         client.map_version = super::clients::UNSETTLED;
-<<<<<<< HEAD
-        let protocol = client.session.protocol;
         if dispatched.attempts > HOPS_AT_ONCE {
-=======
-        if dispatched.hops > HOPS_AT_ONCE {
-            dispatched.hops = 0;
->>>>>>> sim
             let why = "the nodes redirect to each other".to_owned();
             return self.park(dispatched, bytes, false, Reason::Unreachable(why));
         }
