@@ -20,8 +20,8 @@ pub struct Dispatched {
     /// When Keyway received it, on the process' clock in microseconds; its deadline counts from
     /// here, through all resends (contract: R7).
     pub received_us: u64,
-    /// Redirects followed in a row.
-    pub hops: u8,
+    /// How often it was sent again; what it waits before the next time grows with it.
+    pub attempts: u8,
 }
 
 /// What to do with a reply.

@@ -7,7 +7,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Handling, Keys, Merge};
+use crate::command::{self, Command, Handling, Keys, KeysError, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
 use crate::resp::{Args, Protocol, write};
@@ -92,7 +92,7 @@ impl Core {
                     .iter()
                     .map(|at| Slot::of_key(args.get(at).unwrap_or_default()));
                 match slots.next() {
-                    None => Target::Any,
+                    None => self.any_for(key),
                     Some(slot) if slots.all(|other| other == slot) => Target::Slot(slot),
                     Some(slot) if self.nodes.is_standalone() => Target::Slot(slot),
                     Some(_) => {
@@ -102,8 +102,13 @@ impl Core {
                     }
                 }
             }
+            Err(KeysError::Pairs) => {
+                return self.refuse_request(key, args, ErrorKind::Arity, |_| {
+                    command::errors::wrong_arity(command)
+                });
+            }
             // The server has the right words for arguments that make no sense.
-            Err(_) => Target::Any,
+            Err(_) => self.any_for(key),
         };
         self.forward(key, command, target, args.frame())
     }
@@ -154,7 +159,7 @@ impl Core {
             target,
             protocol,
             received_us: self.now_us,
-            hops: 0,
+            attempts: 0,
         }
     }
 
@@ -167,8 +172,10 @@ impl Core {
         merge: Merge,
     ) -> Taken {
         let Ok(positions) = command::key_positions(command, args) else {
-            // `MSET a 1 b`: the server has the right words.
-            return self.forward(key, command, Target::Any, args.frame());
+            // `MSET a 1 b`. A server has these words for it; a node of a cluster would speak of slots.
+            return self.refuse_request(key, args, ErrorKind::Arity, |_| {
+                command::errors::wrong_arity(command)
+            });
         };
         let step = match command.keys {
             Keys::Range { step, .. } => usize::from(step),
@@ -326,6 +333,17 @@ impl Core {
                 write::command(&mut sizes, &["DBSIZE"]);
                 self.broadcast(dispatched, &sizes, targets, Finish::RandomKey(dispatched));
             }
+            Handling::HashArgument(at) => {
+                let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
+                let target = Target::Slot(slot);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
                 let slot = number.and_then(|number| Slot::new(u16::try_from(number).ok()?));
@@ -339,7 +357,26 @@ impl Core {
                 );
             }
             Handling::Scan => self.scan(dispatched, args),
-            _ => self.send_or_park(dispatched, args.frame()),
+            _ => {
+                let target = self.any_for(dispatched.ticket.client);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
+        }
+    }
+
+    /// Any primary for a client's request, but the same one each time, so that what it does without
+    /// keys (scripts, for instance) keeps its order.
+    fn any_for(&self, key: ClientKey) -> Target {
+        let shards = self.nodes.shards();
+        match shards.get(key.index as usize % shards.len().max(1)) {
+            Some((slot, _)) => Target::Slot(*slot),
+            None => Target::Any,
         }
     }
 
