@@ -156,10 +156,10 @@ fn a_node_that_does_not_tell_the_topology_is_done_without() {
     }
     let key = key_of(1, 3);
     let at = super::place::slot(&key);
+    let version = keyway.metric("keyway_topology_version");
     fake.change(|layout| layout.assign(at, at, 2));
     fake.node(1)
         .always(&format!("GET {key}"), Action::moved(at, fake.node(2)));
-    let version = keyway.metric("keyway_topology_version");
     client.expect(&format!("GET {key}"), "'node-2'");
     eventually("the change is seen", Duration::from_secs(5), || {
         keyway.metric("keyway_topology_version") > version
