@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::scene::{Scene, cluster};
-use crate::support::Keyway;
+use crate::support::{Flavor, Keyway};
 
 /// Tests of the default list of redis-benchmark 7.0, by how their lines begin.
 #[rustfmt::skip]
@@ -43,7 +43,7 @@ fn default_list_in_resp3() {
 // contract: C4
 #[test]
 fn default_list_in_cluster_mode() {
-    let cluster = cluster();
+    let cluster = cluster(Flavor::Redis);
     let keyway = Keyway::before(&cluster.seeds())
         .set("listen.cluster_view", "\"nodes\"")
         .start();
