@@ -108,6 +108,11 @@ impl Topology {
         self.owners = owners.into();
     }
 
+    /// The index of the owner of each slot, `UNOWNED` for none.
+    pub(super) fn owners(&self) -> &[u16] {
+        &self.owners
+    }
+
     /// The primary that owns a slot.
     pub fn owner(&self, slot: Slot) -> Option<NodeIndex> {
         match self.owners[slot.index()] {

@@ -46,11 +46,15 @@ pub fn merge(views: &[&View], previous: Option<&Topology>, map: &AddressMap) -> 
         (Reverse(view.sees_majority()), Reverse(view.epoch()), viewer)
     });
     let census = Census::new(&views, previous);
-    let (owners, held) = census.owners();
-    let nodes = census.nodes(&views, previous, &owners, map);
-    let is_quorum = census.is_quorum(&views, &owners);
+    let (runs, held) = census.owners();
+    let mut is_owner = vec![false; census.ids.len()];
+    for run in &runs {
+        is_owner[usize::from(run.owner)] = true;
+    }
+    let nodes = census.nodes(&views, previous, &is_owner, map);
+    let is_quorum = census.is_quorum(&views, &is_owner);
     Merged {
-        topology: assemble(census.ids.len(), nodes, &owners),
+        topology: assemble(census.ids.len(), nodes, &runs),
         held,
         is_quorum,
     }
@@ -72,6 +76,13 @@ struct Claims {
     owners: Vec<u16>,
     /// The config epoch of each node; `None` where the view does not know the node.
     epochs: Vec<Option<u64>>,
+}
+
+/// Slots in a row with one owner, by its number.
+struct Run {
+    first: usize,
+    last: usize,
+    owner: u16,
 }
 
 /// One node's claim to one slot, from all views.
@@ -111,17 +122,28 @@ impl Census {
         }
     }
 
-    /// The owner of each slot, and how many of them no view supports. Slots between two borders of
-    /// any view's ranges have the same claims, so they are weighed once.
-    fn owners(&self) -> (Vec<u16>, usize) {
-        let mut owners = vec![UNOWNED; Slot::COUNT];
+    /// The owners of all slots that have one, and how many slots no view supports. Slots between two
+    /// borders of any view's ranges have the same claims, so they are weighed once.
+    fn owners(&self) -> (Vec<Run>, usize) {
+        let mut owners = Vec::new();
         let mut held = 0;
         let mut claims = Vec::with_capacity(self.claims.len() + 1);
+        // Each view's claims, and the last slot of its run that is being weighed.
+        let mut runs: Vec<(&Claims, usize)> = self
+            .claims
+            .iter()
+            .chain(&self.previous)
+            .map(|claims| (claims, claims.last_alike(0)))
+            .collect();
         let mut first = 0;
         while first < Slot::COUNT {
-            let all = self.claims.iter().chain(&self.previous);
-            let last = all.map(|claims| claims.last_alike(first)).min();
-            let last = last.unwrap_or(Slot::COUNT - 1);
+            let mut last = Slot::COUNT - 1;
+            for (claims, run_last) in &mut runs {
+                if *run_last < first {
+                    *run_last = claims.last_alike(first);
+                }
+                last = last.min(*run_last);
+            }
             claims.clear();
             self.claims_to(first, &mut claims);
             let best = claims.iter().max_by_key(|claim| {
@@ -135,7 +157,11 @@ impl Census {
                 )
             });
             if let Some(best) = best {
-                owners[first..=last].fill(best.owner);
+                owners.push(Run {
+                    first,
+                    last,
+                    owner: best.owner,
+                });
                 if best.votes == 0 {
                     held += last - first + 1;
                 }
@@ -200,17 +226,13 @@ impl Census {
         own.owners[slot] != claim.owner && own.epochs[owner].unwrap_or(0) >= claim.epoch
     }
 
-    fn is_quorum(&self, views: &[&View], owners: &[u16]) -> bool {
-        let owners: BTreeSet<u16> = owners
-            .iter()
-            .copied()
-            .filter(|owner| *owner != UNOWNED)
-            .collect();
-        let answered = owners.iter().filter(|owner| {
-            let own = self.own[usize::from(**owner)];
-            own.is_some_and(|place| views[place].sees_majority())
-        });
-        answered.count() * 2 > owners.len()
+    fn is_quorum(&self, views: &[&View], is_owner: &[bool]) -> bool {
+        let (mut owners, mut answered) = (0usize, 0usize);
+        for (own, _) in self.own.iter().zip(is_owner).filter(|(_, is)| **is) {
+            owners += 1;
+            answered += usize::from(own.is_some_and(|place| views[place].sees_majority()));
+        }
+        answered * 2 > owners
     }
 
     /// What is known of each node; `None` for those that are gone or cannot be reached anyway.
@@ -218,7 +240,7 @@ impl Census {
         &self,
         views: &[&View],
         previous: Option<&Topology>,
-        owners: &[u16],
+        is_owner: &[bool],
         map: &AddressMap,
     ) -> Vec<Option<Facts>> {
         let mut seen: Vec<Vec<&Seen>> = vec![Vec::new(); self.ids.len()];
@@ -229,10 +251,6 @@ impl Census {
                 }
             }
         }
-        let mut is_owner = vec![false; self.ids.len()];
-        for owner in owners.iter().filter(|owner| **owner != UNOWNED) {
-            is_owner[usize::from(*owner)] = true;
-        }
         let facts = self.ids.iter().zip(seen).zip(is_owner);
         facts
             .map(|((id, seen), is_owner)| {
@@ -240,7 +258,7 @@ impl Census {
                     let index = topology.node_by_id(id)?;
                     topology.node(index)
                 });
-                self.facts(id, &seen, is_owner, before, map)
+                self.facts(id, &seen, *is_owner, before, map)
             })
             .collect()
     }
@@ -318,17 +336,22 @@ impl Claims {
 
     fn of_topology(topology: &Topology, numbers: &HashMap<&str, u16>) -> Claims {
         let mut claims = Claims::new(numbers.len());
-        for node in &topology.nodes {
-            if let Some(number) = numbers.get(&*node.id) {
-                claims.epochs[usize::from(*number)] = Some(node.config_epoch);
+        let known: Vec<u16> = topology
+            .nodes
+            .iter()
+            .map(|node| numbers.get(&*node.id).copied().unwrap_or(UNOWNED))
+            .collect();
+        for (node, number) in topology.nodes.iter().zip(&known) {
+            if let Some(epoch) = claims.epochs.get_mut(usize::from(*number)) {
+                *epoch = Some(node.config_epoch);
             }
         }
-        for (slot, owner) in claims.owners.iter_mut().enumerate() {
-            let slot = u16::try_from(slot).ok().and_then(Slot::new);
-            let node = slot.and_then(|slot| topology.node(topology.owner(slot)?));
-            if let Some(number) = node.and_then(|node| numbers.get(&*node.id)) {
-                *owner = *number;
-            }
+        let mut rest = claims.owners.as_mut_slice();
+        for run in topology.owners().chunk_by(|one, other| one == other) {
+            let owner = run.first().and_then(|index| known.get(usize::from(*index)));
+            let (slots, after) = rest.split_at_mut(run.len());
+            slots.fill(owner.copied().unwrap_or(UNOWNED));
+            rest = after;
         }
         claims
     }
@@ -376,7 +399,7 @@ fn place(seen: &[&Seen], before: Option<&Node>) -> Option<Endpoint> {
 }
 
 /// Leaves out what is gone and turns numbers into indexes.
-fn assemble(count: usize, nodes: Vec<Option<Facts>>, owners: &[u16]) -> Topology {
+fn assemble(count: usize, nodes: Vec<Option<Facts>>, runs: &[Run]) -> Topology {
     let mut indexes = vec![UNOWNED; count];
     let mut next = 0;
     for (index, facts) in indexes.iter_mut().zip(&nodes) {
@@ -393,13 +416,11 @@ fn assemble(count: usize, nodes: Vec<Option<Facts>>, owners: &[u16]) -> Topology
         Some(Node { role, ..node })
     });
     let mut topology = Topology::new(Mode::Cluster, nodes.collect());
-    topology.assign_all(
-        owners
-            .iter()
-            .map(|owner| indexes.get(usize::from(*owner)).copied())
-            .map(|index| index.unwrap_or(UNOWNED))
-            .collect(),
-    );
+    let mut owners = vec![UNOWNED; Slot::COUNT];
+    for run in runs {
+        owners[run.first..=run.last].fill(indexes[usize::from(run.owner)]);
+    }
+    topology.assign_all(owners);
     topology
 }
 

@@ -12,6 +12,7 @@ mod probe;
 pub mod refresh;
 mod refresh_log;
 mod refresh_plan;
+mod refresh_round;
 mod signals;
 mod start;
 mod supervise;

@@ -22,21 +22,18 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::probe::{self, Probe, ProbeError, ProbeSettings, Told};
+use super::probe::{self, ProbeError, ProbeSettings};
 use super::refresh_log::RefreshLog;
 use super::refresh_plan::{AFTER_MOVED, State, WATCH_OWNERS, back_off, choose, is_alarm};
+use super::refresh_round::{Heard, Peer, Round};
 use crate::cluster::ledger::{Answer, Ledger, Origin, Progress, Said};
-use crate::cluster::view::View;
 use crate::cluster::views::is_degraded;
-use crate::cluster::{AddressMap, Endpoint, Health, Topology};
+use crate::cluster::{AddressMap, Endpoint, Health, Node, Topology};
 use crate::net::Lifecycle;
 use crate::telemetry::ControlTallies;
 use crate::upstream::handshake;
 use crate::worker::{RefreshReason, RefreshRequests, TopologyCell};
 
-/// So long a refresh waits for the slow ones after it began, and after its first answer.
-const PATIENCE: Duration = Duration::from_millis(150);
-const PATIENCE_AFTER_ANSWER: Duration = Duration::from_millis(100);
 /// A connection to a seed given by name is not kept longer: its name is looked up again
 /// (contract: R11).
 const NAME_KEPT: Duration = Duration::from_secs(1);
@@ -120,38 +117,6 @@ struct Refresher {
     log: RefreshLog,
 }
 
-/// A server that is asked now and then.
-#[derive(Default)]
-struct Peer {
-    /// The connection, while nobody uses it.
-    probe: Option<Probe>,
-    opened_at: Option<Instant>,
-    is_asked: bool,
-    /// In a row.
-    failures: u32,
-    retry_at: Option<Instant>,
-    /// What it last said of its cluster.
-    view: Option<Arc<View>>,
-}
-
-/// One refresh.
-struct Round {
-    began: Instant,
-    reasons: Vec<RefreshReason>,
-    /// Who has not answered yet, with the place of its answer.
-    waiting: HashMap<Endpoint, (usize, Origin)>,
-    asked: usize,
-    answers: Vec<(usize, Answer)>,
-    first_answer: Option<Instant>,
-}
-
-/// How one question ended.
-struct Heard {
-    from: Endpoint,
-    began_us: u64,
-    outcome: Result<(Probe, Told), ProbeError>,
-}
-
 impl Refresher {
     fn new(settings: RefreshSettings, parts: RefreshParts) -> Refresher {
         let now = Instant::now();
@@ -221,7 +186,7 @@ impl Refresher {
             peers.get(at).is_none_or(|peer| {
                 // Seeking has a pause of its own.
                 let may_try = is_seeking || peer.retry_at.is_none_or(|at| at <= now);
-                !peer.is_asked && may_try
+                peer.asked_at.is_none() && may_try
             })
         };
         let chosen = choose(
@@ -258,7 +223,7 @@ impl Refresher {
 
     fn ask(&mut self, at: &Endpoint, now: Instant) {
         let peer = self.peers.entry(at.clone()).or_default();
-        peer.is_asked = true;
+        peer.asked_at = Some(now);
         let is_name = at.host.parse::<IpAddr>().is_err();
         let is_old = peer.opened_at.is_none_or(|opened| now - opened > NAME_KEPT);
         let kept = match is_name && is_old {
@@ -309,7 +274,7 @@ impl Refresher {
             None => None,
         };
         let peer = self.peers.entry(heard.from.clone()).or_default();
-        peer.is_asked = false;
+        peer.asked_at = None;
         let (probe, told) = match heard.outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -319,6 +284,10 @@ impl Refresher {
                 peer.failures = peer.failures.saturating_add(1);
                 peer.retry_at = Some(now + back_off(peer.failures));
                 peer.view = None;
+                if in_round.is_none() {
+                    // Its refresh ended without it, and took it for slow.
+                    self.pending.push(RefreshReason::Timeout);
+                }
                 return;
             }
         };
@@ -376,7 +345,6 @@ impl Refresher {
         let settled = self.ledger.settle(&answers, progress, now_us);
         self.state = match settled {
             Some(settled) => {
-                self.parts.tallies.refreshes.increment();
                 self.log.settled(&settled);
                 let is_new = match self.parts.cell.load() {
                     Some(published) => !published.same_map(&settled.topology),
@@ -387,6 +355,7 @@ impl Refresher {
                 if is_new || round.reasons.contains(&RefreshReason::Moved) {
                     self.publish(settled.topology);
                 }
+                self.parts.tallies.refreshes.increment();
                 self.state_after(&answers, progress)
             }
             None => {
@@ -416,9 +385,10 @@ impl Refresher {
             .iter()
             .filter_map(|(_, owner)| topology.node(*owner))
             .collect();
-        let is_well = |at: &Endpoint| {
-            let peer = self.peers.get(at);
-            peer.is_none_or(|peer| peer.failures == 0 && !peer.is_asked)
+        let now = Instant::now();
+        let is_well = |node: &Node| {
+            let peer = self.peers.get(&node.endpoint);
+            peer.is_none_or(|peer| peer.is_well(node, now))
         };
         let is_suspected = |id: &str| {
             let views = answers.iter().filter_map(|answer| match &answer.said {
@@ -431,14 +401,14 @@ impl Refresher {
         let are_owners_well = !is_degraded(topology)
             && owners
                 .iter()
-                .all(|node| is_well(&node.endpoint) && !is_suspected(&node.id));
+                .all(|node| is_well(node) && !is_suspected(&node.id));
         if !are_owners_well {
             return State::OwnerDown;
         }
         let is_other_down = topology
             .nodes
             .iter()
-            .any(|node| node.health == Health::Failed || !is_well(&node.endpoint));
+            .any(|node| node.health == Health::Failed || !is_well(node));
         // An alarm lasts until everyone has been asked since, has answered and is well. (A refresh
         // that knows of an alarm asks everyone.)
         if self.is_alarmed && progress != Progress::All {
@@ -461,25 +431,7 @@ impl Refresher {
         let (seeds, known) = (&self.settings.seeds, self.ledger.known());
         self.peers.retain(|at, peer| {
             let is_known = known.is_some_and(|known| known.node_at(at).is_some());
-            peer.is_asked || is_known || seeds.contains(at)
+            peer.asked_at.is_some() || is_known || seeds.contains(at)
         });
-    }
-}
-
-impl Round {
-    /// Until when it waits for the slow ones; without an answer there is no such time.
-    fn patient_until(&self) -> Option<Instant> {
-        let first_answer = self.first_answer?;
-        Some((self.began + PATIENCE).max(first_answer + PATIENCE_AFTER_ANSWER))
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.waiting.is_empty() || self.patient_until().is_some_and(|until| until <= now)
-    }
-
-    fn answers_in_order(&self) -> Vec<Answer> {
-        let mut answers = self.answers.clone();
-        answers.sort_by_key(|(place, _)| *place);
-        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 }

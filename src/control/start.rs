@@ -89,6 +89,7 @@ impl StartError {
 pub fn run(cli: &Cli) -> ExitCode {
     // Sets the clock's zero.
     clock::now_us();
+    abort_on_panic();
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -98,6 +99,16 @@ pub fn run(cli: &Cli) -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// A panic is a bug of ours, and a worker whose state is half changed must not serve on: the process
+/// ends at once, so that whoever supervises it starts another.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {

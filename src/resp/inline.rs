@@ -21,6 +21,7 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, ProtocolError> {
     }
 }
 
+/// What may stand before a word and behind a quoted one. Fewer bytes end a word that is not quoted.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
@@ -30,7 +31,7 @@ fn word(mut rest: &[u8]) -> Result<(Vec<u8>, &[u8]), ProtocolError> {
     loop {
         match rest {
             [] | [0, ..] => return Ok((word, &[])),
-            [byte, ..] if is_space(*byte) => return Ok((word, rest)),
+            [b' ' | b'\n' | b'\r' | b'\t', ..] => return Ok((word, rest)),
             [b'"', after @ ..] => return quoted(word, after, b'"'),
             [b'\'', after @ ..] => return quoted(word, after, b'\''),
             [byte, after @ ..] => {
@@ -110,6 +111,7 @@ mod tests {
         check(br#"ECHO "\x41\n\"""#, Some(&[b"ECHO", b"A\n\""]));
         check(br"ECHO 'it\'s'", Some(&[b"ECHO", b"it's"]));
         check(br"ECHO 'a\n'", Some(&[b"ECHO", br"a\n"]));
+        check(b"\x0bECHO a\x0bb", Some(&[b"ECHO", b"a\x0bb"]));
         check(b"SET \"\" ''", Some(&[b"SET", b"", b""]));
         check(b"\"a\"b", None);
         check(b"'a", None);

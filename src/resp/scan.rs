@@ -77,7 +77,7 @@ pub enum ProtocolError {
     UnauthenticatedCount,
     #[error("too big bulk count string")]
     LengthLineTooBig,
-    #[error("expected '$', got '{}'", char::from(*.0))]
+    #[error("expected '$', got '{}'", .0.escape_ascii())]
     ExpectedBulk(u8),
     #[error("invalid bulk length")]
     InvalidLength,
@@ -85,6 +85,21 @@ pub enum ProtocolError {
     UnauthenticatedLength,
     #[error("too big request (limits.query_buffer_bytes)")]
     RequestTooBig,
+}
+
+impl ProtocolError {
+    /// The reply's text, as Redis writes it: an offending byte stands as it is.
+    pub fn reply(&self) -> Vec<u8> {
+        match self {
+            ProtocolError::ExpectedBulk(byte) => [
+                b"ERR Protocol error: expected '$', got '",
+                &[*byte][..],
+                b"'",
+            ]
+            .concat(),
+            other => format!("ERR Protocol error: {other}").into_bytes(),
+        }
+    }
 }
 
 /// Finds the end of one request after another.

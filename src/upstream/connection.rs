@@ -133,6 +133,13 @@ impl Connection {
         self.wake();
     }
 
+    /// Notes that a client waits for the outbox to empty. Once is enough, however often it tries.
+    pub fn wait_for_room(&mut self, client: ClientKey) {
+        if !self.waiting_for_room.contains(&client) {
+            self.waiting_for_room.push(client);
+        }
+    }
+
     /// Finds the next whole reply at the start of `bytes`. A push is not an answer to anything and
     /// comes back with [`Purpose::Discard`] and no request.
     ///

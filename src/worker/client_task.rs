@@ -1,4 +1,6 @@
 //! One client's socket: bytes in, replies out.
+//!
+//! What is done in one turn is generic over the socket, so that the simulation drives the same code.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -27,7 +29,7 @@ thread_local! {
 }
 
 /// Serves one client until it leaves.
-pub async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) {
+pub(super) async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) {
     let end = poll_fn(|context| {
         worker.turn(|core| poll_client(core, key, Pin::new(&mut stream), context))
     })
@@ -46,7 +48,8 @@ pub async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) {
 }
 
 /// How serving a client's socket ended.
-enum End {
+#[derive(Debug)]
+pub enum End {
     /// Everything was answered.
     Finished,
     /// The socket is broken or was given up; requests may be outstanding.
@@ -54,7 +57,7 @@ enum End {
 }
 
 /// What a client asked for happens also when it is gone, in the order it asked.
-fn poll_settled(core: &mut Core, key: ClientKey, context: &mut Context<'_>) -> Poll<()> {
+pub fn poll_settled(core: &mut Core, key: ClientKey, context: &mut Context<'_>) -> Poll<()> {
     let Some(client) = core.clients.get(key) else {
         return Poll::Ready(());
     };
@@ -67,10 +70,10 @@ fn poll_settled(core: &mut Core, key: ClientKey, context: &mut Context<'_>) -> P
 }
 
 /// Both directions in each turn, so that neither waits for the other (invariant 5).
-fn poll_client(
+pub fn poll_client<S: AsyncRead + AsyncWrite>(
     core: &mut Core,
     key: ClientKey,
-    mut stream: Pin<&mut Stream>,
+    mut stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> Poll<End> {
     let Some(client) = core.clients.get(key) else {
@@ -126,8 +129,9 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        // Both are taken out together: what is left behind is an empty buffer.
         let input = std::mem::take(&mut client.input);
-        let start = client.input_start;
+        let start = std::mem::take(&mut client.input_start);
         let processed = self.process(key, &input[start..]);
         let Some(client) = self.clients.get(key) else {
             return;
@@ -175,10 +179,10 @@ impl Core {
 }
 
 /// One read. Pending also when the socket has ended: there is nothing more to read.
-fn read(
+fn read<S: AsyncRead>(
     core: &mut Core,
     key: ClientKey,
-    stream: Pin<&mut Stream>,
+    stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
     let Some(client) = core.clients.get(key) else {
@@ -219,10 +223,10 @@ fn read(
 }
 
 /// Writes what is ready, as far as the socket takes it. Returns whether it took anything.
-fn write(
+fn write<S: AsyncWrite>(
     core: &mut Core,
     key: ClientKey,
-    mut stream: Pin<&mut Stream>,
+    mut stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> bool {
     let mut has_written = false;

@@ -6,21 +6,21 @@
 //! `requests` (bytes to requests) - `dispatch` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
-mod client_task;
+pub mod client_task;
 pub mod clients;
 pub mod core;
 mod deliver;
 mod dispatch;
 pub mod finish;
-mod links;
-mod local;
-mod nodes;
-mod park;
+pub mod links;
+pub mod local;
+pub mod nodes;
+pub mod park;
 pub mod refresh_requests;
 mod requests;
 mod thread;
 pub mod topology_cell;
-mod upstream_task;
+pub mod upstream_task;
 
 pub use local::LocalFacts;
 pub use refresh_requests::{RefreshReason, RefreshRequests};

@@ -1,5 +1,7 @@
 //! Bytes from a client become requests, and each request a plan.
 
+use tracing::warn;
+
 use super::clients::Phase;
 use super::core::Core;
 use crate::client;
@@ -167,24 +169,52 @@ impl Core {
             return;
         };
         client.phase = Phase::Leaving;
-        client.replies.answer(false, |out| {
-            write::error(out, format!("ERR Protocol error: {error}"))
-        });
+        let is_muted = client.session.next_is_muted();
+        client
+            .replies
+            .answer(is_muted, |out| write::error(out, error.reply()));
+    }
+
+    /// A browser that was lured into speaking to this port would say `POST` and `Host:`; as Redis, the
+    /// connection is closed before anything that follows is read as a command.
+    #[cold]
+    fn refuse_http(&mut self, key: ClientKey) -> Taken {
+        self.tallies.failed(ErrorKind::Protocol);
+        if let Some(client) = self.clients.get(key) {
+            warn!(
+                client = %client.session.address,
+                "closed a client that speaks HTTP: a cross-protocol attack, or a wrong port"
+            );
+            client.phase = Phase::Leaving;
+        }
+        Taken::Yes
+    }
+
+    /// Takes a request on, if that is possible now.
+    #[inline]
+    fn take(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
+        let taken = self.decide(key, args);
+        if taken == Taken::Yes {
+            self.tallies.requests.increment();
+        }
+        taken
     }
 
     /// Decides what happens with one request.
     #[inline]
-    fn take(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
+    fn decide(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
         if client.replies.pending() >= self.limits.requests_in_flight_per_client
-            || client.replies.buffered_bytes() >= self.limits.client_output_soft_bytes
+            || (client.replies.expected_bytes() >= self.limits.client_output_soft_bytes
+                && (!client.is_settled() || !client.replies.output().is_empty()))
         {
             return Taken::NotYet;
         }
         let command = match command::lookup(args) {
             Lookup::Found(command) => command,
+            Lookup::Unknown if is_http(args.name()) => return self.refuse_http(key),
             Lookup::Unknown => {
                 return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
                     command::errors::unknown_command(args)
@@ -206,11 +236,7 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
-        let taken = self.plan(key, command, args);
-        if taken == Taken::Yes {
-            self.tallies.requests.increment();
-        }
-        taken
+        self.plan(key, command, args)
     }
 
     #[inline]
@@ -223,6 +249,7 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
+            | Handling::HashArgument(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
@@ -248,7 +275,6 @@ impl Core {
         kind: ErrorKind,
         text: impl FnOnce(&Args<'_>) -> Vec<u8>,
     ) -> Taken {
-        self.tallies.requests.increment();
         self.tallies.failed(kind);
         self.tallies.replies.increment();
         if let Some(client) = self.clients.get(key) {
@@ -260,6 +286,11 @@ impl Core {
         }
         Taken::Yes
     }
+}
+
+/// The first words of an HTTP request's lines that Redis looks out for.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// What a later version serves.

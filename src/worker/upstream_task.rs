@@ -1,18 +1,19 @@
 //! One connection's socket: requests out, replies in.
+//!
+//! What is done in one turn is generic over the socket, so that the simulation drives the same code.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::net::Stream;
 use crate::upstream::{Phase, handshake};
 
 /// Free space made before each read.
@@ -21,7 +22,7 @@ const READ_BYTES: usize = 64 * 1024;
 const READS_PER_TURN: usize = 8;
 
 /// Opens a connection, serves it until it ends, and settles what was in flight.
-pub async fn run(worker: Rc<Worker>, key: ConnectionKey) {
+pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
@@ -42,10 +43,10 @@ pub async fn run(worker: Rc<Worker>, key: ConnectionKey) {
 }
 
 /// Writes and reads in each turn (invariant 5). Ready, with the reason, when the connection ends.
-fn poll_connection(
+pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     core: &mut Core,
     key: ConnectionKey,
-    mut stream: Pin<&mut Stream>,
+    mut stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> Poll<String> {
     let Some(connection) = core.connections.get_mut(key.0 as usize) else {
@@ -99,10 +100,10 @@ fn poll_connection(
 }
 
 /// Writes what waits; an error is the reason why the connection ends.
-fn write(
+fn write<S: AsyncWrite>(
     core: &mut Core,
     key: ConnectionKey,
-    mut stream: Pin<&mut Stream>,
+    mut stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> Result<(), String> {
     loop {

@@ -246,7 +246,7 @@ impl Keyway {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    fn log_path(&self) -> std::path::PathBuf {
+    pub(super) fn log_path(&self) -> std::path::PathBuf {
         self.folder.path().join("keyway.log")
     }
 

@@ -40,7 +40,7 @@ pub struct LoadPlan {
     /// keeps to the keys of one shard, so that a dead shard holds up its own clients only, and
     /// waits are told by shard.
     pub shards: Option<Vec<usize>>,
-    /// Seed of the choice of commands.
+    /// Seed of the choice of commands; loads with different seeds have different keys.
     pub seed: u64,
 }
 
@@ -239,7 +239,7 @@ fn run_client(shared: &Shared, number: usize) {
     });
     let wants = |slot: Slot| shard.is_none_or(|(map, shard)| map[slot.index()] == shard);
     let shard = shard.map_or(0, |(_, shard)| shard);
-    let mut keys = Keys::new(number, plan.keys, plan.value_bytes, wants);
+    let mut keys = Keys::new(plan.seed, number, plan.keys, plan.value_bytes, wants);
     let mut random = fastrand::Rng::with_seed(plan.seed.wrapping_add(number as u64));
     // Nothing is known of the keys until the first deletion succeeded; from then on this client
     // alone changes them, whatever happens to its connections.

@@ -84,16 +84,17 @@ pub struct Keys {
 const LIST_MAX: u64 = 50;
 
 impl Keys {
-    /// `count` keys of all kinds; only slots that `wants` accepts. Values of text and hash are
+    /// `count` keys of all kinds, of which no other client of no other `set` knows; only slots that `wants` accepts. Values of text and hash are
     /// filled up to about `value_bytes`.
     pub fn new(
+        set: u64,
         client: usize,
         count: usize,
         value_bytes: usize,
         wants: impl Fn(Slot) -> bool,
     ) -> Keys {
         let name = |index: usize| {
-            let names = (0..).map(|salt: u32| format!("load:{client}:{index}:{salt}"));
+            let names = (0..).map(|salt: u32| format!("load:{set}:{client}:{index}:{salt}"));
             let mut fitting = names.filter(|name| wants(Slot::of_key(name.as_bytes())));
             fitting.next().expect("some name falls in a wanted slot")
         };

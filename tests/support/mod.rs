@@ -9,7 +9,7 @@
 //! To add a new kind of peer: a file of its own, ports from [`ports`], processes from [`process`].
 
 // Each test program uses a part of this.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 pub mod client;
 pub mod cluster;
@@ -23,6 +23,7 @@ pub mod load_client;
 pub mod ports;
 pub mod process;
 pub mod reshard;
+pub mod scene;
 pub mod servers;
 pub mod value;
 pub mod view;
@@ -34,5 +35,7 @@ pub use fake_node::{FakeCluster, FakeNode};
 pub use fake_script::{Action, Gate, Request};
 pub use keyway::Keyway;
 pub use load::{Load, LoadPlan, Report};
+pub use scene::Scene;
+pub(crate) use scene::each_flavor;
 pub use servers::{Flavor, Server, ServerOptions};
 pub use value::Value;

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::config::secret::Secret;
 use super::Kind;
+use crate::config::secret::Secret;
 
 /// Any text that is not empty and holds no control character.
 pub struct Text;
@@ -114,7 +114,7 @@ impl Word for LevelFilter {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tests::check;
+    use super::super::tests::check;
     use super::*;
 
     #[test]

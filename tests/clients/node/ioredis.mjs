@@ -1,0 +1,109 @@
+// ioredis before Keyway: its single client and its Cluster, which knows this one port alone.
+
+import { askForRestart, containing, having, positive, someText } from "./check.mjs";
+import { commands } from "./ioredis_commands.mjs";
+import { notYet } from "./not_yet.mjs";
+
+const HOST = "127.0.0.1";
+
+export async function run(check, Redis, options) {
+  const isCluster = options.mode === "cluster";
+  const key = (name) => `ioredis-${options.mode}-${options.protocol}:${name}`;
+  const connect = (settings) => makeClient(Redis, isCluster, { ...options, ...settings });
+  const r = connect({});
+  await commands(check, r, key, isCluster);
+  if (!isCluster) {
+    await session(check, connect);
+    await shapes(check, connect, options);
+  }
+  await passwords(check, connect, options);
+  if (!options.skipNotYet) {
+    await notYet(check, key, calls(connect, isCluster, r));
+  }
+  await check.reply("OK", r, "set", key("restart"), "kept");
+  await askForRestart();
+  await check.reply("kept", r, "get", key("restart"));
+  await check.reply("OK", r, "set", key("restart"), "again");
+  await check.reply("again", r, "get", key("restart"));
+  r.disconnect();
+}
+
+function makeClient(Redis, isCluster, { port, protocol, ...settings }) {
+  const { password, username, connectionName, replyMapping, once } = settings;
+  const base = { protocol, password, username, connectionName, replyMapping };
+  // A refused password would be tried again and again.
+  const retry = once ? { retryStrategy: () => null, maxRetriesPerRequest: 0 } : {};
+  const client = isCluster
+    ? new Redis.Cluster([{ host: HOST, port }], {
+        redisOptions: { ...base, ...retry },
+        ...(once ? { clusterRetryStrategy: () => null } : {}),
+      })
+    : new Redis({ host: HOST, port, ...base, ...retry });
+  // What goes wrong is told by the call that was made.
+  client.on("error", () => {});
+  return client;
+}
+
+async function session(check, connect) {
+  const r = connect({ connectionName: "named" });
+  await check.reply("PONG", r, "ping");
+  await check.reply("hello", r, "echo", "hello");
+  await check.reply("named", r, "client", "GETNAME");
+  await check.reply("OK", r, "client", "SETNAME", "my-name");
+  await check.reply("my-name", r, "client", "GETNAME");
+  await check.reply(positive, r, "client", "ID");
+  await check.reply(containing("name=my-name"), r, "client", "INFO");
+  await check.reply(containing("name=my-name"), r, "client", "LIST");
+  await check.reply(containing("redis_mode:standalone"), r, "info");
+  await check.reply(containing("redis_version:"), r, "info", "server");
+  await check.reply(having({ length: 2 }), r, "time");
+  await check.reply(someText, r, "config", "GET", "maxmemory");
+  await check.reply(positive, r, "command", "COUNT");
+  await check.reply(["a", "b"], r, "command", "GETKEYS", "MSET", "a", 1, "b", 2);
+  await check.reply("OK", r, "select", 0);
+  await check.error("unknown command", r, "call", "NOSUCHCOMMAND", "x");
+  await check.error("wrong number", r, "call", "GET");
+  r.disconnect();
+}
+
+/** RESP3's own types, where this version of the library can show them. */
+async function shapes(check, connect, { protocol, version, port }) {
+  if (protocol !== 3 || Number.parseInt(version) < 6) return;
+  const r = connect({ replyMapping: "resp3" });
+  await check.reply(1, r, "zadd", "ioredis-shapes:zset", 1.5, "member");
+  await check.reply(1.5, r, "zscore", "ioredis-shapes:zset", "member");
+  await check.reply(having({ maxmemory: someText }), r, "config", "GET", "maxmemory");
+  await check.reply(having({ proto: 3, mode: "standalone", role: "master" }), r, "hello", 3);
+  await check.reply(1, r, "del", "ioredis-shapes:zset");
+  r.disconnect();
+}
+
+async function passwords(check, connect, { protectedPort, secret: password }) {
+  const ask = async (credentials) => {
+    const client = connect({ port: protectedPort, once: true, ...credentials });
+    const refusal = new Promise((_, reject) => client.on("error", reject));
+    refusal.catch(() => {});
+    try {
+      return await Promise.race([client.get("anything"), refusal]);
+    } finally {
+      client.disconnect();
+    }
+  };
+  await check.reply(null, { ask }, "ask", { password });
+  await check.reply(null, { ask }, "ask", { username: "default", password });
+  const words = ["WRONGPASS", "NOAUTH", "authenticat"];
+  await check.error(words, { ask }, "ask", { password: "wrong" });
+  await check.error(words, { ask }, "ask", { username: "nobody", password });
+  await check.error(words, { ask }, "ask", {});
+}
+
+function calls(connect, isCluster, r) {
+  const subscriber = () => connect({ once: true });
+  return {
+    blpop: (name) => r.blpop(name, 1),
+    bzpopmin: (name) => r.bzpopmin(name, 1),
+    xread: (name) => r.xread("BLOCK", 1000, "STREAMS", name, "$"),
+    ...(isCluster ? {} : { subscribe: (name) => subscriber().subscribe(name) }),
+    multi: (name) => r.multi().set(name, "v").exec(),
+  };
+}

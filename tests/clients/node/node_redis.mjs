@@ -1,0 +1,126 @@
+// node-redis before Keyway: its single client, its pool, and its cluster, which knows this one
+// port alone.
+
+import { askForRestart, containing, having, positive, someText } from "./check.mjs";
+import { commands, scripts } from "./node_redis_commands.mjs";
+import { notYet } from "./not_yet.mjs";
+
+export async function run(check, library, options) {
+  const isCluster = options.mode === "cluster";
+  const key = (name) => `node-redis-${options.mode}-${options.protocol}:${name}`;
+  const connect = (settings) => makeClient(library, isCluster, key, { ...options, ...settings });
+  const r = await connect({});
+  await commands(check, r, key, isCluster);
+  await scripts(check, r, key);
+  if (!isCluster) {
+    await session(check, connect, options);
+    await pool(check, library, options, key);
+  }
+  await passwords(check, connect, options);
+  if (!options.skipNotYet) {
+    await notYet(check, key, calls(connect, isCluster, r));
+  }
+  await check.reply("OK", r, "set", key("restart"), "kept");
+  await askForRestart();
+  await check.reply("kept", r, "get", key("restart"));
+  await check.reply("OK", r, "set", key("restart"), "again");
+  await check.reply("again", r, "get", key("restart"));
+  r.destroy();
+}
+
+async function makeClient({ createClient, createCluster, defineScript }, isCluster, key, settings) {
+  const { port, protocol, password, username, name, once } = settings;
+  const setAndGet = defineScript({
+    NUMBER_OF_KEYS: 1,
+    FIRST_KEY_INDEX: 1,
+    SCRIPT: `-- ${key("")}\nredis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])`,
+    parseCommand(parser, name, value) {
+      parser.pushKey(name);
+      parser.push(value);
+    },
+    transformReply: undefined,
+  });
+  const url = `redis://127.0.0.1:${port}`;
+  // A refused password would be tried again and again.
+  const socket = once ? { reconnectStrategy: false } : {};
+  const base = { RESP: protocol, scripts: { setAndGet } };
+  const client = isCluster
+    ? createCluster({ rootNodes: [{ url }], defaults: { password, username, socket }, ...base })
+    : createClient({ url, password, username, name, socket, ...base });
+  // What goes wrong is told by the call that was made.
+  client.on("error", () => {});
+  await client.connect();
+  return client;
+}
+
+async function session(check, connect, options) {
+  const r = await connect({ name: "named" });
+  await check.reply("PONG", r, "ping");
+  await check.reply("hello", r, "echo", "hello");
+  await check.reply("named", r, "clientGetName");
+  await check.reply("OK", r, "clientSetName", "my-name");
+  await check.reply("my-name", r, "clientGetName");
+  await check.reply(positive, r, "clientId");
+  await check.reply(having({ name: "my-name", resp: options.protocol }), r, "clientInfo");
+  const listed = await r.clientList();
+  check.compare("clientList names us", true, listed.some((one) => one.name === "my-name"));
+  await check.reply(containing("redis_mode:standalone"), r, "info");
+  await check.reply(containing("redis_version:"), r, "info", "server");
+  await check.reply(having({ length: 2 }), r, "time");
+  await check.reply(having({ maxmemory: someText }), r, "configGet", "maxmemory");
+  await check.reply(positive, r, "commandCount");
+  await check.reply(["a", "b"], r, "commandGetKeys", ["MSET", "a", "1", "b", "2"]);
+  await check.reply("OK", r, "sendCommand", ["SELECT", "0"]);
+  await check.error("unknown command", r, "sendCommand", ["NOSUCHCOMMAND", "x"]);
+  await check.error("wrong number", r, "sendCommand", ["GET"]);
+  r.destroy();
+}
+
+/** Many tasks share ten connections; each must read what it wrote. */
+async function pool(check, { createClientPool }, { port, protocol }, key) {
+  const clients = createClientPool({ url: `redis://127.0.0.1:${port}`, RESP: protocol }, { minimum: 2, maximum: 10 });
+  clients.on("error", () => {});
+  await clients.connect();
+  const wrong = [];
+  const work = async (worker) => {
+    for (let number = 0; number < 100; number += 1) {
+      const name = key(`pool:${worker}:${number}`);
+      await clients.set(name, name);
+      const got = await clients.get(name);
+      if (got !== name) wrong.push([name, got]);
+    }
+  };
+  await Promise.all(Array.from({ length: 20 }, (_, worker) => work(worker))).catch((error) => wrong.push(error));
+  check.compare("20 tasks over a pool of 10: wrong replies", [], wrong);
+  clients.destroy();
+}
+
+async function passwords(check, connect, { protectedPort, secret }) {
+  const library = {
+    async ask(credentials) {
+      const client = await connect({ port: protectedPort, once: true, ...credentials });
+      try {
+        return await client.get("anything");
+      } finally {
+        client.destroy();
+      }
+    },
+  };
+  await check.reply(null, library, "ask", { password: secret });
+  await check.reply(null, library, "ask", { username: "default", password: secret });
+  // The cluster client keeps the reason to itself.
+  const words = ["WRONGPASS", "NOAUTH", "authenticat", "root nodes are unavailable"];
+  await check.error(words, library, "ask", { password: "wrong" });
+  await check.error(words, library, "ask", { username: "nobody", password: secret });
+  await check.error(words, library, "ask", {});
+}
+
+function calls(connect, isCluster, r) {
+  return {
+    blpop: (name) => r.blPop(name, 1),
+    bzpopmin: (name) => r.bzPopMin(name, 1),
+    xread: (name) => r.xRead({ key: name, id: "$" }, { BLOCK: 1000 }),
+    ...(isCluster ? {} : { subscribe: async (name) => (await connect({ once: true })).subscribe(name, () => {}) }),
+    multi: (name) => r.multi().set(name, "v").exec(),
+  };
+}

@@ -1,0 +1,109 @@
+"""redis-py before Keyway: blocking, asyncio, and both cluster clients.
+
+    main.py --mode sync|asyncio|cluster|asyncio-cluster --protocol 2|3
+            --port PORT --protected-port PORT --password PASSWORD [--skip-not-yet]
+
+Prints RESTART and waits for RESTARTED on standard input when Keyway is to be restarted. Ends with
+status 1 when a check failed, and tells which.
+"""
+
+import argparse
+import asyncio
+import faulthandler
+
+import redis
+import redis.asyncio
+import redis.asyncio.retry
+import redis.backoff
+import redis.retry
+
+import commands
+import connection
+from check import Checks
+from not_yet import not_yet
+
+HOST = "127.0.0.1"
+
+
+async def main():
+    options = parse_options()
+    # A client that hangs tells where.
+    faulthandler.dump_traceback_later(options.deadline_s, exit=True)
+    check = Checks()
+    prefix = f"python-{options.mode}-{options.protocol}"
+
+    def key(name):
+        # Names in braces keep their slot whatever the prefix.
+        return f"{prefix}:{name}"
+
+    def connect(**settings):
+        settings = {"host": HOST, "port": options.port, "protocol": options.protocol, **settings}
+        return make_client(options.mode, settings)
+
+    def connect_once(**settings):
+        # The library would repeat a refused password, with longer and longer pauses.
+        retry = redis.asyncio.retry.Retry if options.mode.startswith("asyncio") else redis.retry.Retry
+        return connect(retry=retry(redis.backoff.NoBackoff(), 0), **settings)
+
+    is_cluster = options.mode.endswith("cluster")
+    r = connect()
+    if options.mode == "asyncio-cluster":
+        await r.initialize()
+    await commands.strings(check, r, key)
+    await commands.many_keys(check, r, key, is_cluster)
+    for section in (
+        commands.hashes,
+        commands.lists,
+        commands.sets,
+        commands.sorted_sets,
+        commands.streams,
+        commands.sketches_places_and_bits,
+        commands.generic,
+        commands.odd_keys_and_values,
+        commands.scripts,
+        commands.pipelines,
+    ):
+        await section(check, r, key)
+    if not is_cluster:
+        single = connect(single_connection_client=True, client_name="named")
+        await connection.session(check, single)
+        await connection.close(single)
+    if options.mode == "sync":
+        connection.blocking_pool(check, connect, key)
+    elif options.mode == "asyncio":
+        await connection.asyncio_pool(check, connect, key)
+    await connection.passwords(check, connect_once, options.protected_port, options.password)
+    if not options.skip_not_yet:
+        await not_yet(check, r, key, is_cluster)
+    await connection.comes_back(check, r, key)
+    await connection.close(r)
+    check.finish(f"redis-py {redis.__version__} {options.mode}, RESP{options.protocol}")
+
+
+def make_client(mode, settings):
+    blocking = settings.pop("blocking", False)
+    library = redis.asyncio if mode.startswith("asyncio") else redis
+    if mode == "cluster":
+        return redis.RedisCluster(**settings)
+    if mode == "asyncio-cluster":
+        return redis.asyncio.RedisCluster(**settings)
+    if blocking:
+        return library.Redis(connection_pool=library.BlockingConnectionPool(**settings))
+    return library.Redis(**settings)
+
+
+def parse_options():
+    parser = argparse.ArgumentParser()
+    modes = ("sync", "asyncio", "cluster", "asyncio-cluster")
+    parser.add_argument("--mode", choices=modes, required=True)
+    parser.add_argument("--protocol", type=int, choices=(2, 3), required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--protected-port", type=int, required=True)
+    parser.add_argument("--password", required=True)
+    parser.add_argument("--deadline-s", type=int, default=60)
+    # For a run against a plain server, which serves them.
+    parser.add_argument("--skip-not-yet", action="store_true")
+    return parser.parse_args()
+
+
+asyncio.run(main())

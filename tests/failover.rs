@@ -1,0 +1,190 @@
+//! Slots move, primaries are replaced, primaries die: the load before them is checked reply by reply.
+//!
+//! Each scene runs for a few seconds; `KEYWAY_TEST_SECONDS=60` makes each as long as the figures in the
+//! README were measured.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use keyway::cluster::Slot;
+use support::{Client, Cluster, Flavor, Keyway, Load, LoadPlan, Takeover, eventually};
+
+/// How long each scene lasts.
+fn scene_time() -> Duration {
+    let seconds = std::env::var("KEYWAY_TEST_SECONDS").ok();
+    let seconds = seconds.map(|seconds| seconds.parse().expect("KEYWAY_TEST_SECONDS is a number"));
+    Duration::from_secs(seconds.unwrap_or(6))
+}
+
+/// Two loads at once: single requests in RESP2, pipelines in RESP3.
+fn start_loads(keyway: &Keyway) -> [Load; 2] {
+    let plan = LoadPlan {
+        clients: 25,
+        ..LoadPlan::default()
+    };
+    [
+        Load::start(
+            keyway.addr(),
+            LoadPlan {
+                seed: 1,
+                ..plan.clone()
+            },
+        ),
+        Load::start(
+            keyway.addr(),
+            LoadPlan {
+                seed: 2,
+                pipeline: 16,
+                resp3: true,
+                ..plan
+            },
+        ),
+    ]
+}
+
+fn stop_flawless(loads: [Load; 2], what: &str, flavor: Flavor) {
+    for load in loads {
+        let report = load.stop();
+        println!("{flavor:?}, {what}: {report}");
+        report.assert_flawless();
+    }
+}
+
+/// contract: R3 R4 R5 R13
+#[test]
+fn slots_move_back_and_forth_on_redis() {
+    slots_move_back_and_forth(Flavor::Redis);
+}
+
+/// contract: R3 R4 R5 R13
+#[test]
+fn slots_move_back_and_forth_on_valkey() {
+    slots_move_back_and_forth(Flavor::Valkey);
+}
+
+fn slots_move_back_and_forth(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let loads = start_loads(&keyway);
+    let began = Instant::now();
+    // All slots go to the last node and then to the first, a few at a time; a short run gets through
+    // a part of them only.
+    let all: Vec<u16> = (0..Slot::COUNT as u16).collect();
+    let mut moved = 0;
+    'scene: for to in [2, 0].into_iter().cycle() {
+        for some in all.chunks(64) {
+            cluster.move_slots(some, to).expect("nothing disturbs it");
+            moved += some.len();
+            if began.elapsed() > scene_time() && moved >= 256 {
+                break 'scene;
+            }
+        }
+    }
+    println!("{moved} slots moved in {:.1?}", began.elapsed());
+    loads[0].wait_for(100);
+    stop_flawless(loads, "slots move", flavor);
+}
+
+/// contract: R3 R5 R8
+#[test]
+fn planned_failovers_on_redis() {
+    planned_failovers(Flavor::Redis);
+}
+
+/// contract: R3 R5 R8
+#[test]
+fn planned_failovers_on_valkey() {
+    planned_failovers(Flavor::Valkey);
+}
+
+fn planned_failovers(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let loads = start_loads(&keyway);
+    let began = Instant::now();
+    let mut failovers = 0;
+    while failovers < 3 || began.elapsed() < scene_time() {
+        let primaries = cluster.primaries();
+        let primary = primaries[failovers % primaries.len()];
+        cluster.failover(cluster.replicas_of(primary)[0], Takeover::Planned);
+        cluster.wait_until_settled();
+        loads[0].wait_for(100);
+        failovers += 1;
+    }
+    println!("{failovers} planned failovers in {:.1?}", began.elapsed());
+    stop_flawless(loads, "planned failovers", flavor);
+}
+
+/// contract: F1 F2 F4 R8
+#[test]
+fn a_primary_is_killed_on_redis() {
+    a_primary_is_killed(Flavor::Redis);
+}
+
+/// contract: F1 F2 F4 R8
+#[test]
+fn a_primary_is_killed_on_valkey() {
+    a_primary_is_killed(Flavor::Valkey);
+}
+
+fn a_primary_is_killed(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let shards = cluster.shard_map();
+    let slot = Slot::of_key(b"{probe}").number();
+    let dead_shard = shards[usize::from(slot)];
+    let plan = LoadPlan {
+        clients: 48,
+        shards: Some(shards),
+        ..LoadPlan::default()
+    };
+    let load = Load::start(keyway.addr(), plan);
+    load.wait_for(5_000);
+
+    let primary = cluster.primary_of(slot).expect("somebody owns the slot");
+    let replica = cluster.replicas_of(primary)[0];
+    let mut probe = keyway.client();
+    let killed = Instant::now();
+    cluster.kill(primary);
+    // Asked after the death was noticed, so that it was not in flight.
+    eventually("Keyway notices the death", Duration::from_secs(5), || {
+        keyway.metric("keyway_requests_parked") > 0.0
+    });
+    let waiter = std::thread::spawn(move || {
+        probe.expect("SET {probe} 1", "+OK");
+        killed.elapsed()
+    });
+    let mut direct: Client = cluster.node(replica).client();
+    let elected = eventually("the replica takes over", Duration::from_secs(20), || {
+        direct.call("SET {probe} 0").to_string() == "+OK"
+    });
+    let elected = elected.max(killed.elapsed());
+    let recovered = waiter.join().expect("the waiting write succeeds");
+    let late = recovered.saturating_sub(elected);
+    load.wait_for(5_000);
+    let report = load.stop();
+    println!(
+        "{flavor:?}, kill -9: elected after {elected:.1?}, through Keyway after {recovered:.1?}"
+    );
+    println!("{report}");
+    assert!(
+        late <= Duration::from_millis(200),
+        "recovered {late:?} after the election"
+    );
+    assert_eq!(report.wrong, 0, "{report}");
+    assert_eq!(report.disconnects, 0, "{report}");
+    assert_eq!(
+        report.error_count(),
+        report.outcome_unknown,
+        "only writes in flight may fail: {report}"
+    );
+    for (shard, gap) in &report.longest_gap {
+        if *shard != dead_shard {
+            assert!(
+                *gap < Duration::from_millis(500),
+                "shard {shard} paused for {gap:?}: {report}"
+            );
+        }
+    }
+}
