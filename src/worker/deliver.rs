@@ -33,6 +33,14 @@ impl Core {
                 break Ok(());
             };
             match connection.next_reply(&input[position..]) {
+                // What is asked for by nobody is not kept: it would be taken for the start of the next
+                // reply (contract: F3).
+                Ok(None)
+                    if connection.in_flight.is_empty()
+                        && input.get(position).is_some_and(|kind| *kind != b'>') =>
+                {
+                    break Err(ReadError::Unexpected);
+                }
                 Ok(None) => break Ok(()),
                 Ok(Some(Arrived { entry, len })) => {
                     self.deliver(key, entry, &input[position..position + len]);
@@ -96,8 +104,8 @@ impl Core {
             match verdict(reply) {
                 Verdict::Pass => {}
                 // A script can say anything; the server only speaks of the request's own slot.
-                Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. }
-                    if Target::Slot(slot) != dispatched.target => {}
+                Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. } if matches!(dispatched.target, Target::Slot(own) if own != slot) =>
+                    {}
                 Verdict::Moved { slot, to } => {
                     self.tallies.redirected(RedirectKind::Moved);
                     self.request_refresh(RefreshReason::Moved);
@@ -189,21 +197,19 @@ impl Core {
         node: NodeKey,
         is_asking: bool,
     ) {
-        dispatched.hops = dispatched.hops.saturating_add(1);
+        dispatched.attempts = dispatched.attempts.saturating_add(1);
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
         };
         client.map_version = super::clients::UNSETTLED;
-        let protocol = client.session.protocol;
-        if dispatched.hops > HOPS_AT_ONCE {
-            dispatched.hops = 0;
+        if dispatched.attempts > HOPS_AT_ONCE {
             let why = "the nodes redirect to each other".to_owned();
             return self.park(dispatched, bytes, false, Reason::Unreachable(why));
         }
         if self.waits_behind(&dispatched) {
             return self.park(dispatched, bytes, false, Reason::Behind);
         }
-        match self.connection_to(node, protocol) {
+        match self.connection_to(node, dispatched.protocol) {
             Ok(connection) if is_asking => {
                 if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
                     connection.send_asking(dispatched, &bytes, self.now_us);

@@ -7,10 +7,10 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Handling, Keys, Merge};
+use crate::command::{self, Command, Handling, Keys, KeysError, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
-use crate::resp::{Args, write};
+use crate::resp::{Args, Protocol, write};
 use crate::routing::Target;
 use crate::routing::merge::{self, MergePlan};
 use crate::routing::scan_cursor;
@@ -92,7 +92,7 @@ impl Core {
                     .iter()
                     .map(|at| Slot::of_key(args.get(at).unwrap_or_default()));
                 match slots.next() {
-                    None => Target::Any,
+                    None => self.any_for(key),
                     Some(slot) if slots.all(|other| other == slot) => Target::Slot(slot),
                     Some(slot) if self.nodes.is_standalone() => Target::Slot(slot),
                     Some(_) => {
@@ -102,8 +102,13 @@ impl Core {
                     }
                 }
             }
+            Err(KeysError::Pairs) => {
+                return self.refuse_request(key, args, ErrorKind::Arity, |_| {
+                    command::errors::wrong_arity(command)
+                });
+            }
             // The server has the right words for arguments that make no sense.
-            Err(_) => Target::Any,
+            Err(_) => self.any_for(key),
         };
         self.forward(key, command, target, args.frame())
     }
@@ -132,7 +137,7 @@ impl Core {
             sequence: self.open_place(key),
             part: 0,
         };
-        let dispatched = self.dispatched(ticket, command, target);
+        let dispatched = self.dispatched(ticket, command, target, protocol);
         match connection {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -141,13 +146,20 @@ impl Core {
     }
 
     #[inline]
-    fn dispatched(&self, ticket: Ticket, command: &'static Command, target: Target) -> Dispatched {
+    fn dispatched(
+        &self,
+        ticket: Ticket,
+        command: &'static Command,
+        target: Target,
+        protocol: Protocol,
+    ) -> Dispatched {
         Dispatched {
             ticket,
             command,
             target,
+            protocol,
             received_us: self.now_us,
-            hops: 0,
+            attempts: 0,
         }
     }
 
@@ -160,8 +172,10 @@ impl Core {
         merge: Merge,
     ) -> Taken {
         let Ok(positions) = command::key_positions(command, args) else {
-            // `MSET a 1 b`: the server has the right words.
-            return self.forward(key, command, Target::Any, args.frame());
+            // `MSET a 1 b`. A server has these words for it; a node of a cluster would speak of slots.
+            return self.refuse_request(key, args, ErrorKind::Arity, |_| {
+                command::errors::wrong_arity(command)
+            });
         };
         let step = match command.keys {
             Keys::Range { step, .. } => usize::from(step),
@@ -217,7 +231,7 @@ impl Core {
                 sequence,
                 part: index as u32,
             };
-            let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot));
+            let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot), protocol);
             match self.connection_for(dispatched.target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
@@ -267,7 +281,11 @@ impl Core {
             sequence,
             part: 0,
         };
-        self.spread(self.dispatched(ticket, command, Target::Any), args);
+        let protocol = self.protocol_of(key);
+        self.spread(
+            self.dispatched(ticket, command, Target::Any, protocol),
+            args,
+        );
         Taken::Yes
     }
 
@@ -288,8 +306,7 @@ impl Core {
         if self.nodes.topology().is_none() {
             return self.park(dispatched, args.frame().to_vec(), true, Reason::NoTopology);
         }
-        let key = dispatched.ticket.client;
-        let protocol = self.protocol_of(key);
+        let protocol = dispatched.protocol;
         match dispatched.command.handling {
             Handling::Primaries(merge) => {
                 let targets = self.primaries();
@@ -316,6 +333,17 @@ impl Core {
                 write::command(&mut sizes, &["DBSIZE"]);
                 self.broadcast(dispatched, &sizes, targets, Finish::RandomKey(dispatched));
             }
+            Handling::HashArgument(at) => {
+                let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
+                let target = Target::Slot(slot);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
                 let slot = number.and_then(|number| Slot::new(u16::try_from(number).ok()?));
@@ -329,7 +357,26 @@ impl Core {
                 );
             }
             Handling::Scan => self.scan(dispatched, args),
-            _ => self.send_or_park(dispatched, args.frame()),
+            _ => {
+                let target = self.any_for(key);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
+        }
+    }
+
+    /// Any primary for a client's request, but the same one each time, so that what it does without
+    /// keys (scripts, for instance) keeps its order.
+    fn any_for(&self, key: ClientKey) -> Target {
+        let shards = self.nodes.shards();
+        match shards.get(key.index as usize % shards.len().max(1)) {
+            Some((slot, _)) => Target::Slot(*slot),
+            None => Target::Any,
         }
     }
 
@@ -343,8 +390,7 @@ impl Core {
     }
 
     fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
-        let protocol = self.protocol_of(dispatched.ticket.client);
-        match self.connection_for(dispatched.target, protocol) {
+        match self.connection_for(dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
@@ -459,7 +505,7 @@ impl Core {
                 }
                 match gather.replies().find(|reply| reply.first() == Some(&b'-')) {
                     Some(error) => out.extend_from_slice(error),
-                    None => write::null(&mut out, self.protocol_of(key)),
+                    None => write::null(&mut out, dispatched.protocol),
                 }
             }
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),

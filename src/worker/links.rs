@@ -164,7 +164,10 @@ impl Core {
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
             has_silent |= is_silent;
-            if is_silent && !nodes.owns_slots(connection.node) {
+            let has_failed = nodes
+                .get(connection.node)
+                .is_some_and(|node| node.has_failed);
+            if is_silent && has_failed && !nodes.owns_slots(connection.node) {
                 connection.phase = Phase::Closed;
                 connection.wake();
             }

@@ -13,7 +13,7 @@ mod deliver;
 mod dispatch;
 pub mod finish;
 pub mod links;
-mod local;
+pub mod local;
 pub mod nodes;
 pub mod park;
 pub mod refresh_requests;

@@ -67,14 +67,15 @@ impl Core {
             is_whole = true;
             dispatched.target = Target::Any;
         }
-        let pause_us = PAUSE_FIRST_US;
+        let pause_us = (PAUSE_FIRST_US << dispatched.attempts.min(8)).min(PAUSE_MAX_US);
         let not_before_us = self.now_us + pause_us;
+        dispatched.attempts = dispatched.attempts.saturating_add(1);
         self.park_again(Parked {
             dispatched,
             bytes,
             is_whole,
             not_before_us,
-            pause_us: pause_us * 2,
+            pause_us: (pause_us * 2).min(PAUSE_MAX_US),
             reason,
         });
     }
@@ -166,8 +167,7 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return;
         }
-        let protocol = self.protocol_of(dispatched.ticket.client);
-        match self.connection_for(dispatched.target, protocol) {
+        match self.connection_for(dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, &parked.bytes),
             Err(reason) => {
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);

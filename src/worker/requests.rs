@@ -197,7 +197,8 @@ impl Core {
             return Taken::Yes;
         };
         if client.replies.pending() >= self.limits.requests_in_flight_per_client
-            || client.replies.buffered_bytes() >= self.limits.client_output_soft_bytes
+            || (client.replies.expected_bytes() >= self.limits.client_output_soft_bytes
+                && (!client.is_settled() || !client.replies.output().is_empty()))
         {
             return Taken::NotYet;
         }
@@ -242,6 +243,7 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
+            | Handling::HashArgument(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
             Handling::Local(local) => self.answer_locally(key, local, args),

@@ -67,8 +67,11 @@ enum Rule {
     Omit,
 }
 
-/// Merges the texts. The section `Keyway` is added when the whole text was asked for, which is when
-/// it has the section `Server`, and when the nodes know none of the sections (`INFO keyway`).
+/// A text with so many sections is one for which none was named: servers have ten and more by
+/// default.
+const WHOLE_SECTIONS_MIN: usize = 8;
+
+/// Merges the texts. The section `Keyway` is added when the whole text was asked for, and when the nodes know none of the sections (`INFO keyway`).
 pub(super) fn merge<'a>(
     protocol: Protocol,
     replies: impl Iterator<Item = &'a [u8]>,
@@ -179,9 +182,8 @@ impl<'a> Report<'a> {
 
     fn write(&self, facts: &InfoFacts<'_>) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut is_whole = self.sections.is_empty();
+        let is_whole = self.sections.is_empty() || self.sections.len() >= WHOLE_SECTIONS_MIN;
         for section in &self.sections {
-            is_whole |= section.name == b"Server";
             head(section.name, &mut out);
             for field in &section.fields {
                 if section.name == b"Modules" {
