@@ -358,7 +358,7 @@ impl Core {
             }
             Handling::Scan => self.scan(dispatched, args),
             _ => {
-                let target = self.any_for(key);
+                let target = self.any_for(dispatched.ticket.client);
                 self.send_or_park(
                     Dispatched {
                         target,

@@ -190,9 +190,19 @@ impl Core {
         Taken::Yes
     }
 
-    /// Decides what happens with one request.
+    /// Takes a request on, if that is possible now.
     #[inline]
     fn take(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
+        let taken = self.decide(key, args);
+        if taken == Taken::Yes {
+            self.tallies.requests.increment();
+        }
+        taken
+    }
+
+    /// Decides what happens with one request.
+    #[inline]
+    fn decide(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
@@ -226,11 +236,7 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
-        let taken = self.plan(key, command, args);
-        if taken == Taken::Yes {
-            self.tallies.requests.increment();
-        }
-        taken
+        self.plan(key, command, args)
     }
 
     #[inline]
@@ -269,7 +275,6 @@ impl Core {
         kind: ErrorKind,
         text: impl FnOnce(&Args<'_>) -> Vec<u8>,
     ) -> Taken {
-        self.tallies.requests.increment();
         self.tallies.failed(kind);
         self.tallies.replies.increment();
         if let Some(client) = self.clients.get(key) {
