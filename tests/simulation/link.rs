@@ -33,6 +33,8 @@ pub struct Link {
     pub flag: Arc<Flag>,
     pub task: Task,
     session: Session,
+    /// The node has closed its end.
+    is_cut: bool,
     /// What Keyway wrote, up to the last whole request.
     tracked: Vec<u8>,
 }
@@ -57,6 +59,7 @@ impl Link {
             flag: Flag::raised(),
             task: Task::Dialling(now_us),
             session,
+            is_cut: false,
             tracked: Vec::new(),
         }
     }
@@ -78,6 +81,7 @@ impl Link {
     pub fn has_work(&self) -> bool {
         let is_open = !matches!(self.task, Task::Dialling(_) | Task::Over);
         is_open
+            && !self.is_cut
             && (self.wire.borrow().takeable() > 0
                 || !self.session.input.is_empty()
                 || !self.session.output.is_empty())
@@ -91,6 +95,9 @@ impl Link {
         serial: &mut u64,
         most: usize,
     ) -> Vec<Execution> {
+        if self.is_cut {
+            return Vec::new();
+        }
         let bytes = self.wire.borrow_mut().take(rng.usize(0..=most));
         self.session.input.extend(bytes);
         let mut executions = Vec::new();
@@ -123,11 +130,7 @@ impl Link {
         } else {
             self.wire.borrow_mut().break_off();
         }
-        self.session = Session {
-            protocol: self.session.protocol,
-            ..Session::default()
-        };
         // What is still in the wire is read by nobody.
-        let _ = self.wire.borrow_mut().take(usize::MAX);
+        self.is_cut = true;
     }
 }
