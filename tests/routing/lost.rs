@@ -354,7 +354,6 @@ fn nonsense_from_a_node_is_survived() {
         "*-7\r\n",
         "*99999999999999999999\r\n",
         "$99999999999999999999\r\n",
-        "$3\r\nabcXY",
         "*1\r\nhello\r\n",
         "HTTP/1.1 400 Bad Request\r\n\r\n",
         &deep,
