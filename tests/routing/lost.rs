@@ -355,6 +355,7 @@ fn nonsense_from_a_node_is_survived() {
         "*99999999999999999999\r\n",
         "$99999999999999999999\r\n",
         "*1\r\nhello\r\n",
+        "$3\r\nabcXY",
         "HTTP/1.1 400 Bad Request\r\n\r\n",
         &deep,
         &wide,
