@@ -108,9 +108,10 @@ fn a_node_that_falls_silent_is_told_by_the_deadline() {
 fn a_node_that_accepts_and_closes_has_executed_nothing() {
     let (fake, keyway) = scene(2, "1s");
     let (dead, alive) = (key_of(0, 2), key_of(1, 2));
+    let mut client = keyway.client();
+    client.expect(&format!("GET {dead}"), "'node-0'");
     fake.node(0).always("", Action::close());
     fake.node(0).cut_connections();
-    let mut client = keyway.client();
     let mut other = keyway.client();
     eventually("the loss is noticed", Duration::from_secs(5), || {
         keyway.metric("keyway_upstream_failures_total") > 0.0
