@@ -50,6 +50,8 @@ pub struct Client {
     pub scanner: RequestScanner,
     /// Requests that wait to be sent again, in the order they were received.
     pub parked: Vec<Parked>,
+    /// Whether the worker's list of clients with such requests has it.
+    pub is_listed_parked: bool,
     /// The slot map its outstanding requests were routed by. While it differs from the worker's, no
     /// further request is routed before those outstanding are answered (contract: R13).
     pub map_version: u64,
@@ -130,6 +132,7 @@ impl Clients {
             wanted: 0,
             scanner: RequestScanner::default(),
             parked: Vec::new(),
+            is_listed_parked: false,
             map_version: 0,
             is_stalled: false,
             phase: Phase::Open,

@@ -58,6 +58,7 @@ impl Core {
             connection.input = input;
             connection.waiting_since_us = self.now_us;
         }
+        self.resume_answered();
         self.release_room(key);
         outcome
     }
@@ -100,6 +101,8 @@ impl Core {
         };
         let bytes = connection.outbox.front(len).to_vec();
         let node = connection.node;
+        // What waits for this one's lane may leave.
+        self.resume_soon(dispatched.ticket.client);
         if reply.first() == Some(&b'-') {
             match verdict(reply) {
                 Verdict::Pass => {}
@@ -151,14 +154,14 @@ impl Core {
                     return self.wait(dispatched, bytes, reply, RedirectKind::ReadOnly, refresh);
                 }
             }
-        } else if self.waits_behind(&dispatched) {
-            // It overtook an earlier request on its slot. A read is done again in its turn; after a
+        } else if self.has_overtaken(&dispatched, &bytes) {
+            // It overtook an earlier request on its key. A read is done again in its turn; after a
             // write the earlier one cannot be done any more.
             if dispatched.command.access == Access::Read {
                 self.park(dispatched, bytes, false, Reason::Behind);
                 return;
             }
-            self.abandon_before(&dispatched);
+            self.abandon_before(&dispatched, &bytes);
         }
         self.tallies
             .latency
@@ -188,8 +191,7 @@ impl Core {
         Some(self.node_at(announced))
     }
 
-    /// Follows a redirect at once, unless the request has been sent around already or an earlier one
-    /// of its client waits.
+    /// Follows a redirect: at once when the client waits for nothing else, else in its turn.
     fn send_elsewhere(
         &mut self,
         mut dispatched: Dispatched,
@@ -206,16 +208,12 @@ impl Core {
             let why = "the nodes redirect to each other".to_owned();
             return self.park(dispatched, bytes, false, Reason::Unreachable(why));
         }
-        if self.waits_behind(&dispatched) {
-            return self.park(dispatched, bytes, false, Reason::Behind);
+        if dispatched.lane.is_some() && client.replies.pending() > 1 {
+            return self.park_redirected(dispatched, bytes, is_asking.then_some(node));
         }
-        match self.connection_to(node, dispatched.protocol) {
-            Ok(connection) if is_asking => {
-                if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
-                    connection.send_asking(dispatched, &bytes, self.now_us);
-                    self.tallies.in_flight.add(1);
-                }
-            }
+        let connection = self.connection_to(node, dispatched.protocol);
+        match connection.and_then(|connection| self.still_open(connection)) {
+            Ok(connection) if is_asking => self.send_asking(connection, dispatched, &bytes),
             Ok(connection) => self.send(connection, dispatched, &bytes),
             Err(reason) => self.park(dispatched, bytes, false, reason),
         }

@@ -68,11 +68,11 @@ impl Core {
     }
 
     #[inline]
-    fn open_place(&mut self, key: ClientKey) -> Sequence {
+    fn open_place(&mut self, key: ClientKey, lane: Option<Slot>) -> Sequence {
         match self.clients.get(key) {
             Some(client) => {
                 let is_muted = client.session.next_is_muted();
-                client.replies.open(is_muted)
+                client.replies.open(is_muted, lane)
             }
             None => Sequence::default(),
         }
@@ -132,12 +132,18 @@ impl Core {
         {
             return Taken::NotYet;
         }
+        let lane = match target {
+            // One server, one order: its clients may ask for keys of several slots at once.
+            _ if self.nodes.is_standalone() => Slot::new(0),
+            Target::Slot(slot) => Some(slot),
+            Target::Node(_) | Target::Any => None,
+        };
         let ticket = Ticket {
             client: key,
-            sequence: self.open_place(key),
+            sequence: self.open_place(key, lane),
             part: 0,
         };
-        let dispatched = self.dispatched(ticket, command, target, protocol);
+        let dispatched = self.dispatched(ticket, command, target, lane, protocol);
         match connection {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -151,12 +157,14 @@ impl Core {
         ticket: Ticket,
         command: &'static Command,
         target: Target,
+        lane: Option<Slot>,
         protocol: Protocol,
     ) -> Dispatched {
         Dispatched {
             ticket,
             command,
             target,
+            lane,
             protocol,
             received_us: self.now_us,
             attempts: 0,
@@ -222,8 +230,9 @@ impl Core {
             protocol,
             order,
         };
-        let sequence = self.open_place(key);
-        let gather = Gather::new(Finish::Merge(plan), splitter.parts().count());
+        let sequence = self.open_place(key, None);
+        let lanes = splitter.parts().map(|part| part.slot).collect();
+        let gather = Gather::in_lanes(Finish::Merge(plan), lanes);
         self.gather_at(key, sequence, gather);
         for (index, part) in splitter.parts().enumerate() {
             let ticket = Ticket {
@@ -231,7 +240,13 @@ impl Core {
                 sequence,
                 part: index as u32,
             };
-            let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot), protocol);
+            let dispatched = self.dispatched(
+                ticket,
+                command,
+                Target::Slot(part.slot),
+                Some(part.slot),
+                protocol,
+            );
             match self.connection_for(dispatched.target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
@@ -275,7 +290,7 @@ impl Core {
         if !self.may_route(key) || !self.has_room_everywhere(key) {
             return Taken::NotYet;
         }
-        let sequence = self.open_place(key);
+        let sequence = self.open_place(key, None);
         let ticket = Ticket {
             client: key,
             sequence,
@@ -283,7 +298,7 @@ impl Core {
         };
         let protocol = self.protocol_of(key);
         self.spread(
-            self.dispatched(ticket, command, Target::Any, protocol),
+            self.dispatched(ticket, command, Target::Any, None, protocol),
             args,
         );
         Taken::Yes
