@@ -36,16 +36,16 @@ const fn case(name: &'static str, limit: u64, run: fn(u64)) -> Case {
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    case("scan request: GET key",            1_000, |turns| scan_request(turns, GET)),
-    case("scan request: SET key, 64 B",      1_000, |turns| scan_request(turns, &set())),
-    case("scan request: MGET of 10 keys",    1_000, |turns| scan_request(turns, &mget())),
-    case("scan reply: 64 B",                 1_000, |turns| scan_reply(turns, &bulk())),
-    case("scan reply: array of 10 x 64 B",   1_000, |turns| scan_reply(turns, &array())),
-    case("look up GET",                      1_000, |turns| look_up(turns, GET)),
-    case("look up CLIENT NO-EVICT",          1_000, |turns| look_up(turns, CLIENT_NO_EVICT)),
-    case("slot of one key, 18 B",            1_000, |turns| slots(turns, GET)),
-    case("slots of 10 keys, 18 B each",      1_000, |turns| slots(turns, &mget())),
-    case("reply queue: open, deliver, write", 1_000, reply_queue),
+    case("scan request: GET key",              300, |turns| scan_request(turns, GET)),
+    case("scan request: SET key, 64 B",        390, |turns| scan_request(turns, &set())),
+    case("scan request: MGET of 10 keys",    1_150, |turns| scan_request(turns, &mget())),
+    case("scan reply: 64 B",                   145, |turns| scan_reply(turns, &bulk())),
+    case("scan reply: array of 10 x 64 B",   1_320, |turns| scan_reply(turns, &array())),
+    case("look up GET",                         95, |turns| look_up(turns, GET)),
+    case("look up CLIENT NO-EVICT",            165, |turns| look_up(turns, CLIENT_NO_EVICT)),
+    case("slot of one key, 18 B",              350, |turns| slots(turns, GET)),
+    case("slots of 10 keys, 18 B each",      3_120, |turns| slots(turns, &mget())),
+    case("reply queue: open, deliver, write",   160, reply_queue),
 ];
 
 const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$18\r\nsmall:000000000042\r\n";

@@ -266,37 +266,3 @@ proptest! {
         prop_assert_eq!(owners(&merged.topology, 8), expected);
     }
 }
-
-/// `cargo test --release --lib -- --ignored --nocapture how_long` prints what one merge costs.
-#[test]
-#[ignore = "prints a measurement"]
-fn how_long_a_merge_takes() {
-    for runs in [3u16, 300, 16384] {
-        let names = ["a", "b", "c"];
-        let nodes: Vec<String> = (0..3u16)
-            .map(|node| {
-                let own = (0..runs).filter(|run| run % 3 == node);
-                let size = 16384 / u32::from(runs);
-                let range = |run: u16| {
-                    let first = u32::from(run) * size;
-                    format!(" {first}-{}", first + size - 1)
-                };
-                let slots: String = own.map(range).collect();
-                format!("{}=1{slots}", names[usize::from(node)])
-            })
-            .collect();
-        let views: Vec<View> = names
-            .iter()
-            .map(|viewer| view(&format!("{viewer}:{}", nodes.join(","))))
-            .collect();
-        let views: Vec<&View> = views.iter().collect();
-        let previous = merge(&views, None, &AddressMap::default()).topology;
-        let rounds = 100;
-        let began = std::time::Instant::now();
-        for _ in 0..rounds {
-            let merged = merge(&views, Some(&previous), &AddressMap::default());
-            assert!(merged.topology.same_map(&previous));
-        }
-        println!("{runs} runs: {:?} a merge", began.elapsed() / rounds);
-    }
-}

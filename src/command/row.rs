@@ -87,6 +87,9 @@ pub enum Handling {
     Nodes(Merge),
     /// Goes to the owner of the slot whose number is the argument at this position.
     SlotArgument(u8),
+    /// Any primary would do, but always the same one for the argument at this position, so that one
+    /// publisher's messages on a channel keep their order.
+    HashArgument(u8),
     /// `SCAN`: walks the primaries with a stateless cursor (contract: M5).
     Scan,
     /// `RANDOMKEY`: one primary, chosen with the weight of its size (contract: M4).
@@ -234,6 +237,7 @@ impl Handling {
             Handling::Primaries(merge) => ("every primary", Some(merge)),
             Handling::Nodes(merge) => ("every node", Some(merge)),
             Handling::SlotArgument(_) => ("by the slot named", None),
+            Handling::HashArgument(_) => ("a primary, the same for each channel", None),
             Handling::Scan => ("primary after primary", None),
             Handling::RandomKey => ("a primary, weighted by its keys", None),
             Handling::Local(_) => ("answered by Keyway", None),

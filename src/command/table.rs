@@ -147,6 +147,9 @@ macro_rules! handling_column {
     (Subscription $of:ident) => {
         super::Handling::Subscription(super::Subscription::$of)
     };
+    (HashArgument $of:literal) => {
+        super::Handling::HashArgument($of)
+    };
     (SlotArgument $of:literal) => {
         super::Handling::SlotArgument($of)
     };

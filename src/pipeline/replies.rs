@@ -52,6 +52,8 @@ pub struct Replies<M> {
     written: usize,
     /// Nobody reads any more.
     is_discarding: bool,
+    /// About how long this client's replies are, in bytes; follows the last ones.
+    usual_len: usize,
 }
 
 impl<M> Default for Replies<M> {
@@ -64,6 +66,7 @@ impl<M> Default for Replies<M> {
             out: Vec::new(),
             written: 0,
             is_discarding: false,
+            usual_len: 0,
         }
     }
 }
@@ -118,6 +121,7 @@ impl<M> Replies<M> {
         if matches!(slot.state, State::Held { .. }) {
             return;
         }
+        self.usual_len = (self.usual_len * 7 + reply.len()) / 8;
         if offset == 0 {
             if !(slot.is_muted || self.is_discarding) {
                 self.out.extend_from_slice(reply);
@@ -263,6 +267,12 @@ impl<M> Replies<M> {
     #[inline]
     pub fn is_settled(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Bytes that are buffered, and those to be expected of the requests without reply.
+    #[inline]
+    pub fn expected_bytes(&self) -> usize {
+        self.buffered_bytes() + self.slots.len() * self.usual_len
     }
 
     /// Bytes that wait to be written, and those that wait for their turn.

@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::pipeline::Ticket;
+use crate::resp::Protocol;
 use crate::routing::Target;
 
 /// A request, or a part of one, that was handed to a connection.
@@ -13,11 +14,14 @@ pub struct Dispatched {
     pub command: &'static Command,
     /// Where it has to go; asked again for each resend.
     pub target: Target,
+    /// The version its client spoke when it asked; the reply has to come in it, whatever the client
+    /// switched to since (contract: P1).
+    pub protocol: Protocol,
     /// When Keyway received it, on the process' clock in microseconds; its deadline counts from
     /// here, through all resends (contract: R7).
     pub received_us: u64,
-    /// Redirects followed in a row.
-    pub hops: u8,
+    /// How often it was sent again; what it waits before the next time grows with it.
+    pub attempts: u8,
 }
 
 /// What to do with a reply.

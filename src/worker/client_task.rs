@@ -116,9 +116,11 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
     };
     client.begin_turn(context.waker());
     let mut wants_more = true;
+    let mut is_held_back = false;
     for _ in 0..READS_PER_TURN {
         if !core.may_read(key) {
             wants_more = false;
+            is_held_back = true;
             break;
         }
         if read(core, key, stream.as_mut(), context).is_pending() {
@@ -136,8 +138,9 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
     if client.has_finished() {
         return Poll::Ready(End::Finished);
     }
-    // Writing made room; what was stalled for it has to be tried again.
-    if wants_more || (client.is_stalled && has_written) {
+    // Writing made room: what was stalled for it has to be tried again, and the socket, which was not
+    // asked this time and so would not wake anyone, has to be read again.
+    if wants_more || (is_held_back && has_written) {
         client.wake();
     }
     Poll::Pending

@@ -7,7 +7,7 @@ use super::refresh_requests::RefreshReason;
 use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
 use crate::command::Access;
 use crate::routing::{NodeKey, Target};
-use crate::telemetry::worker_tallies::RedirectKind;
+use crate::telemetry::worker_tallies::{ErrorKind, RedirectKind};
 use crate::upstream::connection::{Arrived, ReadError};
 use crate::upstream::{Dispatched, InFlight, Purpose};
 
@@ -33,6 +33,14 @@ impl Core {
                 break Ok(());
             };
             match connection.next_reply(&input[position..]) {
+                // What is asked for by nobody is not kept: it would be taken for the start of the next
+                // reply (contract: F3).
+                Ok(None)
+                    if connection.in_flight.is_empty()
+                        && input.get(position).is_some_and(|kind| *kind != b'>') =>
+                {
+                    break Err(ReadError::Unexpected);
+                }
                 Ok(None) => break Ok(()),
                 Ok(Some(Arrived { entry, len })) => {
                     self.deliver(key, entry, &input[position..position + len]);
@@ -63,7 +71,7 @@ impl Core {
                 && self
                     .clients
                     .get(dispatched.ticket.client)
-                    .is_none_or(|client| client.parked.is_empty());
+                    .is_none_or(|client| client.is_undisturbed());
             if is_plain {
                 self.tallies
                     .latency
@@ -95,6 +103,17 @@ impl Core {
         if reply.first() == Some(&b'-') {
             match verdict(reply) {
                 Verdict::Pass => {}
+                _ if self.is_overtaken(&dispatched) => {
+                    let name = dispatched.command.name;
+                    let text = format!(
+                        "TRYAGAIN the slot moved and a later write took effect before '{name}', \
+                         which was not executed; send it again if it still applies"
+                    );
+                    return self.fail(dispatched.ticket, ErrorKind::Upstream, &text);
+                }
+                // A script can say anything; the server only speaks of the request's own slot.
+                Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. } if matches!(dispatched.target, Target::Slot(own) if own != slot) =>
+                    {}
                 Verdict::Moved { slot, to } => {
                     self.tallies.redirected(RedirectKind::Moved);
                     self.request_refresh(RefreshReason::Moved);
@@ -140,7 +159,11 @@ impl Core {
                     return self.wait(dispatched, bytes, reply, RedirectKind::ReadOnly, refresh);
                 }
             }
-        } else if self.waits_behind(&dispatched) {
+        } else if self
+            .clients
+            .get(dispatched.ticket.client)
+            .is_some_and(|client| client.has_earlier(&dispatched, None))
+        {
             // It overtook an earlier request on its slot. A read is done again in its turn; after a
             // write the earlier one cannot be done any more.
             if dispatched.command.access == Access::Read {
@@ -153,6 +176,17 @@ impl Core {
             .latency
             .record(self.now_us.saturating_sub(dispatched.received_us));
         self.reply(dispatched.ticket, reply);
+    }
+
+    fn is_overtaken(&mut self, dispatched: &Dispatched) -> bool {
+        self.clients
+            .get(dispatched.ticket.client)
+            .is_some_and(|client| {
+                let mut resent = client.resent.iter();
+                resent.any(|resent| {
+                    resent.dispatched.ticket == dispatched.ticket && resent.is_overtaken
+                })
+            })
     }
 
     /// The server says: not now, and nothing was executed (contract: R5).
@@ -186,28 +220,29 @@ impl Core {
         node: NodeKey,
         is_asking: bool,
     ) {
-        dispatched.hops = dispatched.hops.saturating_add(1);
+        dispatched.attempts = dispatched.attempts.saturating_add(1);
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
         };
         client.map_version = super::clients::UNSETTLED;
-        let protocol = client.session.protocol;
-        if dispatched.hops > HOPS_AT_ONCE {
-            dispatched.hops = 0;
+        if dispatched.attempts > HOPS_AT_ONCE {
             let why = "the nodes redirect to each other".to_owned();
             return self.park(dispatched, bytes, false, Reason::Unreachable(why));
         }
-        if self.waits_behind(&dispatched) {
-            return self.park(dispatched, bytes, false, Reason::Behind);
-        }
-        match self.connection_to(node, protocol) {
+        match self.connection_to(node, dispatched.protocol) {
+            Ok(connection) if self.has_earlier(&dispatched, connection) => {
+                self.park(dispatched, bytes, false, Reason::Behind);
+            }
             Ok(connection) if is_asking => {
+                if let Some(client) = self.clients.get(dispatched.ticket.client) {
+                    client.note_resent(dispatched, connection);
+                }
                 if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
                     connection.send_asking(dispatched, &bytes, self.now_us);
                     self.tallies.in_flight.add(1);
                 }
             }
-            Ok(connection) => self.send(connection, dispatched, &bytes),
+            Ok(connection) => self.send_again(connection, dispatched, &bytes),
             Err(reason) => self.park(dispatched, bytes, false, reason),
         }
     }
@@ -226,14 +261,6 @@ impl Core {
             if let Some(client) = self.clients.get(client) {
                 client.wake();
             }
-        }
-    }
-
-    /// A target's slot, for requests that have one.
-    pub fn slot_of(target: Target) -> Option<crate::cluster::Slot> {
-        match target {
-            Target::Slot(slot) => Some(slot),
-            Target::Node(_) | Target::Any => None,
         }
     }
 }

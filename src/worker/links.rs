@@ -15,7 +15,8 @@ use crate::upstream::{Connection, Dispatched, Phase, Purpose};
 const PAUSE_FIRST_US: u64 = 20_000;
 /// The longest pause: how late a node that came back may be noticed.
 const PAUSE_MAX_US: u64 = 500_000;
-/// A node that lost its slots and said nothing for this long does not hold its requests back.
+/// A node that was asked and says nothing for this long may be dead: a new view is asked for. If it
+/// has lost its slots, it does not hold its requests back.
 const SILENT_US: u64 = 500_000;
 
 /// What kind of loss.
@@ -156,15 +157,24 @@ impl Core {
     pub fn leave_silent_strangers(&mut self) {
         let nodes = &self.nodes;
         let now_us = self.now_us;
+        let mut has_silent = false;
         for (_, connection) in &mut self.connections {
             let is_silent = connection.phase == Phase::Ready
                 && !connection.in_flight.is_empty()
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
-            if is_silent && !nodes.owns_slots(connection.node) {
+            has_silent |= is_silent;
+            let has_failed = nodes
+                .get(connection.node)
+                .is_some_and(|node| node.has_failed);
+            if is_silent && has_failed && !nodes.owns_slots(connection.node) {
                 connection.phase = Phase::Closed;
                 connection.wake();
             }
+        }
+        if has_silent {
+            // A node that stopped without closing anything sends no sign (contract: R8).
+            self.request_refresh(RefreshReason::Timeout);
         }
     }
 

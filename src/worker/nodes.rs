@@ -34,6 +34,8 @@ pub struct WorkerNode {
     pub last_failure: Option<Arc<str>>,
     /// Whether the current snapshot knows it (or a redirect named it since).
     pub is_member: bool,
+    /// Whether the cluster agreed that it failed.
+    pub has_failed: bool,
 }
 
 /// The nodes and the slot table.
@@ -172,6 +174,7 @@ impl Nodes {
             failures: 0,
             last_failure: None,
             is_member: true,
+            has_failed: false,
         });
         let key = NodeKey(index as u32);
         self.by_endpoint.insert(endpoint, key);
@@ -188,6 +191,11 @@ impl Nodes {
             .iter()
             .map(|node| self.at(node.endpoint.clone(), node.announced.clone()))
             .collect();
+        for (node, key) in topology.nodes.iter().zip(&keys) {
+            if let Some(known) = self.get_mut(*key) {
+                known.has_failed = node.health == Health::Failed;
+            }
+        }
         let key_of = |index: NodeIndex| keys.get(usize::from(index.0)).copied();
         for number in 0..Slot::COUNT as u16 {
             let Some(slot) = Slot::new(number) else {

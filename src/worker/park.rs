@@ -14,6 +14,7 @@ use crate::upstream::Dispatched;
 use super::clients::UNSETTLED;
 use super::core::Core;
 use super::finish::Finish;
+use super::nodes::ConnectionKey;
 
 /// Why a request waits. It was not executed, whatever the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +68,15 @@ impl Core {
             is_whole = true;
             dispatched.target = Target::Any;
         }
-        let pause_us = PAUSE_FIRST_US;
+        let pause_us = (PAUSE_FIRST_US << dispatched.attempts.min(8)).min(PAUSE_MAX_US);
         let not_before_us = self.now_us + pause_us;
+        dispatched.attempts = dispatched.attempts.saturating_add(1);
         self.park_again(Parked {
             dispatched,
             bytes,
             is_whole,
             not_before_us,
-            pause_us: pause_us * 2,
+            pause_us: (pause_us * 2).min(PAUSE_MAX_US),
             reason,
         });
     }
@@ -119,18 +121,6 @@ impl Core {
         self.tallies.parked.add(1);
     }
 
-    /// Whether a request of this client that came before `dispatched` and works on the same slot is
-    /// waiting.
-    pub fn waits_behind(&mut self, dispatched: &Dispatched) -> bool {
-        let ticket = dispatched.ticket;
-        self.clients.get(ticket.client).is_some_and(|client| {
-            client.parked.iter().any(|other| {
-                other.dispatched.target == dispatched.target
-                    && other.dispatched.ticket.sequence < ticket.sequence
-            })
-        })
-    }
-
     /// Sends again what is due. With `all`, pauses are ignored: the map changed.
     pub fn resume(&mut self, all: bool) {
         for key in std::mem::take(&mut self.parked_clients) {
@@ -148,9 +138,7 @@ impl Core {
         for parked in waiting {
             if self.has_expired(&parked.dispatched) {
                 self.give_up(&parked);
-            } else if (all || parked.not_before_us <= self.now_us)
-                && !self.waits_behind(&parked.dispatched)
-            {
+            } else if all || parked.not_before_us <= self.now_us {
                 self.attempt(parked);
             } else {
                 self.park_again(parked);
@@ -166,9 +154,17 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return;
         }
-        let protocol = self.protocol_of(dispatched.ticket.client);
-        match self.connection_for(dispatched.target, protocol) {
-            Ok(connection) => self.send(connection, dispatched, &parked.bytes),
+        match self.connection_for(dispatched.target, dispatched.protocol) {
+            Ok(connection) if self.has_earlier(&dispatched, connection) => {
+                // It is looked at again when the map changes or the earlier one is answered.
+                let not_before_us = self.now_us + PAUSE_FIRST_US;
+                self.park_again(Parked {
+                    not_before_us,
+                    reason: Reason::Behind,
+                    ..parked
+                });
+            }
+            Ok(connection) => self.send_again(connection, dispatched, &parked.bytes),
             Err(reason) => {
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);
                 let not_before_us = self.now_us + parked.pause_us;
@@ -193,6 +189,20 @@ impl Core {
         self.fail(parked.dispatched.ticket, ErrorKind::Deadline, &text);
     }
 
+    /// See [`Client::has_earlier`](super::clients::Client::has_earlier).
+    pub fn has_earlier(&mut self, dispatched: &Dispatched, connection: ConnectionKey) -> bool {
+        let client = self.clients.get(dispatched.ticket.client);
+        client.is_some_and(|client| client.has_earlier(dispatched, Some(connection)))
+    }
+
+    /// Hands a request to a connection that is not the one it took at first.
+    pub fn send_again(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
+        if let Some(client) = self.clients.get(dispatched.ticket.client) {
+            client.note_resent(dispatched, key);
+        }
+        self.send(key, dispatched, bytes);
+    }
+
     /// The requests of a client on `target`'s slot that wait and come before `sequence` cannot be
     /// sent any more, because a later write was executed: they are answered with the reason they
     /// wait for (contract: R13).
@@ -207,6 +217,10 @@ impl Core {
                     && parked.dispatched.ticket.sequence < later.ticket.sequence
             });
         client.parked = kept;
+        for resent in &mut client.resent {
+            resent.is_overtaken |= resent.dispatched.target == later.target
+                && resent.dispatched.ticket.sequence < later.ticket.sequence;
+        }
         self.tallies.parked.subtract(abandoned.len() as u64);
         for parked in abandoned {
             self.give_up(&parked);

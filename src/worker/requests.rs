@@ -190,14 +190,25 @@ impl Core {
         Taken::Yes
     }
 
-    /// Decides what happens with one request.
+    /// Takes a request on, if that is possible now.
     #[inline]
     fn take(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
+        let taken = self.decide(key, args);
+        if taken == Taken::Yes {
+            self.tallies.requests.increment();
+        }
+        taken
+    }
+
+    /// Decides what happens with one request.
+    #[inline]
+    fn decide(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
         if client.replies.pending() >= self.limits.requests_in_flight_per_client
-            || client.replies.buffered_bytes() >= self.limits.client_output_soft_bytes
+            || (client.replies.expected_bytes() >= self.limits.client_output_soft_bytes
+                && (!client.is_settled() || !client.replies.output().is_empty()))
         {
             return Taken::NotYet;
         }
@@ -225,11 +236,7 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
-        let taken = self.plan(key, command, args);
-        if taken == Taken::Yes {
-            self.tallies.requests.increment();
-        }
-        taken
+        self.plan(key, command, args)
     }
 
     #[inline]
@@ -242,6 +249,7 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
+            | Handling::HashArgument(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
@@ -267,7 +275,6 @@ impl Core {
         kind: ErrorKind,
         text: impl FnOnce(&Args<'_>) -> Vec<u8>,
     ) -> Taken {
-        self.tallies.requests.increment();
         self.tallies.failed(kind);
         self.tallies.replies.increment();
         if let Some(client) = self.clients.get(key) {

@@ -1,5 +1,6 @@
 //! How the topology is found and kept fresh.
 
+mod merge_cost;
 mod other_deployments;
 mod scene;
 #[path = "../support/mod.rs"]

@@ -8,14 +8,15 @@ use crate::support::client::words;
 /// |---|---|
 /// | `S L H Z T X G P` | a key: string, list, hash, sorted set, set of numbers, stream, geo, hyperloglog |
 /// | `K` | any of these |
-/// | `v` | a value, any bytes |
+/// | `v` | a value, any bytes, short enough for the encodings that keep their order |
+/// | `w` | the same, or longer |
 /// | `i` | a small number |
 /// | `f` | a field or member |
 /// | `d` | a score |
 #[rustfmt::skip]
 const ONE_KEY: &[&str] = &[
     // Strings and bitmaps.
-    "SET S v", "SET S i", "SET S v NX", "SET S v XX GET", "SET S v GET", "SET S v BADOPTION", "GET S", "GET K", "GETDEL S",
+    "SET S w", "SET S i", "SET S v NX", "SET S v XX GET", "SET S v GET", "SET S v BADOPTION", "GET S", "GET K", "GETDEL S",
     "GETEX S PERSIST", "GETRANGE S i -1", "SETRANGE S i v", "APPEND S v", "STRLEN S", "INCR S", "INCRBY S i", "DECR S",
     "INCRBYFLOAT S d", "INCRBY S notanumber", "SETNX S v", "GETSET S v", "SETBIT S i 1", "GETBIT S i", "BITCOUNT S",
     "BITPOS S 1", "BITFIELD S INCRBY u5 100 1 GET u4 0", "BITFIELD_RO S GET u8 i", "SUBSTR S 0 3",
@@ -152,7 +153,8 @@ impl Commands {
                 self.key(kind)
             }
             b"none" | b"nothing" => format!("{}none", self.prefix).into_bytes(),
-            b"v" => self.value(),
+            b"v" => self.value(false),
+            b"w" => self.value(true),
             b"i" => self.random.u8(..12).to_string().into_bytes(),
             b"i-i" => format!("{}-{}", self.random.u8(..50), self.random.u8(1..9)).into_bytes(),
             b"99-i" => format!("99-{}", self.random.u8(1..9)).into_bytes(),
@@ -174,10 +176,10 @@ impl Commands {
         key
     }
 
-    fn value(&mut self) -> Vec<u8> {
-        let length = match self.random.u8(..20) {
+    fn value(&mut self, may_be_long: bool) -> Vec<u8> {
+        let length = match self.random.u8(..10) {
             0 => 0,
-            1 => self.random.usize(..3_000),
+            1 if may_be_long => self.random.usize(..100_000),
             _ => self.random.usize(..20),
         };
         let odd = b"\r\n\0{}$*-+:_\xff\x80 \"'ab0";

@@ -181,24 +181,29 @@ fn a_slow_reader_gets_everything_and_holds_up_nobody() {
     let value = "0123456789".repeat(5_000);
     other.call_args(&["SET", "slow:large", &value]);
     let mut slow = keyway.client();
-    const COUNT: usize = 2_000;
+    const COUNT: usize = 6_000;
     let mut writing = slow.stream().try_clone().expect("a socket can be cloned");
     let asking = std::thread::spawn(move || {
         let lines = "GET slow:large\r\n".repeat(COUNT);
         writing.write_all(lines.as_bytes())
     });
     let before = keyway.resident_bytes();
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut most) = (Duration::ZERO, 0);
     for number in 0..2_000 {
         let began = Instant::now();
         other.expect("GET slow:none", "nil");
         longest = longest.max(began.elapsed());
         if number % 100 == 0 {
             let growth = keyway.resident_bytes().saturating_sub(before);
-            assert!(growth < 2 * GROWTH_MAX, "grew by {growth} bytes");
+            most = most.max(growth);
         }
     }
-    println!("others waited at most {longest:.2?}");
+    println!(
+        "others waited at most {longest:.2?}; grew by {} KiB",
+        most / 1024
+    );
+    // 1,024 requests are in flight, and 50 MB of replies doubled while they grow.
+    assert!(most < 192 << 20, "grew by {most} bytes");
     assert!(longest < Duration::from_secs(1), "{longest:?}");
     for _ in 0..COUNT {
         assert_eq!(slow.read().bytes().map(<[u8]>::len), Some(value.len()));

@@ -25,7 +25,7 @@ fn they_are_sat_out() {
     let mut client = keyway.client();
     for error in COME_AGAIN {
         for (command, reply) in [("SET k v", "+OK"), ("GET k", "'node-0'"), ("INCR k", ":1")] {
-            let name = &command[..3];
+            let name = command.split(' ').next().unwrap_or_default();
             let before = fake.node(0).received(name).len();
             fake.node(0).times(4, name, Action::line(error));
             let began = Instant::now();

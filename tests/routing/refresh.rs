@@ -54,7 +54,7 @@ fn a_dead_primary_is_asked_about_every_100_ms() {
         times.len()
     );
     assert!(
-        took < Duration::from_millis(300),
+        took < Duration::from_millis(500),
         "{took:?} after the change"
     );
     let mut gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -62,10 +62,10 @@ fn a_dead_primary_is_asked_about_every_100_ms() {
     // A busy machine may miss a beat; not most of them.
     assert!(times.len() >= 9, "only {} questions", times.len());
     assert!(
-        gaps[gaps.len() * 9 / 10] < Duration::from_millis(200),
+        gaps[gaps.len() * 9 / 10] < Duration::from_millis(250),
         "{gaps:?}"
     );
-    assert!(times.len() < 12 * 6 * 3, "{} questions", times.len());
+    assert!(times.len() < 12 * 6 * 6, "{} questions", times.len());
 }
 
 /// Without a client's request as well: nobody has to run into it first.
@@ -160,6 +160,8 @@ fn a_refresh_drops_neither_requests_nor_connections() {
     assert_eq!(keyway.metric("keyway_upstream_failures_total"), 0.0);
 }
 
+/// What is under way at a node that leaves is still answered, then its connections are closed.
+///
 /// contract: R10
 #[test]
 fn nodes_that_left_are_let_go() {
@@ -170,34 +172,35 @@ fn nodes_that_left_are_let_go() {
         .start();
     let mut client = keyway.client();
     for node in 0..3 {
-        client.expect(
-            &format!("GET {}", key_of(node, 3)),
-            &format!("'node-{node}'"),
-        );
+        let get = format!("GET {}", key_of(node, 3));
+        client.expect(&get, &format!("'node-{node}'"));
     }
     let gate = Gate::new();
-    fake.node(2).once(
-        "GET",
-        Action::After(gate.clone(), Box::new(Action::bulk("held"))),
-    );
+    let held_back = Action::After(gate.clone(), Box::new(Action::line(":77")));
+    fake.node(2).once("INCR", held_back);
     let mut held = keyway.client();
-    held.send(&format!("GET {}", key_of(2, 3)));
-    fake.node(2).wait_for(2, "GET");
+    held.send(&format!("INCR {}", key_of(2, 3)));
+    fake.node(2).wait_for(1, "INCR");
     let before = keyway.metric("keyway_upstream_connections");
+    // A node that was reset knows of nobody.
+    let nothing = Action::line("-CLUSTERDOWN The cluster is down");
+    fake.node(2).always("CLUSTER", nothing);
     fake.change(|layout| {
         layout.assign(0, 16383, 1);
         layout.nodes.truncate(2);
     });
     eventually("the change is seen", Duration::from_secs(5), || {
-        client.call(&format!("GET {}", key_of(2, 3))).text() == "node-1"
+        keyway.metric("keyway_topology_nodes") == 2.0
     });
-    // What is under way there is still answered.
+    let get = format!("GET {}", key_of(2, 3));
+    client.expect(&get, "'node-1'");
+    held.expect_silence(Duration::from_millis(10));
     gate.open();
-    held.expect_next("'held'");
+    held.expect_next(":77");
     eventually("its connection is closed", Duration::from_secs(5), || {
         keyway.metric("keyway_upstream_connections") < before
     });
-    assert_eq!(keyway.metric("keyway_topology_nodes"), 2.0);
+    held.expect(&get, "'node-1'");
 }
 
 /// Every node goes, and comes back: no state is terminal.

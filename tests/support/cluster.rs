@@ -3,7 +3,7 @@
 //! The cluster is made by speaking to the nodes (slots, MEET, REPLICATE), which takes about as
 //! long as the servers themselves wait before they serve (two seconds).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,6 @@ use keyway::cluster::Slot;
 
 use super::client::Client;
 use super::eventually::eventually;
-use super::namespace::Namespace;
 use super::servers::{Flavor, Server, ServerOptions};
 use super::view::{NodeLine, View};
 
@@ -40,8 +39,6 @@ pub struct ClusterOptions {
     pub config: Vec<String>,
     /// More lines for each node's configuration.
     pub node_config: Option<NodeConfig>,
-    /// The namespace that the nodes live in, and each node's address there.
-    pub inside: Option<(Arc<Namespace>, Vec<Ipv4Addr>)>,
 }
 
 impl Default for ClusterOptions {
@@ -55,7 +52,6 @@ impl Default for ClusterOptions {
             password: None,
             config: Vec::new(),
             node_config: None,
-            inside: None,
         }
     }
 }
@@ -82,15 +78,12 @@ impl ClusterOptions {
         ];
         config.extend(self.config.iter().cloned());
         let more = self.node_config.clone();
-        let inside = self.inside.as_ref();
-        let inside = inside.map(|(namespace, hosts)| (Arc::clone(namespace), hosts[index]));
         Server::spawn(
             ServerOptions {
                 flavor: self.flavor,
                 cluster: true,
                 password: self.password.clone(),
                 config,
-                inside,
             },
             |port| more.map_or_else(Vec::new, |more| more(index, port)),
         )
@@ -150,7 +143,7 @@ impl Cluster {
         for (index, node) in self.nodes.iter().enumerate() {
             // Everybody meets everybody: faster than to wait for gossip.
             for other in &self.nodes[index + 1..] {
-                node.ok(&format!("CLUSTER MEET {} {}", other.host(), other.port()));
+                node.ok(&format!("CLUSTER MEET 127.0.0.1 {}", other.port()));
             }
         }
         for (index, node) in self.nodes.iter().enumerate().skip(primaries) {

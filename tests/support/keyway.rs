@@ -22,10 +22,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// What to start; see [`Keyway::before`].
 #[derive(Debug, Default)]
 pub struct KeywayOptions {
+    wrapper: Vec<String>,
     sections: BTreeMap<String, Vec<String>>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    wrapper: Vec<String>,
 }
 
 impl KeywayOptions {
@@ -51,7 +51,7 @@ impl KeywayOptions {
         self
     }
 
-    /// Starts it through another program, which takes it as its last arguments.
+    /// Starts it through a program that becomes it: `nsenter --net=...`.
     pub fn through(mut self, wrapper: Vec<String>) -> KeywayOptions {
         self.wrapper = wrapper;
         self

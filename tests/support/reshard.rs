@@ -171,11 +171,10 @@ impl Cluster {
     fn migrate(&self, from: usize, to: usize, keys: &[Vec<u8>]) -> io::Result<()> {
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let target = self.node(to);
-            let host = target.host().to_string();
             let port = target.port().to_string();
             let mut command: Vec<&[u8]> = vec![
                 b"MIGRATE",
-                host.as_bytes(),
+                b"127.0.0.1",
                 port.as_bytes(),
                 b"",
                 b"0",

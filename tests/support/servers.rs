@@ -6,14 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::client::{Client, encode, words};
 use super::eventually::eventually;
-use super::namespace::{Forward, Namespace};
 use super::ports::Port;
 use super::process::{Folder, Process};
 use super::value::Value;
@@ -69,8 +68,6 @@ pub struct ServerOptions {
     pub password: Option<String>,
     /// More lines for its configuration file; they win over ours.
     pub config: Vec<String>,
-    /// The namespace it lives in and its address there; its port on loopback is then a forwarded one.
-    pub inside: Option<(Arc<Namespace>, Ipv4Addr)>,
 }
 
 impl Default for ServerOptions {
@@ -80,7 +77,6 @@ impl Default for ServerOptions {
             cluster: false,
             password: None,
             config: Vec::new(),
-            inside: None,
         }
     }
 }
@@ -91,7 +87,6 @@ pub struct Server {
     options: ServerOptions,
     port: Port,
     folder: Folder,
-    _forward: Option<Forward>,
     process: Mutex<Option<Process>>,
     control: Mutex<Option<Client>>,
     paused: AtomicBool,
@@ -120,12 +115,7 @@ impl Server {
     ) -> Server {
         let port = Port::lease();
         options.config.extend(more(port.number()));
-        let forward = options.inside.as_ref().map(|(namespace, address)| {
-            let at = |host: Ipv4Addr| SocketAddr::from((host, port.number()));
-            namespace.forward(at(Ipv4Addr::LOCALHOST), at(*address))
-        });
         let server = Server {
-            _forward: forward,
             folder: Folder::new(options.flavor.program()),
             port,
             options,
@@ -140,12 +130,12 @@ impl Server {
     fn launch(&self) {
         let file = self.folder.path().join("server.conf");
         std::fs::write(&file, self.configuration()).expect("our own folder can be written");
-        let inside = self.options.inside.as_ref();
-        let mut program = inside.map_or_else(Vec::new, |(namespace, _)| namespace.wrapper());
-        program.push(self.options.flavor.program().to_owned());
-        program.push(file.display().to_string());
+        let program = [
+            self.options.flavor.program().to_owned(),
+            file.display().to_string(),
+        ];
         let process = Process::start(&program, &self.log_path())
-            .unwrap_or_else(|error| panic!("{}: {error}; {HINT}", program.join(" ")));
+            .unwrap_or_else(|error| panic!("{}: {error}; {HINT}", program[0]));
         *lock(&self.process) = Some(process);
     }
 
@@ -166,7 +156,7 @@ impl Server {
         let mut text = String::new();
         let mut line = |words: &str| writeln!(text, "{words}").expect("a string takes text");
         line(&format!("port {}", self.port.number()));
-        line(&format!("bind {}", self.host()));
+        line("bind 127.0.0.1");
         line("protected-mode no");
         line("daemonize no");
         line("save \"\"");
@@ -179,7 +169,6 @@ impl Server {
         if self.options.cluster {
             line("cluster-enabled yes");
             line("cluster-config-file nodes.conf");
-            line(&format!("cluster-announce-ip {}", self.host()));
         }
         if let Some(password) = &self.options.password {
             line(&format!("requirepass {password}"));
@@ -194,12 +183,6 @@ impl Server {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port.number())
-    }
-
-    /// The address that other nodes, and only they, know it by.
-    pub fn host(&self) -> Ipv4Addr {
-        let inside = self.options.inside.as_ref();
-        inside.map_or(Ipv4Addr::LOCALHOST, |(_, address)| *address)
     }
 
     /// Its port.

@@ -176,9 +176,13 @@ fn server_name<'a>(world: &World<'a>) -> &'a str {
 fn write_greeting(session: &Session, server_name: &str, world: &World<'_>, out: &mut Vec<u8>) {
     /// What is said before a server was asked: the oldest version whose replies Keyway gives.
     const UNKNOWN_VERSION: &str = "7.0.0";
+    // A Valkey server greets with its own version, not with the Redis version it is compatible to.
     let version = world
         .topology
-        .map_or("", |topology| &topology.server_version);
+        .map_or("", |topology| match &*topology.valkey_version {
+            "" => &topology.server_version,
+            own => own,
+        });
     let version = match version {
         "" => UNKNOWN_VERSION,
         known => known,

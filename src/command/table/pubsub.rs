@@ -4,7 +4,7 @@ use super::commands;
 
 commands! {
     "psubscribe"            -2 Harmless none            Subscription(PSubscribe),
-    "publish"                3 Effect   none            Anywhere,
+    "publish"                3 Effect   none            HashArgument(1),
     "pubsub"                -2 Harmless none            Container,
     "pubsub|channels"       -2 Harmless none            Nodes(Union),
     "pubsub|help"            2 Harmless none            Anywhere,

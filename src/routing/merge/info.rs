@@ -12,6 +12,8 @@ use crate::resp::{Protocol, reply, write};
 /// What this Keyway says of itself in `INFO`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InfoFacts<'a> {
+    /// Whether the section `Keyway` was asked for.
+    pub is_shown: bool,
     /// Keyway's version.
     pub version: &'a str,
     /// 40 hex digits, drawn when the process started.
@@ -67,8 +69,7 @@ enum Rule {
     Omit,
 }
 
-/// Merges the texts. The section `Keyway` is added when the whole text was asked for, which is when
-/// it has the section `Server`, and when the nodes know none of the sections (`INFO keyway`).
+/// Merges the texts, and adds the section `Keyway` when it was asked for.
 pub(super) fn merge<'a>(
     protocol: Protocol,
     replies: impl Iterator<Item = &'a [u8]>,
@@ -179,9 +180,7 @@ impl<'a> Report<'a> {
 
     fn write(&self, facts: &InfoFacts<'_>) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut is_whole = self.sections.is_empty();
         for section in &self.sections {
-            is_whole |= section.name == b"Server";
             head(section.name, &mut out);
             for field in &section.fields {
                 if section.name == b"Modules" {
@@ -191,7 +190,7 @@ impl<'a> Report<'a> {
                 }
             }
         }
-        if is_whole {
+        if facts.is_shown {
             head(b"Keyway", &mut out);
             for (name, value) in [
                 ("keyway_version", facts.version.to_owned()),

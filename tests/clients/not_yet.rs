@@ -1,0 +1,63 @@
+//! What this version of Keyway does not serve: a clear error that names the command. When one of
+//! these is served, its line here goes, and tests of what it does take its place.
+//!
+//! The calls are made by hand, not by redis-rs' own `atomic()` and `subscribe()`: its debug build
+//! panics when MULTI is refused, and it does not look at what SUBSCRIBE is answered.
+
+use redis::{ErrorKind, ProtocolVersion, RedisError, ServerErrorKind};
+
+use crate::redis_rs::client;
+use crate::scene::Scene;
+
+/// The words of a call, and the name that the error gives.
+const REFUSED: &[(&str, &str)] = &[
+    ("MULTI", "multi"),
+    ("EXEC", "exec"),
+    ("DISCARD", "discard"),
+    ("WATCH {k}1 {k}2", "watch"),
+    ("BLPOP k 1", "blpop"),
+    ("BRPOP k 1", "brpop"),
+    ("BLMOVE {k}1 {k}2 LEFT RIGHT 1", "blmove"),
+    ("BLMPOP 1 1 k LEFT", "blmpop"),
+    ("BRPOPLPUSH {k}1 {k}2 1", "brpoplpush"),
+    ("BZPOPMIN k 1", "bzpopmin"),
+    ("BZPOPMAX k 1", "bzpopmax"),
+    ("BZMPOP 1 1 k MIN", "bzmpop"),
+    ("XREAD BLOCK 1000 STREAMS k $", "xread"),
+    ("XREADGROUP GROUP g c BLOCK 1000 STREAMS k >", "xreadgroup"),
+    ("SUBSCRIBE c", "subscribe"),
+    ("PSUBSCRIBE c*", "psubscribe"),
+    ("SSUBSCRIBE c", "ssubscribe"),
+    ("CLIENT TRACKING ON", "client tracking"),
+    ("MONITOR", "monitor"),
+];
+
+#[test]
+fn errors_name_the_command() {
+    let scene = Scene::start();
+    for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
+        let mut connection = client(&scene.url(), protocol).get_connection();
+        let connection = connection.as_mut().expect("connects");
+        for (line, name) in REFUSED {
+            let mut words = line.split(' ');
+            let mut command = redis::cmd(words.next().unwrap_or_default());
+            for word in words {
+                command.arg(word);
+            }
+            let error = command.exec(connection).expect_err(line);
+            assert_names(&error, name, line);
+            let pong: String = redis::cmd("PING").query(connection).expect("it goes on");
+            assert_eq!(pong, "PONG", "after {line}");
+        }
+    }
+}
+
+#[track_caller]
+fn assert_names(error: &RedisError, name: &str, line: &str) {
+    let is_reply = matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::ResponseError)
+    );
+    let text = error.to_string().to_lowercase();
+    assert!(is_reply && text.contains(name), "{line}: {text}");
+}

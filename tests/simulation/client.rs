@@ -1,0 +1,215 @@
+//! A simulated client: writes pipelines cut anywhere, reads as it likes, judges every reply.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use keyway::pipeline::ClientKey;
+use keyway::resp::Protocol;
+use keyway::resp::reply::ReplyScanner;
+
+use super::request::{Op, Request};
+use super::tasks::Flag;
+use super::wire::{Shared, Socket, Wire};
+
+/// How far a client's task in Keyway is.
+#[derive(Debug)]
+pub enum Task {
+    /// Its socket is served.
+    Serving(Socket),
+    /// Its socket is gone; what it asked for is still being done.
+    Settling,
+    /// Over.
+    Left,
+}
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    pub number: u64,
+    pub key: ClientKey,
+    pub wire: Shared,
+    pub flag: Arc<Flag>,
+    pub task: Task,
+    /// Everything it ever asked.
+    pub requests: Vec<Request>,
+    /// How many of them Keyway took on.
+    pub taken: usize,
+    /// Whether it heard the end, or hung up.
+    pub is_deaf: bool,
+    /// It asks nothing more.
+    pub is_done: bool,
+    has_ended_input: bool,
+    outgoing: VecDeque<u8>,
+    received: Vec<u8>,
+    /// The next request whose reply it waits for.
+    next: usize,
+    protocol: Protocol,
+    is_off: bool,
+    skips_next: bool,
+}
+
+impl Client {
+    /// One that has just connected.
+    pub fn new(rng: &mut Rng, number: u64, key: ClientKey) -> Client {
+        let wire = Wire::new(rng);
+        Client {
+            number,
+            key,
+            task: Task::Serving(Socket(wire.clone())),
+            wire,
+            flag: Flag::raised(),
+            requests: Vec::new(),
+            taken: 0,
+            is_deaf: false,
+            is_done: false,
+            has_ended_input: false,
+            outgoing: VecDeque::new(),
+            received: Vec::new(),
+            next: 0,
+            protocol: Protocol::Resp2,
+            is_off: false,
+            skips_next: false,
+        }
+    }
+
+    /// Writes a pipeline of requests, to be sent piece by piece.
+    pub fn ask(&mut self, rng: &mut Rng, count: usize, tags: &[char]) {
+        for _ in 0..count {
+            let id = self.number * 10_000 + self.requests.len() as u64;
+            let request = match self.is_off && rng.u8(..4) == 0 {
+                true => Request::of(rng, Op::ReplyOn, id, self.protocol, tags),
+                false => Request::draw(rng, id, self.protocol, tags),
+            };
+            let may_follow = !self.is_off && !self.skips_next;
+            let is_mode = matches!(request.op, Op::ReplyOff | Op::ReplySkip | Op::Reset);
+            if may_follow || !is_mode {
+                self.push(rng, request);
+            }
+        }
+    }
+
+    fn push(&mut self, rng: &mut Rng, mut request: Request) {
+        self.protocol = request.protocol;
+        match request.op {
+            Op::ReplyOff => self.is_off = true,
+            Op::ReplyOn => self.is_off = false,
+            _ => {}
+        }
+        let is_skip = request.op == Op::ReplySkip;
+        request.is_muted = self.is_off || self.skips_next || is_skip;
+        self.skips_next = is_skip;
+        self.outgoing.extend(request.bytes(rng));
+        self.requests.push(request);
+    }
+
+    /// Says goodbye in one of the ways there are.
+    pub fn leave(&mut self, rng: &mut Rng, tags: &[char]) {
+        self.is_done = true;
+        let id = self.number * 10_000 + self.requests.len() as u64;
+        match rng.u8(..4) {
+            0 => self.hang_up(),
+            1 if !self.is_off && !self.skips_next => {
+                let op = [Op::Quit, Op::Garbage][rng.usize(..2)];
+                let request = Request::of(rng, op, id, self.protocol, tags);
+                self.push(rng, request);
+                self.outgoing.extend(b"*2\r\n$3\r\nGET\r\n$3\r\n{a}\r\n");
+            }
+            _ => {}
+        }
+    }
+
+    /// Its machine is gone: nobody reads or writes any more.
+    pub fn hang_up(&mut self) {
+        self.is_done = true;
+        self.is_deaf = true;
+        self.outgoing.clear();
+        self.wire.borrow_mut().break_off();
+    }
+
+    /// Sends up to `count` bytes; half-closes after the last.
+    pub fn send(&mut self, count: usize) {
+        let count = count.min(self.outgoing.len());
+        let bytes: Vec<u8> = self.outgoing.drain(..count).collect();
+        let mut wire = self.wire.borrow_mut();
+        wire.send(&bytes);
+        if self.is_done && self.outgoing.is_empty() && !self.has_ended_input {
+            self.has_ended_input = true;
+            wire.end();
+        }
+    }
+
+    /// Whether everything it wrote was sent.
+    pub fn has_sent_all(&self) -> bool {
+        self.outgoing.is_empty() && (self.has_ended_input || !self.is_done)
+    }
+
+    /// Reads up to `count` bytes and judges the replies that are whole.
+    pub fn read(&mut self, count: usize) -> Result<(), String> {
+        let bytes = self.wire.borrow_mut().take(count);
+        self.received.extend(bytes);
+        while !self.received.is_empty() {
+            let len = match ReplyScanner::default().scan(&self.received) {
+                Ok(Some(len)) => len,
+                Ok(None) => break,
+                Err(error) => return Err(format!("client {}: {error}", self.number)),
+            };
+            let reply: Vec<u8> = self.received.drain(..len).collect();
+            while self
+                .requests
+                .get(self.next)
+                .is_some_and(|next| next.is_muted)
+            {
+                self.next += 1;
+            }
+            let number = self.number;
+            let complain = |what: String, request: Option<&Request>| {
+                Err(format!(
+                    "client {number}: reply {} to {:?}: {what}",
+                    reply.escape_ascii(),
+                    request.map(|request| (request.id, request.args.join(" "), request.protocol)),
+                ))
+            };
+            let Some(request) = self.requests.get_mut(self.next) else {
+                return complain("nothing was asked".to_owned(), None);
+            };
+            if request.taken_us.is_none() && request.op != Op::Garbage {
+                return complain("it was not taken on".to_owned(), Some(request));
+            }
+            match request.judge(&reply) {
+                Ok(outcome) => request.outcome = outcome,
+                Err(what) => return complain(what, Some(request)),
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Requests that were sent or will be, and not answered.
+    pub fn unanswered(&self) -> usize {
+        let rest = &self.requests[self.next..];
+        rest.iter().filter(|request| !request.is_muted).count()
+    }
+}
+
+impl Client {
+    /// Whether it waits for nothing, or for nothing it could hear.
+    pub fn is_heard(&self) -> bool {
+        matches!(self.task, Task::Left) || self.is_deaf || self.unanswered() == 0
+    }
+
+    /// What it waits for.
+    pub fn describe(&self) -> String {
+        let next = self.requests[self.next..]
+            .iter()
+            .find(|next| !next.is_muted);
+        format!(
+            "client {} ({:?}): {} of {} taken, waits for {:?}",
+            self.number,
+            self.key,
+            self.taken,
+            self.requests.len(),
+            next.map(|next| (next.id, next.args.join(" "), next.taken_us))
+        )
+    }
+}

@@ -1,0 +1,428 @@
+//! Everything of one run: Keyway's core, its clients, the nodes, and time.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll};
+
+use fastrand::Rng;
+use keyway::cluster::AddressMap;
+use keyway::config::ClusterView;
+use keyway::telemetry::WorkerTallies;
+use keyway::upstream::Purpose;
+use keyway::worker::client_task::{End, poll_client, poll_settled};
+use keyway::worker::core::{Core, WorkerLimits};
+use keyway::worker::links::Loss;
+use keyway::worker::local::Asked;
+use keyway::worker::upstream_task::poll_connection;
+use keyway::worker::{LocalFacts, RefreshRequests};
+
+use super::client::{self, Client};
+use super::cluster::Cluster;
+use super::link::{self, Link};
+use super::node::View;
+use super::oracle::Oracle;
+use super::request::Op;
+use super::tasks::Flag;
+use super::wire::Socket;
+
+/// A dial that nobody answers ends after this long.
+const DIAL_TIMEOUT_US: u64 = 300_000;
+/// A request may end so much later than its deadline: how rarely deadlines are looked at, and how
+/// far the simulation's time jumps.
+const LATE_US: u64 = 300_000;
+
+/// One run.
+pub struct World {
+    pub rng: Rng,
+    pub core: Core,
+    pub tallies: Arc<WorkerTallies>,
+    pub clients: Vec<Client>,
+    pub links: Vec<Link>,
+    pub cluster: Cluster,
+    pub oracle: Oracle,
+    pub tags: Vec<char>,
+    pub wants_trace: bool,
+    pub surveys: VecDeque<(View, u64)>,
+    version: u64,
+    notes: VecDeque<Asked>,
+    serial: u64,
+    tick_at_us: u64,
+    tick_flag: Arc<Flag>,
+    next_client: u64,
+}
+
+impl World {
+    /// A cluster and a worker that knows nothing of it yet.
+    pub fn new(seed: u64, wants_trace: bool) -> World {
+        let mut rng = Rng::with_seed(seed);
+        fastrand::seed(seed);
+        let mut tags: Vec<char> = ('a'..='z').collect();
+        rng.shuffle(&mut tags);
+        tags.truncate(rng.usize(1..7));
+        let cluster = Cluster::new(&mut rng, &tags);
+        let pick = |rng: &mut Rng, values: &[usize]| values[rng.usize(..values.len())];
+        let limits = WorkerLimits {
+            request_timeout_us: pick(&mut rng, &[400_000, 1_000_000, 3_000_000]) as u64,
+            argument_bytes: 1 << 20,
+            request_bytes: 1 << 20,
+            requests_in_flight_per_client: pick(&mut rng, &[1, 3, 20, 1000]),
+            client_output_soft_bytes: pick(&mut rng, &[20, 200, 100_000]),
+            client_output_hard_bytes: 10_000_000,
+            outbox_bytes: pick(&mut rng, &[60, 500, 100_000]),
+            client_idle_us: 0,
+        };
+        let tallies = Arc::new(WorkerTallies::default());
+        let facts = LocalFacts {
+            username: "default".to_owned(),
+            password: None,
+            advertise: None,
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
+            cluster_view: ClusterView::Single,
+            clients_max: 100,
+            run_id: String::new(),
+            executable: String::new(),
+            config_file: String::new(),
+            workers: vec![tallies.clone()],
+            last_client: AtomicU64::new(0),
+        };
+        let mut core = Core::new(
+            0,
+            limits,
+            tallies.clone(),
+            Arc::new(AddressMap::default()),
+            Arc::new(RefreshRequests::default()),
+            Arc::new(facts),
+        );
+        core.now_us = 1_000_000;
+        World {
+            rng,
+            core,
+            tallies,
+            clients: Vec::new(),
+            links: Vec::new(),
+            cluster,
+            oracle: Oracle::default(),
+            tags,
+            wants_trace,
+            surveys: VecDeque::new(),
+            version: 0,
+            notes: VecDeque::new(),
+            serial: 0,
+            tick_at_us: 0,
+            tick_flag: Flag::raised(),
+            next_client: 0,
+        }
+    }
+
+    /// Tells what happens, when somebody wants to know.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        if self.wants_trace {
+            eprintln!("{:9} us  {}", self.core.now_us, what());
+        }
+    }
+
+    /// A client connects.
+    pub fn join(&mut self) {
+        self.next_client += 1;
+        let number = self.next_client;
+        let local = SocketAddr::from(([127, 0, 0, 1], 6379));
+        let address = format!("127.0.0.1:{}", 10_000 + number);
+        let key = self.core.client_joins(number, &address, Some(local));
+        self.trace(|| format!("client {number} joins as {key:?}"));
+        self.clients.push(Client::new(&mut self.rng, number, key));
+    }
+
+    /// Takes a picture of the cluster, to be published later.
+    pub fn survey(&mut self, asks_all: bool) {
+        let view = self.cluster.survey(&mut self.rng, asks_all);
+        self.surveys.push_back((view, self.core.now_us));
+    }
+
+    /// Publishes the oldest picture.
+    pub fn publish(&mut self) {
+        let Some((view, as_of_us)) = self.surveys.pop_front() else {
+            return;
+        };
+        let mut topology = self.cluster.topology(&mut self.rng, &view, as_of_us);
+        self.version += 1;
+        topology.version = self.version;
+        self.trace(|| format!("snapshot as of {as_of_us}: {view:?}"));
+        self.core.apply_topology(Arc::new(topology));
+        self.run_errands();
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, us: u64) {
+        self.core.now_us += us;
+        if self.tick_flag.lower() || self.core.now_us >= self.tick_at_us {
+            self.core.tick_waker = Some(self.tick_flag.waker());
+            self.core.tick();
+            let pause_us = match self.core.parked_clients.is_empty() {
+                true => 100_000,
+                false => 5_000,
+            };
+            self.tick_at_us = self.core.now_us + pause_us;
+            self.run_errands();
+        }
+    }
+
+    /// What the worker's thread does after each turn.
+    fn run_errands(&mut self) {
+        for key in std::mem::take(&mut self.core.to_open) {
+            let Some((endpoint, protocol)) = self.core.endpoint_of(key) else {
+                continue;
+            };
+            let last = endpoint.host.rsplit('.').next();
+            let node = last.and_then(|last| last.parse::<usize>().ok());
+            let node = node.expect("Keyway dials announced nodes") - 1;
+            self.trace(|| format!("{key:?} to node {node} is dialled, {protocol:?}"));
+            let now_us = self.core.now_us;
+            self.links
+                .push(Link::new(&mut self.rng, key, node, protocol, now_us));
+        }
+        let questions = std::mem::take(&mut self.core.questions);
+        self.notes
+            .extend(questions.into_iter().map(|asked| asked.for_part(0)));
+    }
+
+    /// Answers one question about clients.
+    pub fn answer_note(&mut self) {
+        if let Some(asked) = self.notes.pop_front() {
+            let answer = self.core.answer_asked(&asked);
+            self.core.reply(asked.ticket, &answer);
+            self.run_errands();
+        }
+    }
+
+    /// Tasks that were woken: clients first, then connections.
+    pub fn woken(&self) -> Vec<usize> {
+        let clients = self
+            .clients
+            .iter()
+            .map(|client| client.flag.is_raised() && !matches!(client.task, client::Task::Left));
+        let links = self
+            .links
+            .iter()
+            .map(|link| link.flag.is_raised() && matches!(link.task, link::Task::Serving(_)));
+        clients
+            .chain(links)
+            .enumerate()
+            .filter(|(_, is_woken)| *is_woken)
+            .map(|(task, _)| task)
+            .collect()
+    }
+
+    /// Runs a task of those.
+    pub fn run(&mut self, task: usize) -> Result<(), String> {
+        match task.checked_sub(self.clients.len()) {
+            None => self.run_client(task),
+            Some(link) => self.run_link(link),
+        }
+        self.run_errands();
+        self.check()
+    }
+
+    fn run_client(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        client.flag.lower();
+        let waker = client.flag.waker();
+        let mut context = Context::from_waker(&waker);
+        let before = self.tallies.requests.value();
+        let is_over = match &mut client.task {
+            client::Task::Serving(socket) => {
+                match poll_client(&mut self.core, client.key, Pin::new(socket), &mut context) {
+                    Poll::Ready(End::Finished) => true,
+                    Poll::Ready(End::Gone) => {
+                        client.task = client::Task::Settling;
+                        client.flag = Flag::raised();
+                        false
+                    }
+                    Poll::Pending => false,
+                }
+            }
+            client::Task::Settling => {
+                poll_settled(&mut self.core, client.key, &mut context).is_ready()
+            }
+            client::Task::Left => false,
+        };
+        let now_us = self.core.now_us;
+        for _ in before..self.tallies.requests.value() {
+            if let Some(request) = client.requests.get_mut(client.taken) {
+                request.taken_us = Some(now_us);
+            }
+            client.taken += 1;
+        }
+        let (number, taken) = (client.number, client.taken);
+        if is_over {
+            client.task = client::Task::Left;
+            self.core.client_left(client.key);
+        }
+        self.trace(|| format!("client {number} runs: {taken} taken, over: {is_over}"));
+    }
+
+    fn run_link(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        link.flag.lower();
+        let waker = link.flag.waker();
+        let mut context = Context::from_waker(&waker);
+        let link::Task::Serving(socket) = &mut link.task else {
+            return;
+        };
+        let poll = poll_connection(&mut self.core, link.key, Pin::new(socket), &mut context);
+        let ids = link.track();
+        let (key, node) = (link.key, link.node);
+        if !ids.is_empty() {
+            self.trace(|| format!("{key:?} to node {node} wrote {ids:?}"));
+        }
+        for id in ids {
+            self.oracle.wrote(id);
+        }
+        if let Poll::Ready(why) = poll {
+            self.trace(|| format!("{key:?} to node {node} ends: {why}"));
+            self.links[index].task = link::Task::Orphan;
+            self.core.connection_lost(key, Loss::Lost, &why);
+        }
+    }
+
+    /// A dial succeeds, fails or goes on.
+    pub fn dial(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let link::Task::Dialling(since_us) = link.task else {
+            return;
+        };
+        let node = &self.cluster.nodes[link.node];
+        let (key, number) = (link.key, link.node);
+        if !node.is_alive || node.is_refusing {
+            link.task = link::Task::Over;
+            self.core.connection_lost(key, Loss::NotOpened, "refused");
+            self.trace(|| format!("{key:?} to node {number} is refused"));
+        } else if !node.is_hung {
+            link.task = link::Task::Serving(Socket(link.wire.clone()));
+            self.core.connection_ready(key);
+            self.trace(|| format!("{key:?} to node {number} is open"));
+        } else if self.core.now_us - since_us > DIAL_TIMEOUT_US {
+            link.task = link::Task::Over;
+            self.core.connection_lost(key, Loss::NotOpened, "no answer");
+            self.trace(|| format!("{key:?} to node {number} is not answered"));
+        }
+        self.run_errands();
+    }
+
+    /// A node turns to one of its connections.
+    pub fn work(&mut self, index: usize, most: usize) {
+        let link = &mut self.links[index];
+        let node = &mut self.cluster.nodes[link.node];
+        if !node.is_alive || node.is_hung {
+            return;
+        }
+        let executions = link.work(&mut self.rng, node, &mut self.serial, most);
+        let (key, node) = (link.key, link.node);
+        for execution in &executions {
+            self.trace(|| {
+                let Some(request) = self.request(execution.id) else {
+                    return format!("node {node} executes {execution:?}");
+                };
+                format!(
+                    "node {node} executes {} {:?} (serial {}) from {key:?}",
+                    execution.id,
+                    request.args.join(" "),
+                    execution.serial
+                )
+            });
+        }
+        self.oracle.executions.extend(executions);
+    }
+
+    fn request(&self, id: u64) -> Option<&super::request::Request> {
+        let client = self.clients.get((id / 10_000).checked_sub(1)? as usize)?;
+        client.requests.get((id % 10_000) as usize)
+    }
+
+    /// A connection ends.
+    pub fn lose(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        link.end(&mut self.rng);
+        let (key, node) = (link.key, link.node);
+        self.trace(|| format!("{key:?} is cut by node {node}"));
+    }
+
+    /// What holds at every moment.
+    pub fn check(&mut self) -> Result<(), String> {
+        let in_flight: usize = self
+            .core
+            .connections
+            .iter()
+            .flat_map(|(_, connection)| &connection.in_flight)
+            .filter(|entry| matches!(entry.purpose, Purpose::Reply(_)))
+            .count();
+        gauge("in_flight", self.tallies.in_flight.value(), in_flight)?;
+        let parked = self.core.clients.iter_mut();
+        let parked = parked.map(|(_, client)| client.parked.len()).sum();
+        gauge("parked", self.tallies.parked.value(), parked)?;
+        let open = self.links.iter();
+        let open = open.filter(|link| matches!(link.task, link::Task::Serving(_)));
+        let connections = self.tallies.upstream_connections.value();
+        gauge("upstream_connections", connections, open.count())?;
+        for (_, connection) in &self.core.connections {
+            let bytes: usize = connection
+                .in_flight
+                .iter()
+                .map(|entry| entry.len as usize)
+                .sum();
+            if bytes != connection.outbox.len() {
+                return Err(format!(
+                    "{} bytes in an outbox whose requests have {bytes}",
+                    connection.outbox.len()
+                ));
+            }
+        }
+        self.check_deadlines()
+    }
+
+    /// Contract F5, F6.
+    fn check_deadlines(&mut self) -> Result<(), String> {
+        let limits = &self.core.limits;
+        let latest_us = limits.request_timeout_us + LATE_US;
+        let most = limits.requests_in_flight_per_client;
+        for client in &self.clients {
+            let Some(inside) = self.core.clients.get(client.key) else {
+                continue;
+            };
+            let pending = inside.replies.pending();
+            let is_counted = client
+                .requests
+                .last()
+                .is_none_or(|last| last.op != Op::Garbage);
+            // The error that ends a broken connection has a place of its own.
+            if pending > most + usize::from(!is_counted) {
+                return Err(format!(
+                    "client {} has {pending} requests of at most {most}",
+                    client.number,
+                ));
+            }
+            if pending == 0 || !is_counted {
+                continue;
+            }
+            let oldest = &client.requests[client.taken - pending];
+            let taken_us = oldest.taken_us.unwrap_or(self.core.now_us);
+            let age_us = self.core.now_us - taken_us;
+            if age_us > latest_us {
+                return Err(format!(
+                    "client {}: {:?} is not answered after {age_us} us; the deadline is {} us",
+                    client.number, oldest.args, limits.request_timeout_us
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge(name: &str, shown: u64, real: usize) -> Result<(), String> {
+    match shown == real as u64 {
+        true => Ok(()),
+        false => Err(format!("the gauge {name} shows {shown}, it is {real}")),
+    }
+}
