@@ -36,7 +36,7 @@ fn each_client_is_listed_once_with_what_it_said() {
         }
         client.expect(&format!("CLIENT SETNAME name-{number}"), "+OK");
         client.expect("CLIENT SETINFO LIB-NAME lib", "+OK");
-        client.expect(&format!("CLIENT GETNAME"), &format!("'name-{number}'"));
+        client.expect("CLIENT GETNAME", &format!("'name-{number}'"));
         ids.push(client.call("CLIENT ID").integer());
     }
     let mut sorted = ids.clone();
@@ -47,8 +47,8 @@ fn each_client_is_listed_once_with_what_it_said() {
         .iter()
         .map(|client| client.local_addr().to_string())
         .collect();
-    for asking in 0..8 {
-        let list = clients[asking].call("CLIENT LIST").text();
+    for asking in &mut clients {
+        let list = asking.call("CLIENT LIST").text();
         for (number, id) in ids.iter().enumerate() {
             let id = id.to_string();
             let lines: Vec<&str> = list
