@@ -209,7 +209,8 @@ fn a_storm_of_moved_is_a_few_refreshes() {
         assert_eq!(reply.text(), "node-1");
     }
     let (asked, took) = (asked() - before, began.elapsed());
-    let allowed = 12 + took.as_millis() as usize / 20;
+    // At most one refresh every 20 ms, of two questions to each of two nodes.
+    let allowed = 20 + took.as_millis() as usize / 5;
     println!("{asked} questions about the topology in {took:?}");
     assert!(asked <= allowed, "{asked} questions in {took:?}");
 }
