@@ -1,5 +1,7 @@
 //! The parts of one request that went to several places.
 
+use crate::cluster::Slot;
+
 /// Partial replies, collected until the last one is there.
 #[derive(Debug)]
 pub struct Gather<M> {
@@ -9,6 +11,8 @@ pub struct Gather<M> {
     /// Place of each part's reply in `bytes`; `None` until it arrives.
     parts: Vec<Option<(usize, usize)>>,
     missing: usize,
+    /// The lane of each part; empty when none has one.
+    lanes: Vec<Slot>,
 }
 
 impl<M> Gather<M> {
@@ -19,7 +23,20 @@ impl<M> Gather<M> {
             bytes: Vec::new(),
             parts: vec![None; parts],
             missing: parts,
+            lanes: Vec::new(),
         }
+    }
+
+    /// Waits for one part in each of these lanes (see [`super::Replies::open`]).
+    pub fn in_lanes(plan: M, lanes: Vec<Slot>) -> Self {
+        let gather = Gather::new(plan, lanes.len());
+        Gather { lanes, ..gather }
+    }
+
+    /// The lanes of the parts that are missing.
+    pub fn missing_lanes(&self) -> impl Iterator<Item = Slot> {
+        let parts = self.parts.iter().zip(&self.lanes);
+        parts.filter_map(|(part, lane)| part.is_none().then_some(*lane))
     }
 
     /// Takes the reply of one part. A part that was answered before keeps its first reply.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{Gather, Sequence};
+use crate::cluster::Slot as Lane;
 
 /// What became of a partial reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ struct Slot<M> {
     state: State<M>,
     /// The client asked not to hear of this one (`CLIENT REPLY OFF`, contract: P7).
     is_muted: bool,
+    /// What it must not overtake, and what must not overtake it.
+    lane: Option<Lane>,
 }
 
 /// The replies a client waits for, in order. `M` is what merging needs to know.
@@ -72,17 +75,35 @@ impl<M> Default for Replies<M> {
 }
 
 impl<M> Replies<M> {
-    /// Opens the next place, for one reply.
+    /// Opens the next place, for one reply. Requests of one lane, which is the slot of their keys,
+    /// take effect in their order (contract: R13); nothing is done about it here, but the lane is
+    /// remembered for [`Replies::waiting_lanes`].
     #[inline]
-    pub fn open(&mut self, is_muted: bool) -> Sequence {
-        self.push(State::Waiting, is_muted)
+    pub fn open(&mut self, is_muted: bool, lane: Option<Lane>) -> Sequence {
+        self.push(State::Waiting, is_muted, lane)
     }
 
     #[inline]
-    fn push(&mut self, state: State<M>, is_muted: bool) -> Sequence {
+    fn push(&mut self, state: State<M>, is_muted: bool, lane: Option<Lane>) -> Sequence {
         let sequence = Sequence(self.head.0 + self.slots.len() as u64);
-        self.slots.push_back(Slot { state, is_muted });
+        self.slots.push_back(Slot {
+            state,
+            is_muted,
+            lane,
+        });
         sequence
+    }
+
+    /// The lane of every request, or part of one, that is not answered.
+    pub fn waiting_lanes(&self) -> impl Iterator<Item = Lane> {
+        self.slots.iter().flat_map(|slot| {
+            let (whole, parts) = match &slot.state {
+                State::Waiting => (slot.lane, None),
+                State::Gathering(gather) => (None, Some(gather.missing_lanes())),
+                State::Held { .. } => (None, None),
+            };
+            whole.into_iter().chain(parts.into_iter().flatten())
+        })
     }
 
     /// Answers the next request at once: `write` appends its reply.
@@ -105,6 +126,7 @@ impl<M> Replies<M> {
                 len: self.held.len() - start,
             },
             is_muted,
+            None,
         );
     }
 
@@ -223,6 +245,7 @@ impl<M> Replies<M> {
         while let Some(Slot {
             state: State::Held { start, len },
             is_muted,
+            lane: _,
         }) = self.slots.front()
         {
             if !(*is_muted || self.is_discarding) {
@@ -334,9 +357,9 @@ mod tests {
     fn replies_leave_in_the_order_of_requests() {
         let mut replies = Replies::<()>::default();
         let (first, second, third) = (
-            replies.open(false),
-            replies.open(false),
-            replies.open(false),
+            replies.open(false, None),
+            replies.open(false, None),
+            replies.open(false, None),
         );
         replies.fill(third, b"3");
         replies.fill(second, b"2");
@@ -351,7 +374,7 @@ mod tests {
     #[test]
     fn a_place_is_filled_once() {
         let mut replies = Replies::<()>::default();
-        let (first, second) = (replies.open(false), replies.open(false));
+        let (first, second) = (replies.open(false, None), replies.open(false, None));
         replies.fill(second, b"2");
         replies.fill(second, b"x");
         replies.fill(first, b"1");
@@ -364,9 +387,9 @@ mod tests {
     #[test]
     fn muted_places_say_nothing() {
         let mut replies = Replies::<()>::default();
-        let (first, second) = (replies.open(true), replies.open(true));
+        let (first, second) = (replies.open(true, None), replies.open(true, None));
         replies.answer(true, |out| out.push(b'3'));
-        let last = replies.open(false);
+        let last = replies.open(false, None);
         replies.fill(last, b"4");
         replies.fill(second, b"2");
         replies.fill(first, b"1");
@@ -376,9 +399,9 @@ mod tests {
     #[test]
     fn parts_make_one_reply() {
         let mut replies = Replies::<()>::default();
-        let merged = replies.open(false);
+        let merged = replies.open(false, None);
         replies.gather_at(merged, Gather::new((), 2));
-        let next = replies.open(false);
+        let next = replies.open(false, None);
         replies.fill(next, b"n");
         assert_eq!(replies.fill_part(merged, 1, b"b"), Filled::Waiting);
         assert_eq!(replies.fill_part(merged, 0, b"a"), Filled::Complete);

@@ -1,5 +1,6 @@
 //! What a connection waits for: one entry for each reply to come, oldest first.
 
+use crate::cluster::Slot;
 use crate::command::Command;
 use crate::pipeline::Ticket;
 use crate::resp::Protocol;
@@ -14,6 +15,9 @@ pub struct Dispatched {
     pub command: &'static Command,
     /// Where it has to go; asked again for each resend.
     pub target: Target,
+    /// What it must not overtake, and what must not overtake it: its client's requests on the same
+    /// slot (contract: R13). Does not change, wherever it is sent.
+    pub lane: Option<Slot>,
     /// The version its client spoke when it asked; the reply has to come in it, whatever the client
     /// switched to since (contract: P1).
     pub protocol: Protocol,

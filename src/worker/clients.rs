@@ -7,12 +7,10 @@ use slab::Slab;
 
 use super::core::Core;
 use super::finish::Finish;
-use super::nodes::ConnectionKey;
 use super::park::Parked;
 use crate::client::Session;
 use crate::pipeline::{ClientKey, Replies};
 use crate::resp::scan::RequestScanner;
-use crate::upstream::Dispatched;
 
 /// How far a client's connection is.
 ///
@@ -52,9 +50,8 @@ pub struct Client {
     pub scanner: RequestScanner,
     /// Requests that wait to be sent again, in the order they were received.
     pub parked: Vec<Parked>,
-    /// Requests that were sent again and are on their way, with the connection they took. Those that
-    /// come behind on the same slot must not overtake them on another. Emptied once all is answered.
-    pub resent: Vec<Resent>,
+    /// Whether the worker's list of clients with such requests has it.
+    pub is_listed_parked: bool,
     /// The slot map its outstanding requests were routed by. While it differs from the worker's, no
     /// further request is routed before those outstanding are answered (contract: R13).
     pub map_version: u64,
@@ -64,18 +61,6 @@ pub struct Client {
     pub phase: Phase,
     waker: Option<Waker>,
     is_woken: bool,
-}
-
-/// A request that was sent again.
-#[derive(Clone, Copy, Debug)]
-pub struct Resent {
-    /// The request.
-    pub dispatched: Dispatched,
-    /// The connection it took.
-    pub connection: ConnectionKey,
-    /// A later write of the same client on the same slot was executed meanwhile: if this one has to
-    /// be sent once more, it is given up instead.
-    pub is_overtaken: bool,
 }
 
 /// A version no slot map has: marks a client whose requests are being sent again.
@@ -101,42 +86,6 @@ impl Client {
             Some(known) => known.clone_from(waker),
             None => self.waker = Some(waker.clone()),
         }
-    }
-
-    /// Whether a reply may be handed on without a look at what else is outstanding.
-    #[inline]
-    pub fn is_undisturbed(&self) -> bool {
-        self.parked.is_empty() && self.resent.is_empty()
-    }
-
-    /// Notes that a request was sent again, and over which connection.
-    pub fn note_resent(&mut self, dispatched: Dispatched, connection: ConnectionKey) {
-        let is_same = |resent: &&mut Resent| resent.dispatched.ticket == dispatched.ticket;
-        match self.resent.iter_mut().find(is_same) {
-            Some(known) => known.connection = connection,
-            None => self.resent.push(Resent {
-                dispatched,
-                connection,
-                is_overtaken: false,
-            }),
-        }
-    }
-
-    /// Whether an earlier request on the same slot as `dispatched` waits, or was sent again and is
-    /// not answered yet. One that is on its way over `connection` is no hindrance: what follows over
-    /// the same connection comes behind it.
-    pub fn has_earlier(&self, dispatched: &Dispatched, connection: Option<ConnectionKey>) -> bool {
-        let is_earlier = |other: &Dispatched| {
-            other.target == dispatched.target && other.ticket.sequence < dispatched.ticket.sequence
-        };
-        self.parked
-            .iter()
-            .any(|parked| is_earlier(&parked.dispatched))
-            || self.resent.iter().any(|resent| {
-                is_earlier(&resent.dispatched)
-                    && Some(resent.connection) != connection
-                    && self.replies.is_waiting(resent.dispatched.ticket.sequence)
-            })
     }
 
     /// Whether nothing it asked for is outstanding.
@@ -183,7 +132,7 @@ impl Clients {
             wanted: 0,
             scanner: RequestScanner::default(),
             parked: Vec::new(),
-            resent: Vec::new(),
+            is_listed_parked: false,
             map_version: 0,
             is_stalled: false,
             phase: Phase::Open,

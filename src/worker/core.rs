@@ -65,6 +65,8 @@ pub struct Core {
     pub to_open: Vec<ConnectionKey>,
     /// Clients with requests that wait.
     pub parked_clients: Vec<ClientKey>,
+    /// Those for whom a reply has come that others may have waited for.
+    pub to_resume: Vec<ClientKey>,
     /// Wakes the task that looks after time.
     pub tick_waker: Option<Waker>,
     /// Groups keys by slot.
@@ -114,6 +116,7 @@ impl Core {
             map_version: 1,
             to_open: Vec::new(),
             parked_clients: Vec::new(),
+            to_resume: Vec::new(),
             tick_waker: None,
             splitter: Splitter::default(),
             scan_order: CurrentOrder::default(),
@@ -157,11 +160,12 @@ impl Core {
             let Some(client) = clients.get(*key) else {
                 continue;
             };
-            waited_for.extend(client.parked.iter().filter_map(|parked| {
-                match parked.dispatched.target {
+            waited_for.extend(client.parked.iter().flat_map(|parked| {
+                let target = match parked.dispatched.target {
                     Target::Node(node) => Some(node),
                     Target::Slot(_) | Target::Any => None,
-                }
+                };
+                [target, parked.asked].into_iter().flatten()
             }));
         }
         self.nodes
@@ -274,6 +278,25 @@ impl Core {
                 let reason = Reason::Unreachable("the connection was closed".to_owned());
                 self.park(dispatched, bytes.to_vec(), false, reason);
             }
+        }
+    }
+
+    /// A connection, unless it has been given up and only its task does not know yet.
+    ///
+    /// # Errors
+    /// It has been given up.
+    pub fn still_open(&self, key: ConnectionKey) -> Result<ConnectionKey, Reason> {
+        match self.connections.get(key.0 as usize) {
+            Some(connection) if connection.phase != Phase::Closed => Ok(key),
+            _ => Err(Reason::Unreachable("the connection was closed".to_owned())),
+        }
+    }
+
+    /// Hands a request to a connection, with `ASKING` before it (contract: R4).
+    pub fn send_asking(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+            connection.send_asking(dispatched, bytes, self.now_us);
+            self.tallies.in_flight.add(1);
         }
     }
 

@@ -7,7 +7,7 @@ use super::refresh_requests::RefreshReason;
 use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
 use crate::command::Access;
 use crate::routing::{NodeKey, Target};
-use crate::telemetry::worker_tallies::{ErrorKind, RedirectKind};
+use crate::telemetry::worker_tallies::RedirectKind;
 use crate::upstream::connection::{Arrived, ReadError};
 use crate::upstream::{Dispatched, InFlight, Purpose};
 
@@ -58,6 +58,7 @@ impl Core {
             connection.input = input;
             connection.waiting_since_us = self.now_us;
         }
+        self.resume_answered();
         self.release_room(key);
         outcome
     }
@@ -71,7 +72,7 @@ impl Core {
                 && self
                     .clients
                     .get(dispatched.ticket.client)
-                    .is_none_or(|client| client.is_undisturbed());
+                    .is_none_or(|client| client.parked.is_empty());
             if is_plain {
                 self.tallies
                     .latency
@@ -100,17 +101,11 @@ impl Core {
         };
         let bytes = connection.outbox.front(len).to_vec();
         let node = connection.node;
+        // What waits for this one's lane may leave.
+        self.resume_soon(dispatched.ticket.client);
         if reply.first() == Some(&b'-') {
             match verdict(reply) {
                 Verdict::Pass => {}
-                _ if self.is_overtaken(&dispatched) => {
-                    let name = dispatched.command.name;
-                    let text = format!(
-                        "TRYAGAIN the slot moved and a later write took effect before '{name}', \
-                         which was not executed; send it again if it still applies"
-                    );
-                    return self.fail(dispatched.ticket, ErrorKind::Upstream, &text);
-                }
                 // A script can say anything; the server only speaks of the request's own slot.
                 Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. } if matches!(dispatched.target, Target::Slot(own) if own != slot) =>
                     {}
@@ -159,34 +154,19 @@ impl Core {
                     return self.wait(dispatched, bytes, reply, RedirectKind::ReadOnly, refresh);
                 }
             }
-        } else if self
-            .clients
-            .get(dispatched.ticket.client)
-            .is_some_and(|client| client.has_earlier(&dispatched, None))
-        {
-            // It overtook an earlier request on its slot. A read is done again in its turn; after a
+        } else if self.has_overtaken(&dispatched, &bytes) {
+            // It overtook an earlier request on its key. A read is done again in its turn; after a
             // write the earlier one cannot be done any more.
             if dispatched.command.access == Access::Read {
                 self.park(dispatched, bytes, false, Reason::Behind);
                 return;
             }
-            self.abandon_before(&dispatched);
+            self.abandon_before(&dispatched, &bytes);
         }
         self.tallies
             .latency
             .record(self.now_us.saturating_sub(dispatched.received_us));
         self.reply(dispatched.ticket, reply);
-    }
-
-    fn is_overtaken(&mut self, dispatched: &Dispatched) -> bool {
-        self.clients
-            .get(dispatched.ticket.client)
-            .is_some_and(|client| {
-                let mut resent = client.resent.iter();
-                resent.any(|resent| {
-                    resent.dispatched.ticket == dispatched.ticket && resent.is_overtaken
-                })
-            })
     }
 
     /// The server says: not now, and nothing was executed (contract: R5).
@@ -211,8 +191,7 @@ impl Core {
         Some(self.node_at(announced))
     }
 
-    /// Follows a redirect at once, unless the request has been sent around already or an earlier one
-    /// of its client waits.
+    /// Follows a redirect: at once when the client waits for nothing else, else in its turn.
     fn send_elsewhere(
         &mut self,
         mut dispatched: Dispatched,
@@ -229,20 +208,13 @@ impl Core {
             let why = "the nodes redirect to each other".to_owned();
             return self.park(dispatched, bytes, false, Reason::Unreachable(why));
         }
-        match self.connection_to(node, dispatched.protocol) {
-            Ok(connection) if self.has_earlier(&dispatched, connection) => {
-                self.park(dispatched, bytes, false, Reason::Behind);
-            }
-            Ok(connection) if is_asking => {
-                if let Some(client) = self.clients.get(dispatched.ticket.client) {
-                    client.note_resent(dispatched, connection);
-                }
-                if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
-                    connection.send_asking(dispatched, &bytes, self.now_us);
-                    self.tallies.in_flight.add(1);
-                }
-            }
-            Ok(connection) => self.send_again(connection, dispatched, &bytes),
+        if dispatched.lane.is_some() && client.replies.pending() > 1 {
+            return self.park_redirected(dispatched, bytes, is_asking.then_some(node));
+        }
+        let connection = self.connection_to(node, dispatched.protocol);
+        match connection.and_then(|connection| self.still_open(connection)) {
+            Ok(connection) if is_asking => self.send_asking(connection, dispatched, &bytes),
+            Ok(connection) => self.send(connection, dispatched, &bytes),
             Err(reason) => self.park(dispatched, bytes, false, reason),
         }
     }

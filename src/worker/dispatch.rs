@@ -34,7 +34,6 @@ impl Core {
             return false;
         }
         client.map_version = map_version;
-        client.resent.clear();
         true
     }
 
@@ -66,11 +65,11 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn open_place(&mut self, key: ClientKey) -> Sequence {
+    pub(super) fn open_place(&mut self, key: ClientKey, lane: Option<Slot>) -> Sequence {
         match self.clients.get(key) {
             Some(client) => {
                 let is_muted = client.session.next_is_muted();
-                client.replies.open(is_muted)
+                client.replies.open(is_muted, lane)
             }
             None => Sequence::default(),
         }
@@ -130,12 +129,18 @@ impl Core {
         {
             return Taken::NotYet;
         }
+        let lane = match target {
+            // One server, one order: its clients may ask for keys of several slots at once.
+            _ if self.nodes.is_standalone() => Slot::new(0),
+            Target::Slot(slot) => Some(slot),
+            Target::Node(_) | Target::Any => None,
+        };
         let ticket = Ticket {
             client: key,
-            sequence: self.open_place(key),
+            sequence: self.open_place(key, lane),
             part: 0,
         };
-        let dispatched = self.dispatched(ticket, command, target, protocol);
+        let dispatched = self.dispatched(ticket, command, target, lane, protocol);
         match connection {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -149,12 +154,14 @@ impl Core {
         ticket: Ticket,
         command: &'static Command,
         target: Target,
+        lane: Option<Slot>,
         protocol: Protocol,
     ) -> Dispatched {
         Dispatched {
             ticket,
             command,
             target,
+            lane,
             protocol,
             received_us: self.now_us,
             attempts: 0,
@@ -221,8 +228,9 @@ impl Core {
             order,
             shows_keyway: false,
         };
-        let sequence = self.open_place(key);
-        let gather = Gather::new(Finish::Merge(plan), splitter.parts().count());
+        let sequence = self.open_place(key, None);
+        let lanes = splitter.parts().map(|part| part.slot).collect();
+        let gather = Gather::in_lanes(Finish::Merge(plan), lanes);
         self.gather_at(key, sequence, gather);
         for (index, part) in splitter.parts().enumerate() {
             let ticket = Ticket {
@@ -230,7 +238,13 @@ impl Core {
                 sequence,
                 part: index as u32,
             };
-            let dispatched = self.dispatched(ticket, command, Target::Slot(part.slot), protocol);
+            let dispatched = self.dispatched(
+                ticket,
+                command,
+                Target::Slot(part.slot),
+                Some(part.slot),
+                protocol,
+            );
             match self.connection_for(dispatched.target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);

@@ -65,7 +65,7 @@ impl Core {
             self.nodes
                 .set_connection(node_key, connection.protocol, None);
         }
-        if connection.phase == Phase::Ready {
+        if connection.phase != Phase::Opening {
             self.tallies.upstream_connections.subtract(1);
         }
         if !connection.is_retiring {

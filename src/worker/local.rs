@@ -144,7 +144,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        let sequence = client.replies.open(is_muted);
+        let sequence = client.replies.open(is_muted, None);
         client
             .replies
             .gather_at(sequence, Gather::new(Finish::Workers(answer), workers));

@@ -12,6 +12,7 @@ pub mod core;
 mod deliver;
 mod dispatch;
 pub mod finish;
+mod lanes;
 pub mod links;
 pub mod local;
 pub mod nodes;

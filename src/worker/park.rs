@@ -3,17 +3,25 @@
 //! Each client keeps its own, in the order it sent them, and sends nothing new while it has any:
 //! that is what keeps its commands in order through retries (contract: R13). What a retry may cost is
 //! bounded by time alone (contract: R7): the request's deadline.
+//!
+//! The order within a slot, in detail:
+//! 1. Requests of one slot go out one after another on one connection; a node answers in order.
+//! 2. When one of them has to be sent again, those behind it are on their way already. It waits until
+//!    each of them is answered or waits as well; then all leave in order, on one connection.
+//! 3. A later one that was carried out meanwhile, on the same key, leaves no place for the earlier
+//!    one: a read is done once more in its turn; after a write the earlier one is given up.
 
 use crate::cluster::Slot;
 use crate::command::Handling;
 use crate::pipeline::ClientKey;
-use crate::routing::Target;
+use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
 use super::clients::UNSETTLED;
 use super::core::Core;
 use super::finish::Finish;
+use super::lanes::{Lanes, share_key};
 use super::nodes::ConnectionKey;
 
 /// Why a request waits. It was not executed, whatever the reason.
@@ -27,8 +35,12 @@ pub enum Reason {
     Unreachable(String),
     /// The server's own error, which says that nothing was executed (contract: R5).
     Server(Box<[u8]>),
-    /// An earlier request of the same client on the same slot waits.
+    /// It was carried out before an earlier request of its client, and is done again in its turn.
     Behind,
+    /// A node named another one; it goes there in its turn.
+    Redirected,
+    /// A later request of the same client on the same key was carried out.
+    Overtaken,
 }
 
 /// A request, or a part of one, that waits.
@@ -46,6 +58,8 @@ pub struct Parked {
     pub pause_us: u64,
     /// Why it waits.
     pub reason: Reason,
+    /// The node that a redirect named for this once (contract: R4).
+    pub asked: Option<NodeKey>,
 }
 
 /// The first pause; a slot that moves or a connection that is being opened is back by then.
@@ -78,7 +92,41 @@ impl Core {
             not_before_us,
             pause_us: (pause_us * 2).min(PAUSE_MAX_US),
             reason,
+            asked: None,
         });
+    }
+
+    /// Lets a redirected request wait for its turn, which comes as soon as those that the client sent
+    /// after it are back; `asked` is the node it goes to, if not its slot's owner.
+    pub fn park_redirected(
+        &mut self,
+        dispatched: Dispatched,
+        bytes: Vec<u8>,
+        asked: Option<NodeKey>,
+    ) {
+        self.park_again(Parked {
+            dispatched,
+            bytes,
+            is_whole: false,
+            not_before_us: self.now_us,
+            pause_us: PAUSE_FIRST_US,
+            reason: Reason::Redirected,
+            asked,
+        });
+    }
+
+    /// A client's requests are looked at once more when the replies at hand are delivered.
+    pub fn resume_soon(&mut self, key: ClientKey) {
+        if self.to_resume.last() != Some(&key) {
+            self.to_resume.push(key);
+        }
+    }
+
+    /// Sends again what waited for replies that have come.
+    pub fn resume_answered(&mut self) {
+        while let Some(key) = self.to_resume.pop() {
+            self.resume_client(key, false);
+        }
     }
 
     /// The client's own request, when `dispatched` is a step of a `SCAN`.
@@ -102,7 +150,8 @@ impl Core {
             return;
         }
         client.map_version = UNSETTLED;
-        if client.parked.is_empty() {
+        if !client.is_listed_parked {
+            client.is_listed_parked = true;
             self.parked_clients.push(ticket.client);
             if let Some(waker) = &self.tick_waker {
                 waker.wake_by_ref();
@@ -121,10 +170,24 @@ impl Core {
         self.tallies.parked.add(1);
     }
 
+    /// Whether a request of this client that came before this one, and has a key in common with it,
+    /// is waiting.
+    pub fn has_overtaken(&mut self, dispatched: &Dispatched, bytes: &[u8]) -> bool {
+        self.clients
+            .get(dispatched.ticket.client)
+            .is_some_and(|client| {
+                let mut parked = client.parked.iter();
+                parked.any(|earlier| earlier.is_overtaken_by(dispatched, bytes))
+            })
+    }
+
     /// Sends again what is due. With `all`, pauses are ignored: the map changed.
     pub fn resume(&mut self, all: bool) {
         for key in std::mem::take(&mut self.parked_clients) {
-            self.resume_client(key, all);
+            if let Some(client) = self.clients.get(key) {
+                client.is_listed_parked = false;
+                self.resume_client(key, all);
+            }
         }
     }
 
@@ -132,48 +195,71 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        if client.parked.is_empty() {
+            return;
+        }
         let waiting = std::mem::take(&mut client.parked);
+        let mut lanes = Lanes::new(
+            client.replies.waiting_lanes(),
+            waiting.iter().filter_map(|parked| parked.dispatched.lane),
+        );
         self.tallies.parked.subtract(waiting.len() as u64);
-        // What stays is put back as it is, so that what comes behind it on the same slot stays too.
         for parked in waiting {
+            let lane = parked.dispatched.lane;
             if self.has_expired(&parked.dispatched) {
                 self.give_up(&parked);
-            } else if all || parked.not_before_us <= self.now_us {
-                self.attempt(parked);
-            } else {
-                self.park_again(parked);
+                continue;
             }
+            let is_due = all || parked.not_before_us <= self.now_us;
+            let sent = match is_due && lanes.is_open(lane) {
+                true => self.attempt(parked, &lanes),
+                false => {
+                    self.park_again(parked);
+                    None
+                }
+            };
+            lanes.pass(lane, sent);
         }
     }
 
-    /// One more attempt; a request that cannot leave yet waits longer each time.
-    fn attempt(&mut self, parked: Parked) {
-        self.tallies.retries.increment();
+    /// One more attempt; a request that cannot leave yet waits longer each time. Returns the connection
+    /// that took it.
+    fn attempt(&mut self, parked: Parked, lanes: &Lanes) -> Option<ConnectionKey> {
         let dispatched = parked.dispatched;
         if parked.is_whole {
+            self.tallies.retries.increment();
             self.plan_again(dispatched, parked.bytes);
-            return;
+            return None;
         }
-        match self.connection_for(dispatched.target, dispatched.protocol) {
-            Ok(connection) if self.has_earlier(&dispatched, connection) => {
-                // It is looked at again when the map changes or the earlier one is answered.
-                let not_before_us = self.now_us + PAUSE_FIRST_US;
-                self.park_again(Parked {
-                    not_before_us,
-                    reason: Reason::Behind,
-                    ..parked
-                });
+        let route = match parked.asked {
+            Some(node) => self.connection_to(node, dispatched.protocol),
+            None => self.connection_for(dispatched.target, dispatched.protocol),
+        };
+        match route.and_then(|connection| self.still_open(connection)) {
+            Ok(connection) if !lanes.takes(dispatched.lane, connection) => {
+                self.park_again(parked);
+                None
             }
-            Ok(connection) => self.send_again(connection, dispatched, &parked.bytes),
+            Ok(connection) => {
+                self.tallies.retries.increment();
+                match parked.asked {
+                    Some(_) => self.send_asking(connection, dispatched, &parked.bytes),
+                    None => self.send(connection, dispatched, &parked.bytes),
+                }
+                Some(connection)
+            }
             Err(reason) => {
+                self.tallies.retries.increment();
                 let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);
                 let not_before_us = self.now_us + parked.pause_us;
                 self.park_again(Parked {
                     not_before_us,
                     pause_us,
                     reason,
+                    asked: None,
                     ..parked
                 });
+                None
             }
         }
     }
@@ -189,42 +275,32 @@ impl Core {
         self.fail(parked.dispatched.ticket, ErrorKind::Deadline, &text);
     }
 
-    /// See [`Client::has_earlier`](super::clients::Client::has_earlier).
-    pub fn has_earlier(&mut self, dispatched: &Dispatched, connection: ConnectionKey) -> bool {
-        let client = self.clients.get(dispatched.ticket.client);
-        client.is_some_and(|client| client.has_earlier(dispatched, Some(connection)))
-    }
-
-    /// Hands a request to a connection that is not the one it took at first.
-    pub fn send_again(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
-        if let Some(client) = self.clients.get(dispatched.ticket.client) {
-            client.note_resent(dispatched, key);
-        }
-        self.send(key, dispatched, bytes);
-    }
-
-    /// The requests of a client on `target`'s slot that wait and come before `sequence` cannot be
-    /// sent any more, because a later write was executed: they are answered with the reason they
-    /// wait for (contract: R13).
-    pub fn abandon_before(&mut self, later: &Dispatched) {
+    /// The requests of a client that wait, came before `later` and have a key in common with it cannot
+    /// be sent any more, because `later` was carried out (contract: R13).
+    pub fn abandon_before(&mut self, later: &Dispatched, bytes: &[u8]) {
         let Some(client) = self.clients.get(later.ticket.client) else {
             return;
         };
         let (abandoned, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut client.parked)
             .into_iter()
-            .partition(|parked| {
-                parked.dispatched.target == later.target
-                    && parked.dispatched.ticket.sequence < later.ticket.sequence
-            });
+            .partition(|parked| parked.is_overtaken_by(later, bytes));
         client.parked = kept;
-        for resent in &mut client.resent {
-            resent.is_overtaken |= resent.dispatched.target == later.target
-                && resent.dispatched.ticket.sequence < later.ticket.sequence;
-        }
         self.tallies.parked.subtract(abandoned.len() as u64);
-        for parked in abandoned {
+        for mut parked in abandoned {
+            parked.reason = Reason::Overtaken;
             self.give_up(&parked);
         }
+    }
+}
+
+impl Parked {
+    /// Whether a request that is answered came after this one and works on one of its keys.
+    fn is_overtaken_by(&self, later: &Dispatched, bytes: &[u8]) -> bool {
+        let earlier = &self.dispatched;
+        earlier.lane.is_some()
+            && earlier.lane == later.lane
+            && earlier.ticket.sequence < later.ticket.sequence
+            && share_key((earlier.command, &self.bytes), (later.command, bytes))
     }
 }
 
@@ -262,6 +338,14 @@ impl Reason {
             Reason::Behind => format!(
                 "CLUSTERDOWN an earlier request on the same slot could not be sent; '{name}' waited \
                  {seconds:.1} s and was not executed"
+            ),
+            Reason::Redirected => format!(
+                "CLUSTERDOWN the slot moves and replies from its old node are missing; '{name}' \
+                 waited {seconds:.1} s and was not executed"
+            ),
+            Reason::Overtaken => format!(
+                "TRYAGAIN '{name}' was not executed: its slot moved, and a later request on the same \
+                 key was carried out first"
             ),
         }
     }

@@ -29,7 +29,7 @@ impl Core {
         if !self.may_route(key) || !self.has_room_everywhere(key) {
             return Taken::NotYet;
         }
-        let sequence = self.open_place(key);
+        let sequence = self.open_place(key, None);
         let ticket = Ticket {
             client: key,
             sequence,
@@ -37,7 +37,7 @@ impl Core {
         };
         let protocol = self.protocol_of(key);
         self.spread(
-            self.dispatched(ticket, command, Target::Any, protocol),
+            self.dispatched(ticket, command, Target::Any, None, protocol),
             args,
         );
         Taken::Yes

@@ -14,6 +14,16 @@ pub fn announced(node: u16) -> String {
     format!("172.28.0.{}", 101 + node)
 }
 
+/// The port that it announces: each its own, so that a rule may speak of ports alone.
+pub fn inner_port(node: u16) -> u16 {
+    6379 + node
+}
+
+/// Both.
+pub fn inner_addr(node: u16) -> String {
+    format!("{}:{}", announced(node), inner_port(node))
+}
+
 /// Six nodes at inner addresses, and a network outside from which forwarded ports lead to them.
 pub struct Inside {
     network: Namespace,
@@ -44,13 +54,14 @@ impl Inside {
         }
         inside.form();
         for node in 0..6 {
-            let to = format!("{}:6379", announced(node));
+            let port = inner_port(node);
             for from in [
                 format!("127.0.0.1:{}", super::PORTS + node),
-                format!("127.2.0.{}:6379", 101 + node),
-                format!("127.3.0.{}:6379", 101 + node),
+                format!("127.2.0.{}:{port}", 101 + node),
+                format!("127.3.0.{}:{port}", 101 + node),
+                format!("127.4.0.1:{port}"),
             ] {
-                inside.forward(&from, &to);
+                inside.forward(&from, &inner_addr(node));
             }
         }
         inside
@@ -58,10 +69,10 @@ impl Inside {
 
     fn start_node(&mut self, node: u16) {
         let folder = Folder::new("inner-node");
-        let host = announced(node);
+        let (host, port) = (announced(node), inner_port(node));
         let mut program = self.network.wrapper();
         let options = format!(
-            "redis-server --port 6379 --bind {host} --cluster-announce-ip {host} --cluster-enabled yes \
+            "redis-server --port {port} --bind {host} --cluster-announce-ip {host} --cluster-enabled yes \
              --cluster-node-timeout 1500 --cluster-replica-validity-factor 0 --save \
              --cluster-require-full-coverage no --protected-mode no --repl-diskless-sync-delay 0"
         );
@@ -77,9 +88,7 @@ impl Inside {
     }
 
     fn form(&mut self) {
-        let hosts: Vec<String> = (0..6)
-            .map(|node| format!("{}:6379", announced(node)))
-            .collect();
+        let hosts: Vec<String> = (0..6).map(inner_addr).collect();
         for node in 0..6 {
             eventually("an inner node answers", Duration::from_secs(10), || {
                 self.try_call(node, "PING").is_some()
@@ -133,9 +142,7 @@ impl Inside {
 
     /// Sends a command to a node, from inside; `None` when it is not there.
     pub fn try_call(&self, node: u16, command: &str) -> Option<Value> {
-        let addr = format!("{}:6379", announced(node))
-            .parse()
-            .expect("an address");
+        let addr = inner_addr(node).parse().expect("an address");
         self.network.within(|| {
             let mut client = Client::try_connect(addr).ok()?;
             let words = super::support::client::words(command);
