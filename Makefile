@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench bench-instructions clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 demo: ## a six-node cluster, Keyway before it, and a short tour (installs redis-server when missing)
 	@scripts/demo.sh
@@ -18,6 +18,16 @@ test: ## all tests, against real Redis and Valkey clusters (installs the servers
 lint: ## formatting and clippy, as CI checks them
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# The driver itself needs no optimization; what it measures is the release.
+bench: ## Keyway beside other proxies and none: speed, CPU, system calls, memory (benches/README.md)
+	@scripts/install-servers.sh --only redis --bench
+	$(CARGO) build --locked --release
+	BENCH_PROGRAM="$${BENCH_PROGRAM:-$${CARGO_TARGET_DIR:-target}/release/keyway}" \
+		$(CARGO) bench --locked --quiet --profile dev --bench loopback
+
+bench-instructions: ## instructions of each function on a request's path, with limits (needs valgrind)
+	$(CARGO) bench --locked --quiet --bench instructions
 
 clean: ## remove what was built
 	$(CARGO) clean

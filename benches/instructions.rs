@@ -166,7 +166,7 @@ fn reply_queue(turns: u64) {
     let reply = bulk();
     let mut replies = Replies::<()>::default();
     for _ in 0..turns {
-        let sequence = replies.open(black_box(false));
+        let sequence = replies.open(black_box(false), None);
         black_box(replies.deliver(sequence, 0, black_box(&reply)));
         let len = black_box(replies.output()).len();
         black_box(replies.written(len));

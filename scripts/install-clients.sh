@@ -15,6 +15,7 @@ readonly pins=tests/clients
 
 main() {
     mkdir -p $home
+    rm -f $home/*.missing
     install_python_libraries
     install_node_libraries
 }
@@ -73,7 +74,6 @@ is_missing() {
 need() {
     local what=$1 test=$2
     shift 2
-    rm -f $home/"$what".missing
     ! eval "$test" >/dev/null 2>&1 || return 0
     local as_root=()
     if ! command -v apt-get >/dev/null; then

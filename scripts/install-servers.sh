@@ -43,16 +43,8 @@ main() {
         has haproxy || packages+=(haproxy)
         has strace || packages+=(strace)
     fi
-    if [ "$want_clients" = yes ]; then
-        if ! has python3; then
-            packages+=(python3 python3-venv)
-        elif ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-            packages+=(python3-venv)
-        fi
-        has node npm || packages+=(nodejs npm)
-    fi
     [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
-    [ "$want_clients" = no ] || install_clients
+    [ "$want_clients" = no ] || scripts/install-clients.sh
 }
 
 say() { printf '%s\n' "$*" >&2; }
@@ -219,44 +211,6 @@ keep_services_off() {
             "${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || true
         fi
     done
-}
-
-# ---- Client libraries, for the tests with real clients -----------------------------------------
-
-python_clients=(redis==8.1.0)
-node_clients=(ioredis@6.0.0 redis@6.3.1)
-# What Debian 12's own Node.js (18) can run.
-old_node_clients=(ioredis@5.4.1 redis@4.7.0)
-
-# Everything goes below target/clients; a stamp tells what is there.
-install_clients() {
-    local home=target/clients stamp
-    if [ "$(node -p 'parseInt(process.versions.node)')" -lt 20 ]; then
-        node_clients=("${old_node_clients[@]}")
-    fi
-    stamp="${python_clients[*]} ${node_clients[*]}"
-    if [ -f $home/stamp ] && [ "$(cat $home/stamp)" = "$stamp" ]; then
-        return 0
-    fi
-    mkdir -p $home
-    log=$(mktemp)
-    trap 'rm -f "$log"' EXIT
-    say "installing client libraries into $home"
-    run "python: ${python_clients[*]}" python_environment $home
-    run "node: ${node_clients[*]}" node_modules $home
-    printf '%s\n' "$stamp" >$home/stamp
-    rm -f "$log"
-    trap - EXIT
-}
-
-python_environment() {
-    python3 -m venv "$1/python"
-    "$1/python/bin/pip" install --quiet --disable-pip-version-check "${python_clients[@]}"
-}
-
-node_modules() {
-    [ -f "$1/package.json" ] || printf '{ "private": true }\n' >"$1/package.json"
-    npm install --prefix "$1" --no-audit --no-fund --loglevel=error "${node_clients[@]}"
 }
 
 main "$@"

@@ -11,7 +11,7 @@ const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 20.0;
 /// Height of the bars' area in one panel, and of the panel with its heading and labels.
 const PLOT: f64 = 190.0;
-const PANEL: f64 = 270.0;
+const PANEL: f64 = 280.0;
 const TOP: f64 = 60.0;
 /// Bars end here, in times nutcracker's figure.
 const RATIO_MAX: f64 = 2.0;
@@ -61,7 +61,8 @@ pub fn draw(plan: &Plan, figures: &Figures, machine: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"24\" font-size=\"14\">{machine}; {} rounds, medians</text>\n",
+         <text x=\"{LEFT}\" y=\"24\" font-size=\"14\">{machine}; rounds: {}, \
+         medians; the dashed line is nutcracker, bars end at twice its figure</text>\n",
         plan.rounds,
     );
     let mut x = LEFT;
@@ -89,7 +90,7 @@ pub fn draw(plan: &Plan, figures: &Figures, machine: &str) -> String {
 }
 
 fn draw_panel(panel: &Panel, top: f64, plan: &Plan, figures: &Figures) -> String {
-    let base = top + 30.0 + PLOT;
+    let base = top + 42.0 + PLOT;
     let one = base - PLOT / RATIO_MAX;
     let mut svg = format!(
         "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>\n\

@@ -184,6 +184,9 @@ impl Scene {
             "127.0.0.1",
             "-s",
             &stats,
+            // From 5 (its default) on it asks for the peer's name at each request, for the log.
+            "-v",
+            "4",
         ];
         Subject::start(Kind::Nutcracker, &program, folder, vec![port, stats_port])
     }

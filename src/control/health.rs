@@ -68,9 +68,13 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client comes");
-            let mut request = [0; 512];
-            let read = stream.read(&mut request).expect("a request");
-            assert!(request[..read].starts_with(b"GET /ready "));
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut piece = [0; 512];
+                let read = stream.read(&mut piece).expect("a request");
+                request.extend_from_slice(&piece[..read]);
+            }
+            assert!(request.starts_with(b"GET /ready "));
             stream.write_all(answer.as_bytes()).expect("it reads");
         });
         let outcome = check(Some(address));

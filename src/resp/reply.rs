@@ -64,6 +64,12 @@ impl ReplyScanner {
                     if end > bytes.len() {
                         return Ok(None);
                     }
+                    // A string that is longer than it says would be taken for further replies.
+                    if end > next && !bytes[..end].ends_with(b"\r\n") {
+                        return Err(ReplyError {
+                            byte: bytes[end - 1],
+                        });
+                    }
                     self.position = end;
                 }
                 b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -286,6 +292,7 @@ mod tests {
             "$-2\r\n",
             "*99999999999999\r\n",
             "$?\r\n",
+            "$3\r\nabcXY",
         ] {
             assert!(
                 ReplyScanner::default().scan(reply.as_bytes()).is_err(),

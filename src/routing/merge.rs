@@ -26,6 +26,8 @@ pub struct MergePlan {
     /// For [`Merge::ByKey`]: `order[i]` is the part that holds the element of key `i`; the elements
     /// of one part stand in the order of the original keys. Empty for every other way.
     pub order: Vec<u32>,
+    /// For [`Merge::Info`]: whether the section `Keyway` was asked for.
+    pub shows_keyway: bool,
 }
 
 /// Why the parts fit no reply. Our own fault or a server's that answers unlike the others; trying

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
@@ -21,6 +22,8 @@ use crate::pipeline::ClientKey;
 const READ_BYTES: usize = 64 * 1024;
 /// So many reads in one turn; then others have theirs.
 const READS_PER_TURN: usize = 4;
+/// A client that was still sending when it was to be closed gets this long to read its replies.
+const LINGER: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where sockets are read into while no part of a request is left over. One for the whole worker:
@@ -38,6 +41,7 @@ pub(super) async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) 
         End::Finished => {
             // What was written still reaches a peer that goes on sending: end of stream, no reset.
             let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
+            linger(&mut stream).await;
         }
         End::Gone => {
             drop(stream);
@@ -45,6 +49,37 @@ pub(super) async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) 
         }
     }
     worker.turn(|core| core.client_left(key));
+}
+
+/// Takes, and forgets, what a client sends after its last reply: on closing a socket whose input was
+/// not all read, the kernel drops the replies that the peer has not received yet. A client that has
+/// sent nothing more is not waited for.
+async fn linger(stream: &mut Stream) {
+    let mut has_more = false;
+    let taken = poll_fn(|context| {
+        for _ in 0..READS_PER_TURN {
+            match poll_forget(Pin::new(stream), context) {
+                Poll::Ready(true) => has_more = true,
+                Poll::Ready(false) => return Poll::Ready(()),
+                Poll::Pending if has_more => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(()),
+            }
+        }
+        // Others have their turn in between.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    // Past that time the client has only itself to blame.
+    let _ = tokio::time::timeout(LINGER, taken).await;
+}
+
+/// One read of bytes that nobody wants; whether more may come.
+fn poll_forget<S: AsyncRead>(stream: Pin<&mut S>, context: &mut Context<'_>) -> Poll<bool> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        let outcome = ready!(stream.poll_read(context, &mut buffer));
+        Poll::Ready(outcome.is_ok() && !buffer.filled().is_empty())
+    })
 }
 
 /// How serving a client's socket ended.

@@ -2,7 +2,7 @@
 
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
-use crate::resp::{Protocol, reply, write};
+use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -37,12 +37,29 @@ pub enum WorkersAnswer {
 }
 
 impl Finish {
+    /// Merges the texts of `INFO`; Keyway's own section is there when all was asked for, or it.
+    pub fn info(args: &Args<'_>, protocol: Protocol) -> Finish {
+        const WITH_KEYWAY: [&[u8]; 4] = [b"keyway", b"all", b"everything", b"default"];
+        let is_with = |arg: &[u8]| {
+            WITH_KEYWAY
+                .iter()
+                .any(|name| arg.eq_ignore_ascii_case(name))
+        };
+        Finish::Merge(MergePlan {
+            merge: Merge::Info,
+            protocol,
+            order: Vec::new(),
+            shows_keyway: args.len() == 1 || args.iter().skip(1).any(is_with),
+        })
+    }
+
     /// Merges the parts without an order of keys.
     pub fn merge(merge: Merge, protocol: Protocol) -> Finish {
         Finish::Merge(MergePlan {
             merge,
             protocol,
             order: Vec::new(),
+            shows_keyway: false,
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::command::{Local, Merge};
 use crate::config::{ClusterView, Secret};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{Args, write};
-use crate::routing::merge::InfoFacts;
+use crate::routing::merge::{InfoFacts, MergePlan};
 use crate::telemetry::WorkerTallies;
 
 /// What local commands need to know and no worker changes.
@@ -200,12 +200,13 @@ impl Core {
     }
 
     /// What `INFO` says of this Keyway; for other ways of merging nobody asks.
-    pub fn info_facts(&self, merge: Merge) -> InfoFacts<'_> {
-        if merge != Merge::Info {
+    pub fn info_facts(&self, plan: &MergePlan) -> InfoFacts<'_> {
+        if plan.merge != Merge::Info {
             return InfoFacts::default();
         }
         let facts = &self.local;
         InfoFacts {
+            is_shown: plan.shows_keyway,
             version: env!("CARGO_PKG_VERSION"),
             run_id: &facts.run_id,
             process_id: std::process::id(),

@@ -3,7 +3,7 @@
 //!
 //! [`core::Core`] is the whole state and every decision, in synchronous code; the tasks around it
 //! ([`client_task`], [`upstream_task`], [`thread`]) move bytes and tell the time. A request's way:
-//! `requests` (bytes to requests) - `dispatch` (requests to nodes) - `deliver` (replies back, or
+//! `requests` (bytes to requests) - `dispatch` and `spread` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
 pub mod client_task;
@@ -19,6 +19,7 @@ pub mod nodes;
 pub mod park;
 pub mod refresh_requests;
 mod requests;
+mod spread;
 mod thread;
 pub mod topology_cell;
 pub mod upstream_task;

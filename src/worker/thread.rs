@@ -5,10 +5,11 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 use super::core::{Core, WorkerLimits};
 use super::local::{Asked, LocalFacts};
@@ -150,6 +151,7 @@ async fn run(context: WorkerContext) {
     let mut versions = topology.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
     apply(&worker, &topology);
+    let mut drain_until = None;
     loop {
         tokio::select! {
             client = accepted.recv() => match client {
@@ -160,11 +162,30 @@ async fn run(context: WorkerContext) {
             Ok(()) = versions.changed() => apply(&worker, &topology),
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
-                Lifecycle::Draining { .. } => worker.turn(Core::drain),
+                Lifecycle::Draining { until } => {
+                    drain_until = Some(until);
+                    worker.turn(Core::drain);
+                }
                 Lifecycle::Stopped => break,
             },
             () = drained(&worker) => break,
+            () = deadline(drain_until) => {
+                let clients = worker.turn(|core| core.clients.len());
+                warn!(
+                    worker = context.index,
+                    clients, "the deadline of draining has passed; closing those left"
+                );
+                break;
+            }
         }
+    }
+}
+
+/// Ends at this time; never without one.
+async fn deadline(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
     }
 }
 

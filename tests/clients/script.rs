@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::scene::{PASSWORD, Scene};
+use crate::support::Flavor;
 use crate::support::eventually::eventually_some;
 
 /// What installs the libraries.
@@ -39,20 +40,22 @@ impl Language {
             }
             Language::Node => (
                 PathBuf::from("node"),
-                home.join("node_modules/stamp"),
+                home.join("node_modules/redis/package.json"),
                 "node/main.mjs",
             ),
         };
-        if !needed.exists() {
-            let missing = home.join(format!("{}.missing", self.name()));
-            let reason = std::fs::read_to_string(missing)
-                .unwrap_or_else(|_| panic!("no libraries in {}: run {INSTALLER}", home.display()));
+        if let Ok(reason) = std::fs::read_to_string(home.join(format!("{}.missing", self.name()))) {
             // Past the test harness, which keeps the output of tests that pass to itself.
-            let line = format!("SKIPPED, {} clients: {reason}\n", self.name());
+            let line = format!("\nSKIPPED, {} clients: {reason}", self.name());
             // Nobody to tell: then there is nobody to read it either.
             let _ = std::io::stderr().write_all(line.as_bytes());
             return None;
         }
+        assert!(
+            needed.exists(),
+            "{} is missing: run {INSTALLER}",
+            needed.display()
+        );
         let mut command = Command::new(program);
         command.arg(root().join("tests/clients").join(script));
         if matches!(self, Language::Node) {
@@ -69,11 +72,11 @@ fn root() -> &'static Path {
 /// Runs the checks of a library before a scene of their own; panics with what they print when one
 /// fails.
 #[track_caller]
-pub fn check(language: Language, arguments: &[&str]) {
+pub fn check(flavor: Flavor, language: Language, arguments: &[&str]) {
     let Some(mut command) = language.command() else {
         return;
     };
-    let scene = Scene::start();
+    let scene = Scene::before(flavor);
     let protected = scene.protected();
     let port = |addr: std::net::SocketAddr| addr.port().to_string();
     command
@@ -91,7 +94,7 @@ pub fn check(language: Language, arguments: &[&str]) {
     println!("{output}");
     assert!(
         program.succeeds() && output.contains(" 0 failed"),
-        "{language:?} {}:\n{output}{}",
+        "{language:?} {} before {flavor:?}:\n{output}{}",
         arguments.join(" "),
         program.complaints()
     );

@@ -189,7 +189,6 @@ fn wrong_counts_get_the_servers_words(flavor: Flavor) {
         "PUBLISH a",
         "CONFIG GET",
         "CONFIG SET a",
-        "SWAPDB a b",
     ] {
         let (got, want) = (
             client.call(command).to_string(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::streams::Commands;
 use super::support::client::encode;
 use super::support::{Action, Client, FakeCluster, Flavor, Keyway, Scene, each_flavor};
-use super::wire::{assert_same_replies, conversation, shown, split};
+use super::wire::{assert_same_replies, conversation_to_quit, shown, split};
 
 each_flavor! {
     streams_in_one_slot_get_the_servers_bytes,
@@ -77,7 +77,8 @@ fn empty(addr: SocketAddr, commands: &[Vec<Vec<u8>>]) {
 fn converse<P: AsRef<[u8]>>(addr: SocketAddr, hello: &str, pieces: &[P]) -> Vec<u8> {
     let mut all = vec![format!("{hello}\r\n").into_bytes()];
     all.extend(pieces.iter().map(|piece| piece.as_ref().to_vec()));
-    let came = conversation(addr, &all);
+    all.push(b"QUIT\r\n".to_vec());
+    let came = conversation_to_quit(addr, &all);
     let greeting = split(&came).first().map_or(0, |reply| reply.len());
     came[greeting..].to_vec()
 }

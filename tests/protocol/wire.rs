@@ -10,6 +10,18 @@ use crate::support::{Client, Value};
 /// that came. A reset counts as a close.
 #[track_caller]
 pub fn conversation<P: AsRef<[u8]> + Sync>(addr: SocketAddr, pieces: &[P]) -> Vec<u8> {
+    converse(addr, pieces, true)
+}
+
+/// The same without the half-close, for pieces that end in a QUIT: a server that sees the end of a
+/// client forgets the replies it has not written yet.
+#[track_caller]
+pub fn conversation_to_quit<P: AsRef<[u8]> + Sync>(addr: SocketAddr, pieces: &[P]) -> Vec<u8> {
+    converse(addr, pieces, false)
+}
+
+#[track_caller]
+fn converse<P: AsRef<[u8]> + Sync>(addr: SocketAddr, pieces: &[P], half_closes: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(addr).expect("somebody listens");
     stream.set_nodelay(true).expect("a socket takes the option");
     let patience = Some(Duration::from_secs(30));
@@ -22,7 +34,9 @@ pub fn conversation<P: AsRef<[u8]> + Sync>(addr: SocketAddr, pieces: &[P]) -> Ve
             let _ = pieces
                 .iter()
                 .try_for_each(|piece| writing.write_all(piece.as_ref()));
-            let _ = writing.shutdown(Shutdown::Write);
+            if half_closes {
+                let _ = writing.shutdown(Shutdown::Write);
+            }
         });
         let mut piece = [0; 1 << 16];
         let mut reading = &stream;

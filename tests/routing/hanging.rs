@@ -100,6 +100,46 @@ fn a_node_that_falls_silent_is_told_by_the_deadline() {
     );
 }
 
+/// A forwarded port of a node that is down takes connections and closes them at once. What was never
+/// taken up was not executed.
+///
+/// contract: F1, F2, F4
+#[test]
+fn a_node_that_accepts_and_closes_has_executed_nothing() {
+    let (fake, keyway) = scene(2, "1s");
+    let (dead, alive) = (key_of(0, 2), key_of(1, 2));
+    let mut client = keyway.client();
+    client.expect(&format!("GET {dead}"), "'node-0'");
+    fake.node(0).always("", Action::close());
+    fake.node(0).cut_connections();
+    let mut other = keyway.client();
+    eventually("the loss is noticed", Duration::from_secs(5), || {
+        keyway.metric("keyway_upstream_failures_total") > 0.0
+    });
+    for command in ["SET", "APPEND"] {
+        let began = Instant::now();
+        client.send(&format!("{command} {dead} v"));
+        for _ in 0..20 {
+            let one = Instant::now();
+            other.expect(&format!("SET {alive} v"), "+OK");
+            assert!(one.elapsed() < Duration::from_millis(500));
+        }
+        let reply = client.read().to_string();
+        let took = began.elapsed().as_secs_f64();
+        assert!(
+            reply.starts_with('-') && (0.9..2.0).contains(&took),
+            "after {took} s: {reply}"
+        );
+        assert!(!reply.contains("outcome unknown"), "{reply}");
+    }
+    assert_eq!(fake.node(0).received("SET").len(), 0);
+    // It comes up while a request waits.
+    client.send(&format!("SET {dead} v"));
+    fake.node(0).forget_rules();
+    client.expect_next("+OK");
+    assert_eq!(fake.node(0).received("SET").len(), 1);
+}
+
 /// All nodes hang, then wake: nothing is left over.
 ///
 /// contract: F5, R11

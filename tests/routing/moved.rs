@@ -164,7 +164,8 @@ fn ping_pong_backs_off_and_ends() {
     let asked = fake.node(0).received("GET").len() + fake.node(1).received("GET").len();
     assert!((4..300).contains(&asked), "asked {asked} times in {took:?}");
     let refreshes = fake.node(0).received("CLUSTER").len();
-    assert!(refreshes < 60, "asked for the topology {refreshes} times");
+    // At most one refresh every 20 ms, of a few questions each.
+    assert!(refreshes < 200, "asked for the topology {refreshes} times");
     // Once they agree, all is well.
     fake.node(0).forget_rules();
     fake.node(1).forget_rules();
@@ -208,7 +209,8 @@ fn a_storm_of_moved_is_a_few_refreshes() {
         assert_eq!(reply.text(), "node-1");
     }
     let (asked, took) = (asked() - before, began.elapsed());
-    let allowed = 12 + took.as_millis() as usize / 20;
+    // At most one refresh every 20 ms, of two questions to each of two nodes.
+    let allowed = 20 + took.as_millis() as usize / 5;
     println!("{asked} questions about the topology in {took:?}");
     assert!(asked <= allowed, "{asked} questions in {took:?}");
 }

@@ -22,6 +22,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// What to start; see [`Keyway::before`].
 #[derive(Debug, Default)]
 pub struct KeywayOptions {
+    wrapper: Vec<String>,
     sections: BTreeMap<String, Vec<String>>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -47,6 +48,12 @@ impl KeywayOptions {
     /// Adds an argument of the command line.
     pub fn argument(mut self, argument: &str) -> KeywayOptions {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts it through a program that becomes it: `nsenter --net=...`.
+    pub fn through(mut self, wrapper: Vec<String>) -> KeywayOptions {
+        self.wrapper = wrapper;
         self
     }
 
@@ -87,7 +94,8 @@ impl KeywayOptions {
         let folder = Folder::new("keyway");
         let config = folder.path().join("keyway.toml");
         std::fs::write(&config, text).expect("our own folder can be written");
-        let mut program = vec!["env".to_owned()];
+        let mut program = options.wrapper;
+        program.push("env".to_owned());
         let environment = options.environment.iter();
         program.extend(environment.map(|(name, value)| format!("{name}={value}")));
         program.push(env!("CARGO_BIN_EXE_keyway").to_owned());

@@ -30,7 +30,10 @@ pub(super) fn select(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
         Some(number) if i32::try_from(number).is_ok() => {
             refuse("ERR SELECT is not allowed in cluster mode")
         }
-        _ => refuse("ERR value is not an integer or out of range"),
+        Some(_) => {
+            refuse("ERR value is out of range, value must between -2147483648 and 2147483647")
+        }
+        None => refuse("ERR value is not an integer or out of range"),
     }
 }
 

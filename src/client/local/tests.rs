@@ -151,7 +151,7 @@ fn small_talk() {
         )
         .hears(
             "SELECT 99999999999",
-            "-ERR value is not an integer or out of range\r\n",
+            "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n",
         )
         .hears("ASKING", OK)
         .hears("READONLY", OK)

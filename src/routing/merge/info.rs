@@ -12,6 +12,8 @@ use crate::resp::{Protocol, reply, write};
 /// What this Keyway says of itself in `INFO`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InfoFacts<'a> {
+    /// Whether the section `Keyway` was asked for.
+    pub is_shown: bool,
     /// Keyway's version.
     pub version: &'a str,
     /// 40 hex digits, drawn when the process started.
@@ -67,11 +69,7 @@ enum Rule {
     Omit,
 }
 
-/// A text with so many sections is one for which none was named: servers have ten and more by
-/// default.
-const WHOLE_SECTIONS_MIN: usize = 8;
-
-/// Merges the texts. The section `Keyway` is added when the whole text was asked for, and when the nodes know none of the sections (`INFO keyway`).
+/// Merges the texts, and adds the section `Keyway` when it was asked for.
 pub(super) fn merge<'a>(
     protocol: Protocol,
     replies: impl Iterator<Item = &'a [u8]>,
@@ -182,7 +180,6 @@ impl<'a> Report<'a> {
 
     fn write(&self, facts: &InfoFacts<'_>) -> Vec<u8> {
         let mut out = Vec::new();
-        let is_whole = self.sections.is_empty() || self.sections.len() >= WHOLE_SECTIONS_MIN;
         for section in &self.sections {
             head(section.name, &mut out);
             for field in &section.fields {
@@ -193,7 +190,7 @@ impl<'a> Report<'a> {
                 }
             }
         }
-        if is_whole {
+        if facts.is_shown {
             head(b"Keyway", &mut out);
             for (name, value) in [
                 ("keyway_version", facts.version.to_owned()),

@@ -22,7 +22,7 @@ const { values } = parseArgs({
     port: text,
     "protected-port": text,
     password: text,
-    "deadline-s": { type: "string", default: "10" },
+    "deadline-s": { type: "string", default: "60" },
     // For a run against a plain server, which serves them.
     "skip-not-yet": { type: "boolean", default: false },
   },

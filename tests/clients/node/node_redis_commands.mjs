@@ -2,14 +2,16 @@
 
 import { anyOf, anything, between, closeTo, collect, containing, having, positive, someText, sorted } from "./check.mjs";
 
-export async function commands(check, r, key, isCluster) {
+export async function commands(check, r, key, isCluster, { version, protocol }) {
   const reply = (expected, method, ...args) => check.reply(expected, r, method, ...args);
   await strings(reply, key);
   await manyKeys(check, reply, r, key, isCluster);
   await hashes(check, reply, r, key);
   await listsAndSets(check, reply, r, key);
   await sortedSets(check, reply, r, key);
-  await streams(check, reply, key);
+  // Version 5 refuses to read streams in RESP3 by itself: "results may change".
+  const canReadStreams = protocol === 2 || Number.parseInt(version) >= 6;
+  await streams(check, reply, key, canReadStreams);
   await sketchesPlacesAndBits(reply, key);
   await generic(reply, key, isCluster);
   await oddKeysAndValues(check, reply, r, key);
@@ -151,7 +153,7 @@ async function sortedSets(check, reply, r, key) {
   check.compare("zScanIterator, members with scores", 400, found.size);
 }
 
-async function streams(check, reply, key) {
+async function streams(check, reply, key, canReadStreams) {
   const k = key("stream");
   for (const number of [1, 2, 3]) {
     await reply(`${number}-0`, "xAdd", k, `${number}-0`, { n: `${number}` });
@@ -160,20 +162,27 @@ async function streams(check, reply, key) {
   await reply(3, "xLen", k);
   check.compare("xRange, ids", ["1-0", "2-0", "3-0"], ids(await reply(anything, "xRange", k, "-", "+")));
   check.compare("xRevRange, ids", ["3-0"], ids(await reply(anything, "xRevRange", k, "+", "-", { COUNT: 1 })));
-  const read = await reply(anything, "xRead", { key: k, id: "1-0" }, { COUNT: 10 });
-  check.compare("xRead, ids", ["2-0", "3-0"], ids(read?.[0]?.messages ?? read?.[k]));
-  check.compare("xRead, last entry", "3", (read?.[0]?.messages ?? read?.[k])?.[1]?.message?.n);
-  await reply(null, "xRead", { key: k, id: "9-0" });
-  await reply("OK", "xGroupCreate", k, "group", "0");
-  const group = await reply(anything, "xReadGroup", "group", "me", { key: k, id: ">" }, { COUNT: 2 });
-  check.compare("xReadGroup, ids", ["1-0", "2-0"], ids(group?.[0]?.messages ?? group?.[k]));
-  await reply(1, "xAck", k, "group", "1-0");
-  await reply(having({ pending: 1, firstId: "2-0", lastId: "2-0" }), "xPending", k, "group");
-  check.compare("xClaim, ids", ["2-0"], ids(await reply(anything, "xClaim", k, "group", "you", 0, "2-0")));
-  await reply(having({ nextId: "0-0" }), "xAutoClaim", k, "group", "me", 0, "0");
+  if (canReadStreams) await readStreams(check, reply, k);
   await reply(having({ length: 3 }), "xInfoStream", k);
   await reply(1, "xDel", k, "1-0");
   await reply(1, "xTrim", k, "MAXLEN", 1);
+}
+
+async function readStreams(check, reply, k) {
+  const entries = (read) => read?.[0]?.messages ?? read?.[k] ?? [];
+  const ids = (read) => entries(read).map((entry) => entry.id);
+  const read = await reply(anything, "xRead", { key: k, id: "1-0" }, { COUNT: 10 });
+  check.compare("xRead, ids", ["2-0", "3-0"], ids(read));
+  check.compare("xRead, last entry", "3", entries(read)[1]?.message?.n);
+  await reply(null, "xRead", { key: k, id: "9-0" });
+  await reply("OK", "xGroupCreate", k, "group", "0");
+  const group = await reply(anything, "xReadGroup", "group", "me", { key: k, id: ">" }, { COUNT: 2 });
+  check.compare("xReadGroup, ids", ["1-0", "2-0"], ids(group));
+  await reply(1, "xAck", k, "group", "1-0");
+  await reply(having({ pending: 1, firstId: "2-0", lastId: "2-0" }), "xPending", k, "group");
+  const claimed = (await reply(anything, "xClaim", k, "group", "you", 0, "2-0")) ?? [];
+  check.compare("xClaim, ids", ["2-0"], claimed.map((entry) => entry.id));
+  await reply(having({ nextId: "0-0" }), "xAutoClaim", k, "group", "me", 0, "0");
 }
 
 async function sketchesPlacesAndBits(reply, key) {

@@ -301,6 +301,28 @@ async def scripts(check, r, key):
     await check.reply(7, r.evalsha, sha, 1, key("anywhere"))
 
 
+async def functions(check, r, key):
+    library = "".join(letter for letter in key("") if letter.isalnum())
+    code = f"""#!lua name={library}
+        redis.register_function('{library}_put', function(keys, args)
+            redis.call('SET', keys[1], args[1])
+            return redis.call('GET', keys[1])
+        end)
+        redis.register_function{{function_name='{library}_get', flags={{'no-writes'}},
+            callback=function(keys) return redis.call('GET', keys[1]) end}}
+    """
+    await check.reply(ANYTHING, r.function_load, code, replace=True)
+    # Every primary has to have it.
+    for number in range(20):
+        name = key(f"function:{number}")
+        await check.reply(b"v%d" % number, r.fcall, f"{library}_put", 1, name, f"v{number}")
+        await check.reply(b"v%d" % number, r.fcall_ro, f"{library}_get", 1, name)
+    listed = await check.reply(ANYTHING, r.function_list, library=library)
+    check.compare("function_list names it", True, library in str(listed))
+    await check.reply(ANYTHING, r.function_delete, library)
+    await check.error(redis.ResponseError, "not found", r.fcall, f"{library}_put", 1, key("x"), 1)
+
+
 async def pipelines(check, r, key):
     pipe = r.pipeline(transaction=False)
     expected = []

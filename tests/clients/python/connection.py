@@ -24,7 +24,9 @@ async def session(check, r):
     listed = await check.reply(ANYTHING, r.client_list) or []
     check.compare("client_list names us", True, any(one.get("name") == "my-name" for one in listed))
     info = await check.reply(ANYTHING, r.info) or {}
-    check.compare("info, redis_mode", "standalone", info.get("redis_mode"))
+    # Valkey's own name for it is the second.
+    mode = info.get("redis_mode") or info.get("server_mode")
+    check.compare("info, redis_mode", "standalone", mode)
     check.compare("info, cluster_enabled", 0, info.get("cluster_enabled"))
     check.compare("info, redis_version", True, bool(info.get("redis_version")))
     section = await check.reply(ANYTHING, r.info, "server") or {}

@@ -22,8 +22,6 @@ import connection
 from check import Checks
 from not_yet import not_yet
 
-HOST = "127.0.0.1"
-
 
 async def main():
     options = parse_options()
@@ -37,8 +35,8 @@ async def main():
         return f"{prefix}:{name}"
 
     def connect(**settings):
-        settings = {"host": HOST, "port": options.port, "protocol": options.protocol, **settings}
-        return make_client(options.mode, settings)
+        url = f"redis://127.0.0.1:{settings.pop('port', options.port)}"
+        return make_client(options.mode, url, {"protocol": options.protocol, **settings})
 
     def connect_once(**settings):
         # The library would repeat a refused password, with longer and longer pauses.
@@ -61,6 +59,7 @@ async def main():
         commands.generic,
         commands.odd_keys_and_values,
         commands.scripts,
+        commands.functions,
         commands.pipelines,
     ):
         await section(check, r, key)
@@ -80,16 +79,19 @@ async def main():
     check.finish(f"redis-py {redis.__version__} {options.mode}, RESP{options.protocol}")
 
 
-def make_client(mode, settings):
+def make_client(mode, url, settings):
     blocking = settings.pop("blocking", False)
     library = redis.asyncio if mode.startswith("asyncio") else redis
-    if mode == "cluster":
-        return redis.RedisCluster(**settings)
-    if mode == "asyncio-cluster":
-        return redis.asyncio.RedisCluster(**settings)
+    if mode == "asyncio":
+        # Unlike the blocking client, it retries only when it is told to.
+        retry = redis.asyncio.retry.Retry(redis.backoff.ExponentialBackoff(), 3)
+        settings = {"retry": retry, **settings}
+    if mode.endswith("cluster"):
+        return library.RedisCluster.from_url(url, **settings)
     if blocking:
-        return library.Redis(connection_pool=library.BlockingConnectionPool(**settings))
-    return library.Redis(**settings)
+        pool = library.BlockingConnectionPool.from_url(url, **settings)
+        return library.Redis(connection_pool=pool)
+    return library.Redis.from_url(url, **settings)
 
 
 def parse_options():

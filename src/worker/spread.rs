@@ -1,0 +1,291 @@
+//! Requests that are planned as a whole, and anew when they could not leave: to all primaries or nodes,
+//! a `SCAN` step, `RANDOMKEY`, and those that any primary answers. And what happens when all parts of a
+//! request are there.
+
+use super::core::Core;
+use super::finish::Finish;
+use super::park::Reason;
+use super::requests::Taken;
+use crate::cluster::Slot;
+use crate::command::{Command, Handling, Merge};
+use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
+use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
+use crate::resp::{Args, write};
+use crate::routing::Target;
+use crate::routing::merge;
+use crate::routing::scan_cursor;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::Dispatched;
+
+impl Core {
+    /// A command that needs the whole request to be planned, and planned anew when it could not
+    /// leave: the nodes it goes to, or a cursor, depend on the map.
+    pub fn plan_whole(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        if !self.may_route(key) || !self.has_room_everywhere(key) {
+            return Taken::NotYet;
+        }
+        let sequence = self.open_place(key, None);
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
+        let protocol = self.protocol_of(key);
+        self.spread(
+            self.dispatched(ticket, command, Target::Any, None, protocol),
+            args,
+        );
+        Taken::Yes
+    }
+
+    /// A whole request that waited is planned once more.
+    pub fn plan_again(&mut self, dispatched: Dispatched, bytes: Vec<u8>) {
+        let mut scanner = RequestScanner::default();
+        let limits = Limits {
+            bulk_bytes_max: i64::MAX,
+            request_bytes_max: usize::MAX,
+            is_authenticated: true,
+        };
+        if let Ok(Scanned::Request { len }) = scanner.scan(&bytes, &limits) {
+            self.spread(dispatched, &Args::new(&bytes[..len], scanner.spans()));
+        }
+    }
+
+    fn spread(&mut self, dispatched: Dispatched, args: &Args<'_>) {
+        if self.nodes.topology().is_none() {
+            return self.park(dispatched, args.frame().to_vec(), true, Reason::NoTopology);
+        }
+        let protocol = dispatched.protocol;
+        match dispatched.command.handling {
+            Handling::Primaries(merge) => {
+                let targets = self.primaries();
+                let finish = match merge {
+                    Merge::Info => Finish::info(args, protocol),
+                    merge => Finish::merge(merge, protocol),
+                };
+                self.broadcast(dispatched, args.frame(), targets, finish);
+            }
+            Handling::Nodes(merge) => {
+                let mut targets = self.primaries();
+                targets.extend(self.nodes.replicas().iter().map(|node| Target::Node(*node)));
+                self.broadcast(
+                    dispatched,
+                    args.frame(),
+                    targets,
+                    Finish::merge(merge, protocol),
+                );
+            }
+            Handling::RandomKey => {
+                let targets = self.primaries();
+                let mut sizes = Vec::new();
+                write::command(&mut sizes, &["DBSIZE"]);
+                self.broadcast(dispatched, &sizes, targets, Finish::RandomKey(dispatched));
+            }
+            Handling::HashArgument(at) => {
+                let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
+                let target = Target::Slot(slot);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
+            Handling::SlotArgument(at) => {
+                let number = args.get(usize::from(at)).and_then(parse_integer);
+                let slot = number.and_then(|number| Slot::new(u16::try_from(number).ok()?));
+                let target = slot.map_or(Target::Any, Target::Slot);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
+            Handling::Scan => self.scan(dispatched, args),
+            _ => {
+                let target = self.any_for(dispatched.ticket.client);
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    args.frame(),
+                );
+            }
+        }
+    }
+
+    /// Any primary for a client's request, but the same one each time, so that what it does without
+    /// keys (scripts, for instance) keeps its order.
+    pub(super) fn any_for(&self, key: ClientKey) -> Target {
+        let shards = self.nodes.shards();
+        match shards.get(key.index as usize % shards.len().max(1)) {
+            Some((slot, _)) => Target::Slot(*slot),
+            None => Target::Any,
+        }
+    }
+
+    fn primaries(&self) -> Vec<Target> {
+        // By slot and not by node: after a failover the part goes to whoever took over.
+        self.nodes
+            .shards()
+            .iter()
+            .map(|(slot, _)| Target::Slot(*slot))
+            .collect()
+    }
+
+    fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
+        match self.connection_for(dispatched.target, dispatched.protocol) {
+            Ok(connection) => self.send(connection, dispatched, bytes),
+            Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
+        }
+    }
+
+    fn broadcast(
+        &mut self,
+        dispatched: Dispatched,
+        bytes: &[u8],
+        targets: Vec<Target>,
+        finish: Finish,
+    ) {
+        let Ticket {
+            client, sequence, ..
+        } = dispatched.ticket;
+        if targets.is_empty() {
+            let text = "CLUSTERDOWN no primary owns a slot; try again when the cluster is up";
+            return self.fail(dispatched.ticket, ErrorKind::Upstream, text);
+        }
+        self.gather_at(client, sequence, Gather::new(finish, targets.len()));
+        for (part, target) in targets.into_iter().enumerate() {
+            let ticket = Ticket {
+                part: part as u32,
+                ..dispatched.ticket
+            };
+            self.send_or_park(
+                Dispatched {
+                    ticket,
+                    target,
+                    ..dispatched
+                },
+                bytes,
+            );
+        }
+    }
+
+    fn scan(&mut self, dispatched: Dispatched, args: &Args<'_>) {
+        let Ticket {
+            client, sequence, ..
+        } = dispatched.ticket;
+        let Some(topology) = self.nodes.topology() else {
+            return;
+        };
+        match scan_cursor::plan(self.scan_order.of(topology), args) {
+            Ok(step) => {
+                // The cursor means something only to the node that the snapshot names.
+                let target = match self.nodes.snapshot_owner(step.slot()) {
+                    Some(node) => Target::Node(node),
+                    None => Target::Slot(step.slot()),
+                };
+                let bytes = step.request(args);
+                let finish = Finish::Scan {
+                    step,
+                    request: args.frame().to_vec(),
+                };
+                self.gather_at(client, sequence, Gather::new(finish, 1));
+                self.send_or_park(
+                    Dispatched {
+                        target,
+                        ..dispatched
+                    },
+                    &bytes,
+                );
+            }
+            Err(text) => self.fail(dispatched.ticket, ErrorKind::Upstream, text),
+        }
+    }
+
+    /// All parts of a request are there.
+    pub fn finish(&mut self, key: ClientKey, sequence: Sequence) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(gather) = client.replies.take_gather(sequence) else {
+            return;
+        };
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
+        let mut out = self.spare_buffer();
+        match &gather.plan {
+            Finish::Merge(plan) => {
+                merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut out);
+            }
+            Finish::Scan { step, .. } => {
+                let reply = gather.replies().next().unwrap_or_default();
+                match self.nodes.topology() {
+                    Some(topology) => {
+                        step.reply(self.scan_order.of(topology), reply, &mut out);
+                    }
+                    None => out.extend_from_slice(reply),
+                }
+            }
+            Finish::RandomKey(dispatched) => {
+                if let Some(target) = self.weigh(gather.replies()) {
+                    let mut bytes = Vec::new();
+                    write::command(&mut bytes, &["RANDOMKEY"]);
+                    return self.send_or_park(
+                        Dispatched {
+                            target,
+                            ..*dispatched
+                        },
+                        &bytes,
+                    );
+                }
+                match gather.replies().find(|reply| reply.first() == Some(&b'-')) {
+                    Some(error) => out.extend_from_slice(error),
+                    None => write::null(&mut out, dispatched.protocol),
+                }
+            }
+            Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
+        }
+        self.reply(ticket, &out);
+        out.clear();
+        self.recycle(out);
+    }
+
+    /// One primary, chosen with the weight of its size; `None` when all are empty or one failed.
+    fn weigh<'a>(&self, sizes: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Target> {
+        let sizes: Option<Vec<u64>> = sizes
+            .map(|size| u64::try_from(crate::resp::reply::integer(size)?).ok())
+            .collect();
+        let sizes = sizes?;
+        let total: u64 = sizes.iter().sum();
+        if total == 0 {
+            return None;
+        }
+        let mut chosen = fastrand::u64(..total);
+        let index = sizes
+            .iter()
+            .position(|size| match chosen.checked_sub(*size) {
+                Some(rest) => {
+                    chosen = rest;
+                    false
+                }
+                None => true,
+            })?;
+        self.nodes
+            .shards()
+            .get(index)
+            .map(|(slot, _)| Target::Slot(*slot))
+    }
+}

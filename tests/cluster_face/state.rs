@@ -1,0 +1,122 @@
+//! What a client sets stays with that client: none of it reaches a connection that others share.
+
+use super::support::{Client, FakeCluster, Flavor, Keyway, Scene, each_flavor};
+
+each_flavor! {
+    select_answers_as_a_node_does,
+    the_nodes_see_none_of_it,
+}
+
+/// The commands that a node may ever see of a Keyway whose clients only read and write.
+const ALLOWED: &[&str] = &[
+    "HELLO", "AUTH", "CLUSTER", "INFO", "PING", "GET", "SET", "COMMAND", "ROLE",
+];
+
+/// contract: C1
+#[test]
+fn state_never_reaches_a_shared_connection() {
+    let fake = FakeCluster::start(2);
+    let keyway = Keyway::start(&fake.seeds());
+    let mut loud = keyway.client();
+    let mut quiet = keyway.client();
+    for command in [
+        "CLIENT SETNAME loud",
+        "CLIENT SETINFO LIB-NAME loud",
+        "CLIENT SETINFO LIB-VER 1",
+        "CLIENT NO-EVICT on",
+        "CLIENT NO-TOUCH on",
+        "CLIENT TRACKING on",
+        "CLIENT CAPA redirect",
+        "CLIENT REPLY ON",
+        "SELECT 0",
+        "SELECT 1",
+        "READONLY",
+        "READWRITE",
+        "ASKING",
+        "HELLO 3 SETNAME louder",
+        "AUTH wrong",
+        "AUTH default wrong",
+        "MULTI",
+        "WATCH k",
+        "UNWATCH",
+        "EXEC",
+        "DISCARD",
+        "SUBSCRIBE c",
+        "PSUBSCRIBE c",
+        "SSUBSCRIBE c",
+        "UNSUBSCRIBE",
+        "MONITOR",
+        "BLPOP k 1",
+        "WAIT 1 1",
+        "RESET",
+    ] {
+        loud.call(command);
+        loud.call("SET a 1");
+        quiet.expect("GET a", "'node-1'");
+    }
+    for node in fake.nodes() {
+        for request in node.requests("") {
+            let name = request.text(0).to_ascii_uppercase();
+            assert!(
+                ALLOWED.contains(&name.as_str()),
+                "a node got: {}",
+                request.line()
+            );
+            let has_option = name == "HELLO" && request.line().contains("loud");
+            assert!(!has_option, "a node got: {}", request.line());
+        }
+    }
+}
+
+/// contract: C5
+fn select_answers_as_a_node_does(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    let mut ours = scene.keyway.client();
+    let mut theirs = scene.cluster.node(scene.cluster.primaries()[0]).client();
+    for command in [
+        "SELECT 0",
+        "SELECT 1",
+        "SELECT 15",
+        "SELECT 16",
+        "SELECT 99999999999",
+        "SELECT -1",
+        "SELECT x",
+        r#"SELECT """#,
+        "SELECT 0",
+    ] {
+        let (got, want) = (
+            ours.call(command).to_string(),
+            theirs.call(command).to_string(),
+        );
+        assert_eq!(got, want, "{command}");
+    }
+    ours.expect("SET select:k v", "+OK");
+    ours.expect("DEL select:k", ":1");
+}
+
+/// contract: C1, P1
+fn the_nodes_see_none_of_it(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    let mut clients: Vec<Client> = (0..10).map(|_| scene.keyway.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.call(&format!(
+            "HELLO {} SETNAME secret-name-{number}",
+            2 + number % 2
+        ));
+        client.expect(&format!("SET state:{number} v"), "+OK");
+        client.expect("READONLY", "+OK");
+        client.expect(&format!("GET state:{number}"), "'v'");
+        client.expect(&format!("DEL state:{number}"), ":1");
+    }
+    for &primary in &scene.cluster.primaries() {
+        let list = scene.cluster.node(primary).ok("CLIENT LIST").text();
+        assert!(!list.contains("secret-name"), "{list}");
+        assert!(!list.contains("flags=r"), "READONLY leaked: {list}");
+        // Ten clients share a connection for each version, whatever they are called.
+        let keyways = list
+            .lines()
+            .filter(|line| !line.contains("flags=S") && !line.contains("flags=M"));
+        let count = keyways.count();
+        assert!(count <= 8, "{count} connections:\n{list}");
+    }
+}
