@@ -233,6 +233,13 @@ impl<M> Replies<M> {
             .is_some_and(|slot| !matches!(slot.state, State::Held { .. }))
     }
 
+    /// Whether a place collects parts.
+    pub fn is_gathering(&self, sequence: Sequence) -> bool {
+        self.offset(sequence)
+            .and_then(|offset| self.slots.get(offset))
+            .is_some_and(|slot| matches!(slot.state, State::Gathering(_)))
+    }
+
     fn offset(&self, sequence: Sequence) -> Option<usize> {
         sequence
             .0

@@ -55,6 +55,15 @@ pub struct Connection {
     is_woken: bool,
 }
 
+/// What [`Connection::expire`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// A request was not answered before its deadline.
+    pub has_expired: bool,
+    /// A request was not written before its deadline.
+    pub is_stuck: bool,
+}
+
 /// A reply frame and what it is for.
 pub struct Arrived {
     /// What to do with it.
@@ -138,6 +147,42 @@ impl Connection {
         if !self.waiting_for_room.contains(&client) {
             self.waiting_for_room.push(client);
         }
+    }
+
+    /// When the oldest of the requests that are not answered was received.
+    pub fn oldest_received_us(&self) -> Option<u64> {
+        self.in_flight
+            .iter()
+            .filter_map(|entry| match entry.purpose {
+                Purpose::Reply(dispatched) => Some(dispatched.received_us),
+                Purpose::Discard => None,
+            })
+            .min()
+    }
+
+    /// Gives up the requests that were received at `until_us` or before and handed to the socket
+    /// whole: they go to `expired`, and their late replies will be dropped. One that was not even
+    /// written is left where it is, so that it is known not to have been executed once the connection
+    /// is closed.
+    pub fn expire(&mut self, until_us: u64, expired: &mut Vec<Dispatched>) -> Expired {
+        let mut outcome = Expired::default();
+        let mut end = 0;
+        for entry in &mut self.in_flight {
+            end += entry.len as usize;
+            match entry.purpose {
+                Purpose::Reply(dispatched) if dispatched.received_us <= until_us => {
+                    if self.outbox.is_front_written(end) {
+                        expired.push(dispatched);
+                        entry.purpose = Purpose::Discard;
+                        outcome.has_expired = true;
+                    } else {
+                        outcome.is_stuck = true;
+                    }
+                }
+                Purpose::Reply(_) | Purpose::Discard => {}
+            }
+        }
+        outcome
     }
 
     /// Finds the next whole reply at the start of `bytes`. A push is not an answer to anything and

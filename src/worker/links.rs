@@ -149,7 +149,13 @@ impl Core {
         let mut emptied = Connection::new(connection.node, connection.protocol);
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
+        let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
         self.settle_in_flight(&mut emptied, why);
+        for client in waiting_for_room {
+            if let Some(client) = self.clients.get(client) {
+                client.wake();
+            }
+        }
     }
 
     /// Gives up connections to nodes that own no slot any more and do not answer what was asked:
@@ -186,14 +192,8 @@ impl Core {
         let mut expired = Vec::new();
         let mut unopened = Vec::new();
         for (index, connection) in &mut self.connections {
-            // Requests stand roughly in the order they came; the exact look is the costly one.
-            let oldest_us = connection
-                .in_flight
-                .iter()
-                .find_map(|entry| match entry.purpose {
-                    Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                    Purpose::Discard => None,
-                });
+            // One that was sent again may stand behind younger ones: all have to be looked at.
+            let oldest_us = connection.oldest_received_us();
             if oldest_us.is_none_or(|oldest_us| now_us.saturating_sub(oldest_us) < timeout_us / 2) {
                 continue;
             }
@@ -201,19 +201,11 @@ impl Core {
                 unopened.push(index);
                 continue;
             }
-            let mut has_expired = false;
-            for entry in &mut connection.in_flight {
-                let Purpose::Reply(dispatched) = entry.purpose else {
-                    continue;
-                };
-                if now_us.saturating_sub(dispatched.received_us) >= timeout_us {
-                    expired.push(dispatched);
-                    entry.purpose = Purpose::Discard;
-                    has_expired = true;
-                }
-            }
-            if has_expired && now_us.saturating_sub(connection.heard_us) >= timeout_us / 2 {
-                // It answers nobody: what it was not asked yet must not wait behind.
+            let outcome = connection.expire(now_us.saturating_sub(timeout_us), &mut expired);
+            let is_silent = now_us.saturating_sub(connection.heard_us) >= timeout_us / 2;
+            if outcome.is_stuck || (outcome.has_expired && is_silent) {
+                // It answers nobody, or takes nothing: what it was not asked yet must not wait behind,
+                // and must not be asked after its client was told that it was not.
                 connection.phase = Phase::Closed;
                 connection.wake();
             }

@@ -271,7 +271,16 @@ impl Core {
 
     /// Answers a request whose deadline passed while it waited (contract: F1).
     fn give_up(&mut self, parked: &Parked) {
-        let text = parked.reason.text(&parked.dispatched, self.now_us);
+        let mut text = parked.reason.text(&parked.dispatched, self.now_us);
+        let ticket = parked.dispatched.ticket;
+        let is_part = self
+            .clients
+            .get(ticket.client)
+            .is_some_and(|client| client.replies.is_gathering(ticket.sequence));
+        if is_part && !parked.dispatched.command.is_repeatable() {
+            // The error of one part becomes the reply to the whole request (contract: M1).
+            text.push_str(" (this speaks of a part of the request; other parts may have been)");
+        }
         self.fail(parked.dispatched.ticket, ErrorKind::Deadline, &text);
     }
 

@@ -4,6 +4,7 @@ use fastrand::Rng;
 
 use super::client;
 use super::link;
+use super::summary::Summary;
 use super::world::World;
 
 /// Something that can happen.
@@ -40,33 +41,33 @@ enum Event {
 
 /// How often each happens, in an ordinary run.
 const EVENTS: &[(Event, u32)] = &[
-    (Event::Run, 4000),
+    (Event::Run, 2500),
     (Event::Ask, 300),
-    (Event::Send, 800),
-    (Event::Read, 800),
+    (Event::Send, 500),
+    (Event::Read, 400),
     (Event::Join, 20),
     (Event::Leave, 8),
     (Event::HangUp, 5),
     (Event::Note, 50),
-    (Event::Dial, 300),
-    (Event::Work, 2500),
-    (Event::Lose, 15),
-    (Event::StartMove, 40),
-    (Event::MoveKey, 60),
-    (Event::FinishMove, 30),
-    (Event::AbortMove, 5),
-    (Event::Gossip, 80),
-    (Event::FailOver, 10),
-    (Event::Crash, 4),
-    (Event::Restart, 30),
-    (Event::Hang, 6),
-    (Event::Wake, 30),
-    (Event::Loading, 6),
-    (Event::NoCluster, 6),
-    (Event::Refuse, 6),
-    (Event::Survey, 60),
-    (Event::Publish, 60),
-    (Event::Jump, 20),
+    (Event::Dial, 200),
+    (Event::Work, 1500),
+    (Event::Lose, 25),
+    (Event::StartMove, 120),
+    (Event::MoveKey, 150),
+    (Event::FinishMove, 80),
+    (Event::AbortMove, 15),
+    (Event::Gossip, 60),
+    (Event::FailOver, 25),
+    (Event::Crash, 8),
+    (Event::Restart, 40),
+    (Event::Hang, 12),
+    (Event::Wake, 40),
+    (Event::Loading, 12),
+    (Event::NoCluster, 12),
+    (Event::Refuse, 10),
+    (Event::Survey, 40),
+    (Event::Publish, 40),
+    (Event::Jump, 40),
 ];
 
 /// How often what is not everyday happens in one run; each run has its own character.
@@ -103,11 +104,11 @@ fn draw(rng: &mut Rng, events: &[(Event, u32)]) -> Event {
 ///
 /// # Errors
 /// The promise that was broken.
-pub fn live(seed: u64, wants_trace: bool) -> Result<(), String> {
+pub fn live(seed: u64, wants_trace: bool) -> Result<Summary, String> {
     let mut world = World::new(seed, wants_trace);
     let events = character(&mut world.rng);
-    let steps = world.rng.usize(50..1200);
-    let pace_us = [5, 50, 500][world.rng.usize(..3)];
+    let steps = world.rng.usize(50..2000);
+    let pace_us = [5, 50, 500, 2000][world.rng.usize(..4)];
     for _ in 0..world.rng.usize(1..6) {
         world.join();
     }
@@ -121,7 +122,8 @@ pub fn live(seed: u64, wants_trace: bool) -> Result<(), String> {
         let event = draw(&mut world.rng, &events);
         step(&mut world, event)?;
     }
-    rest(&mut world)
+    rest(&mut world)?;
+    Ok(Summary::of(&world))
 }
 
 fn any_client(world: &mut World) -> Option<usize> {
@@ -339,6 +341,9 @@ fn rest(world: &mut World) -> Result<(), String> {
         client.is_done = true;
     }
     for _ in 0..1000 {
+        if world.core.clients.is_empty() {
+            break;
+        }
         turn_all(world)?;
         world.pass(1);
     }
@@ -392,8 +397,14 @@ fn unsettled(world: &World) -> String {
     let clients = world.clients.iter().filter(|client| !client.is_heard());
     let waiting: Vec<String> = clients.map(client::Client::describe).collect();
     format!(
-        "not settled though all is well; in flight {}, parked {}, waiting: {waiting:?}",
+        "not settled though all is well; in flight {}, parked {}, waiting: {waiting:?}; moves: {:?}",
         world.tallies.in_flight.value(),
-        world.tallies.parked.value()
+        world.tallies.parked.value(),
+        world
+            .cluster
+            .nodes
+            .iter()
+            .map(|node| (&node.migrating, &node.importing))
+            .collect::<Vec<_>>(),
     )
 }

@@ -107,7 +107,7 @@ impl Cluster {
             .collect();
         let (slot, to) = moves[rng.usize(..moves.len())];
         // A move that was finished may still stand at its source.
-        (self.nodes[to].importing.contains_key(&slot)).then_some((slot, from, to))
+        (self.nodes[to].importing.get(&slot) == Some(&from)).then_some((slot, from, to))
     }
 
     /// Moves one key of a slot that moves.

@@ -112,6 +112,10 @@ impl Link {
             executions.extend(node.execute(rng, &mut self.session, &args, *serial));
         }
         self.flush(rng.usize(0..=most));
+        let is_left = matches!(self.task, Task::Orphan) && self.wire.borrow().takeable() == 0;
+        if is_left && !self.session.has_request() {
+            self.is_cut = true;
+        }
         executions
     }
 

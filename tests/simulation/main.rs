@@ -15,6 +15,7 @@ mod link;
 mod node;
 mod oracle;
 mod request;
+mod summary;
 mod tasks;
 mod wire;
 mod world;
@@ -32,14 +33,19 @@ fn variable(name: &str) -> Option<u64> {
 #[test]
 fn whatever_happens_the_contract_holds() {
     if let Some(seed) = variable("KEYWAY_SIMULATION_SEED") {
-        chaos::live(seed, true).expect("the contract holds");
+        let summary = chaos::live(seed, true).expect("the contract holds");
+        eprintln!("{summary}");
         return;
     }
     let mut failed = Vec::new();
+    let mut summary = summary::Summary::default();
     for seed in 0..variable("KEYWAY_SIMULATION_SEEDS").unwrap_or(SEEDS) {
         let outcome = catch_unwind(AssertUnwindSafe(|| chaos::live(seed, false)));
         let problem = match outcome {
-            Ok(Ok(())) => continue,
+            Ok(Ok(life)) => {
+                summary.join(life);
+                continue;
+            }
             Ok(Err(problem)) => problem,
             Err(_) => "a panic".to_owned(),
         };
@@ -50,5 +56,6 @@ fn whatever_happens_the_contract_holds() {
             break;
         }
     }
+    println!("{summary}");
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }

@@ -76,6 +76,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether a whole request is there.
+    pub fn has_request(&self) -> bool {
+        !self.input.is_empty() && next_request(&mut self.input.clone()).is_some()
+    }
+
     /// The next whole request, taken from the input.
     pub fn next_request(&mut self) -> Option<Vec<Vec<u8>>> {
         next_request(&mut self.input)

@@ -82,7 +82,9 @@ impl Oracle {
                 Outcome::NotExecuted if !request.is_repeatable() && !executions.is_empty() => {
                     return complain("the client was told that it was not executed");
                 }
-                Outcome::Unknown if !self.written.contains(&request.id) => {
+                Outcome::Unknown
+                    if !request.is_repeatable() && !self.written.contains(&request.id) =>
+                {
                     return complain("its outcome is known: it was not written");
                 }
                 _ => {}

@@ -166,6 +166,10 @@ impl World {
             };
             self.tick_at_us = self.core.now_us + pause_us;
             self.run_errands();
+            // Workers answer each other within a tick, whatever else happens.
+            while !self.notes.is_empty() {
+                self.answer_note();
+            }
         }
     }
 

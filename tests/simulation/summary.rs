@@ -1,0 +1,73 @@
+//! What happened in many lives, so that one sees that everything did happen.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use keyway::telemetry::{ErrorKind, RedirectKind};
+
+use super::request::Outcome;
+use super::world::World;
+
+/// How often each thing happened.
+#[derive(Debug, Default)]
+pub struct Summary(BTreeMap<String, u64>);
+
+impl Summary {
+    /// One life's.
+    pub fn of(world: &World) -> Summary {
+        let mut summary = Summary::default();
+        let tallies = &world.tallies;
+        for (kind, name) in RedirectKind::ALL.iter().enumerate() {
+            summary.add(
+                format!("redirect {}", name.label()),
+                tallies.redirects.value(kind),
+            );
+        }
+        for (kind, name) in ErrorKind::ALL.iter().enumerate() {
+            summary.add(
+                format!("error {}", name.label()),
+                tallies.errors.value(kind),
+            );
+        }
+        summary.add("sent again".to_owned(), tallies.retries.value());
+        summary.add("connections".to_owned(), tallies.upstream_connects.value());
+        summary.add(
+            "connections failed".to_owned(),
+            tallies.upstream_failures.value(),
+        );
+        summary.add("executed".to_owned(), world.oracle.executions.len() as u64);
+        summary.add("clients".to_owned(), world.clients.len() as u64);
+        for client in &world.clients {
+            for request in &client.requests {
+                let outcome = match &request.outcome {
+                    Outcome::Open => "not heard",
+                    Outcome::Answered(_) => "answered",
+                    Outcome::NotExecuted => "refused",
+                    Outcome::Unknown => "unknown",
+                    Outcome::Partly => "in part",
+                };
+                summary.add(format!("requests {outcome}"), 1);
+            }
+        }
+        summary
+    }
+
+    fn add(&mut self, name: String, count: u64) {
+        *self.0.entry(name).or_insert(0) += count;
+    }
+
+    /// Adds another life's.
+    pub fn join(&mut self, other: Summary) {
+        for (name, count) in other.0 {
+            self.add(name, count);
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|(name, count)| writeln!(out, "{count:10} {name}"))
+    }
+}
