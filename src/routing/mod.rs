@@ -15,6 +15,9 @@ pub struct NodeKey(pub u32);
 pub enum Target {
     /// The primary that owns this slot, whichever that is when the request leaves.
     Slot(Slot),
+    /// This primary, as one of all of them, while it owns any slot; else whoever took over, which is the
+    /// owner of this slot of its.
+    Primary(NodeKey, Slot),
     /// This node and no other.
     Node(NodeKey),
     /// Any primary.

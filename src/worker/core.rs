@@ -162,7 +162,7 @@ impl Core {
             };
             waited_for.extend(client.parked.iter().flat_map(|parked| {
                 let target = match parked.dispatched.target {
-                    Target::Node(node) => Some(node),
+                    Target::Node(node) | Target::Primary(node, _) => Some(node),
                     Target::Slot(_) | Target::Any => None,
                 };
                 [target, parked.asked].into_iter().flatten()
@@ -196,6 +196,10 @@ impl Core {
     pub fn resolve(&mut self, target: Target) -> Result<NodeKey, Reason> {
         let found = match target {
             Target::Slot(slot) => self.nodes.owner(slot),
+            Target::Primary(node, slot) => match self.nodes.is_primary(node, slot) {
+                true => Some(node),
+                false => self.nodes.owner(slot),
+            },
             Target::Node(node) => self.nodes.get(node).map(|_| node),
             Target::Any => self.nodes.any_primary(),
         };
@@ -210,7 +214,7 @@ impl Core {
         self.request_refresh(RefreshReason::Unowned);
         match target {
             _ if self.nodes.topology().is_none() => Reason::NoTopology,
-            Target::Slot(slot) => Reason::NoOwner(slot),
+            Target::Slot(slot) | Target::Primary(_, slot) => Reason::NoOwner(slot),
             Target::Node(_) => Reason::Unreachable("it left the cluster".to_owned()),
             Target::Any => Reason::Unreachable("no node owns a slot".to_owned()),
         }

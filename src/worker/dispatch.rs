@@ -133,7 +133,7 @@ impl Core {
             // One server, one order: its clients may ask for keys of several slots at once.
             _ if self.nodes.is_standalone() => Slot::new(0),
             Target::Slot(slot) => Some(slot),
-            Target::Node(_) | Target::Any => None,
+            Target::Primary(..) | Target::Node(_) | Target::Any => None,
         };
         let ticket = Ticket {
             client: key,

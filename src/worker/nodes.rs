@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::cluster::{Endpoint, Health, Mode, NodeIndex, Role, Slot, Topology};
 use crate::resp::Protocol;
-use crate::routing::NodeKey;
+use crate::routing::{NodeKey, Target};
 
 /// A connection's place in the worker's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,34 +93,28 @@ impl Nodes {
         &self.shards
     }
 
-    /// A slot of each primary: a part of a request to all of them goes to the slot's owner. `None` while
-    /// a redirect has named an owner that the snapshot does not know as a primary; the next snapshot
-    /// tells whether it took over from one of them or came to them.
-    pub fn slot_of_each_primary(&self) -> Option<Vec<Slot>> {
+    /// Every primary as a target. `None` while a redirect has named an owner that the snapshot does not
+    /// know as a primary; the next snapshot tells whether it took over from one of them or came to
+    /// them.
+    pub fn primaries(&self) -> Option<Vec<Target>> {
         let is_known = |key: NodeKey| self.shards.iter().any(|(_, known)| *known == key);
         let mut redirects = self.redirected.iter();
         if !redirects.all(|(slot, ..)| self.owner(*slot).is_none_or(is_known)) {
             return None;
         }
-        let slot_of = |(lowest, primary): &(Slot, NodeKey)| {
-            if self.owner(*lowest) == Some(*primary) {
-                return *lowest;
-            }
-            // That slot was redirected to another one of them.
-            let other = self.owners.iter().position(|owner| *owner == primary.0);
-            let other = other.and_then(|index| Slot::new(u16::try_from(index).ok()?));
-            other.unwrap_or(*lowest)
-        };
-        let mut slots: Vec<Slot> = self.shards.iter().map(slot_of).collect();
-        // A primary whose last slot was redirected is no primary any more.
-        let mut seen = Vec::new();
-        slots.retain(|slot| {
-            let owner = self.owner(*slot);
-            let is_first = !seen.contains(&owner);
-            seen.push(owner);
-            is_first
-        });
-        Some(slots)
+        // One whose last slot was redirected is no primary any more.
+        let shards = self.shards.iter();
+        let primaries = shards.filter(|(slot, key)| self.is_primary(*key, *slot));
+        Some(
+            primaries
+                .map(|(slot, key)| Target::Primary(*key, *slot))
+                .collect(),
+        )
+    }
+
+    /// Whether a node owns any slot; `slot` is one that it owned.
+    pub fn is_primary(&self, key: NodeKey, slot: Slot) -> bool {
+        self.owner(slot) == Some(key) || self.owns_slots(key)
     }
 
     /// The replicas in service.

@@ -338,7 +338,9 @@ impl Reason {
                 "CLUSTERDOWN {}: {why}; '{name}' waited {seconds:.1} s and was not executed; try \
                  again when the node is back or a replica has taken over",
                 match dispatched.target {
-                    Target::Slot(slot) => format!("the node of slot {} is down", slot.number()),
+                    Target::Slot(slot) | Target::Primary(_, slot) => {
+                        format!("the node of slot {} is down", slot.number())
+                    }
                     Target::Node(_) | Target::Any => "the node is down".to_owned(),
                 },
             ),

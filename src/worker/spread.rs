@@ -149,16 +149,15 @@ impl Core {
     /// # Errors
     /// The map does not say at this moment which ones there are.
     fn primaries(&self) -> Result<Vec<Target>, Reason> {
-        let Some(slots) = self.nodes.slot_of_each_primary() else {
+        let Some(targets) = self.nodes.primaries() else {
             self.request_refresh(RefreshReason::Moved);
             return Err(Reason::Unsettled("a new primary is not on the map yet"));
         };
-        if slots.is_empty() {
+        if targets.is_empty() {
             self.request_refresh(RefreshReason::Unowned);
             return Err(Reason::Unsettled("no primary owns a slot"));
         }
-        // By slot and not by node: after a failover the part goes to whoever took over.
-        Ok(slots.into_iter().map(Target::Slot).collect())
+        Ok(targets)
     }
 
     fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {

@@ -231,7 +231,10 @@ fn trouble(world: &mut World, event: Event) {
         Event::MoveKey => cluster.move_key(rng),
         Event::FinishMove => cluster.finish_move(rng),
         Event::AbortMove => cluster.abort_move(rng),
-        Event::FailOver => cluster.fail_over(rng),
+        Event::FailOver => {
+            world.oracle.has_failed_over = true;
+            cluster.fail_over(rng)
+        }
         Event::Gossip => {
             if let Some(other) = other
                 && cluster.nodes[other].is_alive
@@ -332,7 +335,9 @@ fn rest(world: &mut World) -> Result<(), String> {
             return Err(unsettled(world));
         }
         // Also when all is slow, what was woken runs before time passes.
-        let us = if world.woken().is_empty() { 2_000 } else { 1 };
+        let is_idle =
+            world.woken().is_empty() && world.clients.iter().all(client::Client::is_read_up);
+        let us = if is_idle { 2_000 } else { 1 };
         world.pass(us);
     }
     for client in &mut world.clients {

@@ -16,6 +16,15 @@ pub struct Cluster {
     epoch: u64,
     /// The best that was published so far: control never goes back behind it.
     published: View,
+    last: Option<Last>,
+}
+
+/// The last snapshot and what it was made of.
+#[derive(Debug)]
+struct Last {
+    listed: Vec<usize>,
+    view: View,
+    topology: Topology,
 }
 
 impl Cluster {
@@ -59,6 +68,7 @@ impl Cluster {
             nodes: nodes.collect(),
             epoch: 1,
             published: view,
+            last: None,
         }
     }
 
@@ -229,7 +239,7 @@ impl Cluster {
     }
 
     /// A snapshot of a view.
-    pub fn topology(&self, rng: &mut Rng, view: &View, as_of_us: u64) -> Topology {
+    pub fn topology(&mut self, rng: &mut Rng, view: &View, as_of_us: u64) -> Topology {
         let owns = |node: usize| {
             let mut claims = view.groups.iter().chain(view.slots.values());
             claims.any(|claim: &Claim| claim.0 == node)
@@ -265,15 +275,40 @@ impl Cluster {
                 zone: None::<Arc<str>>,
             }
         });
-        let mut topology = Topology::new(Mode::Cluster, nodes.collect());
+        let nodes = nodes.collect();
+        let mut claims = view.groups.iter().chain(view.slots.values());
+        let has_all = claims.all(|claim| place(claim.0).is_some());
+        let (mut topology, known) = match self.last.take() {
+            Some(last) if last.listed == listed && has_all => (last.topology, Some(last.view)),
+            _ => (Topology::new(Mode::Cluster, Vec::new()), None),
+        };
+        topology.nodes = nodes;
         topology.as_of_us = as_of_us;
-        for number in 0..Slot::COUNT as u16 {
-            let group = usize::from(number) * view.groups.len() / Slot::COUNT;
-            let claim = view.slots.get(&number).unwrap_or(&view.groups[group]);
-            if let (Some(slot), Some(place)) = (Slot::new(number), place(claim.0)) {
+        // Most slots stay where they were in the last snapshot; giving all of them takes long.
+        for (group, claim) in view.groups.iter().enumerate() {
+            if known
+                .as_ref()
+                .is_some_and(|known| known.groups[group].0 == claim.0)
+            {
+                continue;
+            }
+            let bounds = |group: usize| (group * Slot::COUNT).div_ceil(view.groups.len());
+            for number in bounds(group)..bounds(group + 1) {
+                if let (Some(slot), Some(place)) = (Slot::new(number as u16), place(claim.0)) {
+                    topology.assign(slot, place);
+                }
+            }
+        }
+        for (number, claim) in &view.slots {
+            if let (Some(slot), Some(place)) = (Slot::new(*number), place(claim.0)) {
                 topology.assign(slot, place);
             }
         }
+        self.last = has_all.then(|| Last {
+            listed: listed.clone(),
+            view: view.clone(),
+            topology: topology.clone(),
+        });
         topology
     }
 }

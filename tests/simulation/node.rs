@@ -303,7 +303,7 @@ impl Node {
             }
             "KEYS" => {
                 write::array(out, 1);
-                write::bulk(out, format!("#{id}").as_bytes());
+                write::bulk(out, mark.as_bytes());
             }
             "RANDOMKEY" => value(out, self.store.keys().next()),
             "CONFIG" => write::simple(out, "OK"),

@@ -12,6 +12,9 @@ pub struct Oracle {
     pub executions: Vec<Execution>,
     /// Requests of which at least one copy or part was written whole.
     written: BTreeSet<u64>,
+    /// A replica took over. A part of a request to all primaries that waits meanwhile goes to the new
+    /// owner of a slot of its primary's, who may be another one if that slot moves at the same time.
+    pub has_failed_over: bool,
 }
 
 impl Oracle {
@@ -69,6 +72,15 @@ impl Oracle {
                             return complain("a write was acknowledged and not executed");
                         }
                         effective.extend(executions.iter().map(|one| (one.serial, *one)));
+                    }
+                    if request.op == Op::Keys && !self.has_failed_over {
+                        let mut nodes = BTreeSet::new();
+                        let mut asked = executions
+                            .iter()
+                            .filter(|one| serials.contains(&one.serial));
+                        if !asked.all(|one| nodes.insert(one.node)) {
+                            return complain("one node answered for two");
+                        }
                     }
                     for serial in serials {
                         match executions.iter().find(|one| one.serial == *serial) {

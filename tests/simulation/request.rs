@@ -67,7 +67,7 @@ const COMMON: &[(Op, usize)] = &[
     (Op::Publish, 2),
     (Op::DbSize, 1),
     (Op::Scan, 2),
-    (Op::Keys, 1),
+    (Op::Keys, 4),
     (Op::RandomKey, 1),
     (Op::ConfigSet, 1),
     (Op::ScriptLoad, 1),
@@ -349,12 +349,9 @@ impl Request {
                 }
             }
             Op::Keys => {
-                begins("*")?;
-                if text.contains(&format!("\r\n{me}\r\n")) {
-                    answered
-                } else {
-                    Err(format!("expected an array with {me}"))
-                }
+                let elements = reply::elements(bytes).ok_or("no array")?;
+                let serials = elements.map(|element| self.serial(element));
+                Ok(Outcome::Answered(serials.collect::<Result<_, _>>()?))
             }
             Op::RandomKey => self.judge_value(bytes).map(|()| Outcome::Answered(vec![])),
             Op::ScriptLoad | Op::Ping | Op::Echo => exactly(format!("${}\r\n{me}\r\n", me.len())),
