@@ -386,15 +386,26 @@ impl ScanStep {
     }
 }
 
+/// Why a `SCAN` cannot be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// The client's fault.
+    #[error("invalid cursor")]
+    InvalidCursor,
+    /// No node owns what is left to visit; the same cursor may be tried again later.
+    #[error("no node owns the slots left to scan")]
+    NoOwner,
+}
+
 /// Plans one `SCAN`.
 ///
 /// # Errors
-/// The text for the client: its cursor is no number, or no node owns what is left to visit.
-pub fn plan(order: &ScanOrder, args: &Args<'_>) -> Result<ScanStep, &'static str> {
+/// See [`ScanError`].
+pub fn plan(order: &ScanOrder, args: &Args<'_>) -> Result<ScanStep, ScanError> {
     let cursor = args.get(1).and_then(ScanCursor::parse);
-    let cursor = cursor.ok_or("ERR invalid cursor")?;
+    let cursor = cursor.ok_or(ScanError::InvalidCursor)?;
     let step = order.step(cursor, pinned_slot(args));
-    step.ok_or("CLUSTERDOWN no node owns the slots left to scan; try the same cursor again later")
+    step.ok_or(ScanError::NoOwner)
 }
 
 /// The order for the newest snapshot, kept until there is another.

@@ -3,6 +3,7 @@
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
+use crate::routing::Target;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -19,8 +20,8 @@ pub enum Finish {
         /// The client's request, planned anew when the step could not be taken.
         request: Vec<u8>,
     },
-    /// `RANDOMKEY`: the sizes say where to ask (contract: M4).
-    RandomKey(Dispatched),
+    /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
+    RandomKey(Dispatched, Vec<Target>),
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -93,6 +93,36 @@ impl Nodes {
         &self.shards
     }
 
+    /// A slot of each primary: a part of a request to all of them goes to the slot's owner. `None` while
+    /// a redirect has named an owner that the snapshot does not know as a primary; the next snapshot
+    /// tells whether it took over from one of them or came to them.
+    pub fn slot_of_each_primary(&self) -> Option<Vec<Slot>> {
+        let is_known = |key: NodeKey| self.shards.iter().any(|(_, known)| *known == key);
+        let mut redirects = self.redirected.iter();
+        if !redirects.all(|(slot, ..)| self.owner(*slot).is_none_or(is_known)) {
+            return None;
+        }
+        let slot_of = |(lowest, primary): &(Slot, NodeKey)| {
+            if self.owner(*lowest) == Some(*primary) {
+                return *lowest;
+            }
+            // That slot was redirected to another one of them.
+            let other = self.owners.iter().position(|owner| *owner == primary.0);
+            let other = other.and_then(|index| Slot::new(u16::try_from(index).ok()?));
+            other.unwrap_or(*lowest)
+        };
+        let mut slots: Vec<Slot> = self.shards.iter().map(slot_of).collect();
+        // A primary whose last slot was redirected is no primary any more.
+        let mut seen = Vec::new();
+        slots.retain(|slot| {
+            let owner = self.owner(*slot);
+            let is_first = !seen.contains(&owner);
+            seen.push(owner);
+            is_first
+        });
+        Some(slots)
+    }
+
     /// The replicas in service.
     pub fn replicas(&self) -> &[NodeKey] {
         &self.replicas

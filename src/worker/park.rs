@@ -31,6 +31,8 @@ pub enum Reason {
     NoTopology,
     /// Nobody owns the slot.
     NoOwner(Slot),
+    /// The map does not say where to go; in these words.
+    Unsettled(&'static str),
     /// The node could not be reached, or the connection was lost before the request was executed.
     Unreachable(String),
     /// The server's own error, which says that nothing was executed (contract: R5).
@@ -137,7 +139,7 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(_) | Finish::Workers(_) => None,
+            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) => None,
         }
     }
 
@@ -327,6 +329,10 @@ impl Reason {
                 "CLUSTERDOWN Hash slot not served: slot {} has no owner; '{name}' waited \
                  {seconds:.1} s and was not executed; try again when the cluster has recovered",
                 slot.number()
+            ),
+            Reason::Unsettled(why) => format!(
+                "CLUSTERDOWN {why}; '{name}' waited {seconds:.1} s and was not executed; try again \
+                 when the cluster has recovered"
             ),
             Reason::Unreachable(why) => format!(
                 "CLUSTERDOWN {}: {why}; '{name}' waited {seconds:.1} s and was not executed; try \

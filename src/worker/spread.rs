@@ -5,6 +5,7 @@
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Reason;
+use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::{Command, Handling, Merge};
@@ -13,7 +14,7 @@ use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
 use crate::resp::{Args, write};
 use crate::routing::Target;
 use crate::routing::merge;
-use crate::routing::scan_cursor;
+use crate::routing::scan_cursor::{self, ScanError};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
@@ -61,9 +62,19 @@ impl Core {
             return self.park(dispatched, args.frame().to_vec(), true, Reason::NoTopology);
         }
         let protocol = dispatched.protocol;
+        let targets = match dispatched.command.handling {
+            Handling::Primaries(_) | Handling::Nodes(_) | Handling::RandomKey => {
+                match self.primaries() {
+                    Ok(targets) => targets,
+                    Err(reason) => {
+                        return self.park(dispatched, args.frame().to_vec(), true, reason);
+                    }
+                }
+            }
+            _ => Vec::new(),
+        };
         match dispatched.command.handling {
             Handling::Primaries(merge) => {
-                let targets = self.primaries();
                 let finish = match merge {
                     Merge::Info => Finish::info(args, protocol),
                     merge => Finish::merge(merge, protocol),
@@ -71,7 +82,7 @@ impl Core {
                 self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::Nodes(merge) => {
-                let mut targets = self.primaries();
+                let mut targets = targets;
                 targets.extend(self.nodes.replicas().iter().map(|node| Target::Node(*node)));
                 self.broadcast(
                     dispatched,
@@ -81,10 +92,10 @@ impl Core {
                 );
             }
             Handling::RandomKey => {
-                let targets = self.primaries();
                 let mut sizes = Vec::new();
                 write::command(&mut sizes, &["DBSIZE"]);
-                self.broadcast(dispatched, &sizes, targets, Finish::RandomKey(dispatched));
+                let finish = Finish::RandomKey(dispatched, targets.clone());
+                self.broadcast(dispatched, &sizes, targets, finish);
             }
             Handling::HashArgument(at) => {
                 let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
@@ -133,13 +144,21 @@ impl Core {
         }
     }
 
-    fn primaries(&self) -> Vec<Target> {
+    /// Every primary, once.
+    ///
+    /// # Errors
+    /// The map does not say at this moment which ones there are.
+    fn primaries(&self) -> Result<Vec<Target>, Reason> {
+        let Some(slots) = self.nodes.slot_of_each_primary() else {
+            self.request_refresh(RefreshReason::Moved);
+            return Err(Reason::Unsettled("a new primary is not on the map yet"));
+        };
+        if slots.is_empty() {
+            self.request_refresh(RefreshReason::Unowned);
+            return Err(Reason::Unsettled("no primary owns a slot"));
+        }
         // By slot and not by node: after a failover the part goes to whoever took over.
-        self.nodes
-            .shards()
-            .iter()
-            .map(|(slot, _)| Target::Slot(*slot))
-            .collect()
+        Ok(slots.into_iter().map(Target::Slot).collect())
     }
 
     fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
@@ -159,10 +178,6 @@ impl Core {
         let Ticket {
             client, sequence, ..
         } = dispatched.ticket;
-        if targets.is_empty() {
-            let text = "CLUSTERDOWN no primary owns a slot; try again when the cluster is up";
-            return self.fail(dispatched.ticket, ErrorKind::Upstream, text);
-        }
         self.gather_at(client, sequence, Gather::new(finish, targets.len()));
         for (part, target) in targets.into_iter().enumerate() {
             let ticket = Ticket {
@@ -208,7 +223,14 @@ impl Core {
                     &bytes,
                 );
             }
-            Err(text) => self.fail(dispatched.ticket, ErrorKind::Upstream, text),
+            Err(ScanError::InvalidCursor) => {
+                self.fail(dispatched.ticket, ErrorKind::Upstream, "ERR invalid cursor");
+            }
+            Err(ScanError::NoOwner) => {
+                self.request_refresh(RefreshReason::Unowned);
+                let reason = Reason::Unsettled("no node owns the slots left to scan");
+                self.park(dispatched, args.frame().to_vec(), true, reason);
+            }
         }
     }
 
@@ -239,8 +261,8 @@ impl Core {
                     None => out.extend_from_slice(reply),
                 }
             }
-            Finish::RandomKey(dispatched) => {
-                if let Some(target) = self.weigh(gather.replies()) {
+            Finish::RandomKey(dispatched, asked) => {
+                if let Some(target) = weigh(gather.replies(), asked) {
                     let mut bytes = Vec::new();
                     write::command(&mut bytes, &["RANDOMKEY"]);
                     return self.send_or_park(
@@ -262,30 +284,28 @@ impl Core {
         out.clear();
         self.recycle(out);
     }
+}
 
-    /// One primary, chosen with the weight of its size; `None` when all are empty or one failed.
-    fn weigh<'a>(&self, sizes: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Target> {
-        let sizes: Option<Vec<u64>> = sizes
-            .map(|size| u64::try_from(crate::resp::reply::integer(size)?).ok())
-            .collect();
-        let sizes = sizes?;
-        let total: u64 = sizes.iter().sum();
-        if total == 0 {
-            return None;
-        }
-        let mut chosen = fastrand::u64(..total);
-        let index = sizes
-            .iter()
-            .position(|size| match chosen.checked_sub(*size) {
-                Some(rest) => {
-                    chosen = rest;
-                    false
-                }
-                None => true,
-            })?;
-        self.nodes
-            .shards()
-            .get(index)
-            .map(|(slot, _)| Target::Slot(*slot))
+/// One of the primaries that were asked, chosen with the weight of its size; `None` when all are empty
+/// or one failed.
+fn weigh<'a>(sizes: impl Iterator<Item = &'a [u8]>, asked: &[Target]) -> Option<Target> {
+    let sizes: Option<Vec<u64>> = sizes
+        .map(|size| u64::try_from(crate::resp::reply::integer(size)?).ok())
+        .collect();
+    let sizes = sizes?;
+    let total: u64 = sizes.iter().sum();
+    if total == 0 {
+        return None;
     }
+    let mut chosen = fastrand::u64(..total);
+    let index = sizes
+        .iter()
+        .position(|size| match chosen.checked_sub(*size) {
+            Some(rest) => {
+                chosen = rest;
+                false
+            }
+            None => true,
+        })?;
+    asked.get(index).copied()
 }

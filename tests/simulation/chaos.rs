@@ -162,11 +162,9 @@ fn step(world: &mut World, event: Event) -> Result<(), String> {
             let index = world.rng.usize(..world.clients.len());
             let count = [3, 40, 2000][world.rng.usize(..3)];
             let count = world.rng.usize(..count);
-            let client = &mut world.clients[index];
-            if event == Event::Send {
-                client.send(count);
-            } else if !client.is_deaf {
-                client.read(count)?;
+            match event {
+                Event::Send => world.clients[index].send(count),
+                _ => world.read(index, count)?,
             }
         }
         Event::Join => {
@@ -362,11 +360,8 @@ fn rest(world: &mut World) -> Result<(), String> {
 
 fn turn_all(world: &mut World) -> Result<(), String> {
     for index in 0..world.clients.len() {
-        let client = &mut world.clients[index];
-        client.send(usize::MAX);
-        if !client.is_deaf {
-            client.read(usize::MAX)?;
-        }
+        world.clients[index].send(usize::MAX);
+        world.read(index, usize::MAX)?;
     }
     for task in world.woken() {
         world.run(task)?;

@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Reads up to `count` bytes and judges the replies that are whole.
-    pub fn read(&mut self, count: usize) -> Result<(), String> {
+    pub fn read(&mut self, count: usize, now_us: u64, timeout_us: u64) -> Result<(), String> {
         let bytes = self.wire.borrow_mut().take(count);
         self.received.extend(bytes);
         while !self.received.is_empty() {
@@ -176,13 +176,22 @@ impl Client {
             if request.taken_us.is_none() && request.op != Op::Garbage {
                 return complain("it was not taken on".to_owned(), Some(request));
             }
+            let age_us = now_us - request.taken_us.unwrap_or(now_us);
             match request.judge(&reply) {
+                Ok(_) if age_us < timeout_us && gives_up(&reply) => {
+                    return complain(format!("given up after {age_us} us"), Some(request));
+                }
                 Ok(outcome) => request.outcome = outcome,
                 Err(what) => return complain(what, Some(request)),
             }
             self.next += 1;
         }
         Ok(())
+    }
+
+    /// Whether nothing waits to be read.
+    pub fn is_read_up(&self) -> bool {
+        self.wire.borrow().takeable() == 0
     }
 
     /// Requests that were sent or will be, and not answered.
@@ -212,4 +221,13 @@ impl Client {
             next.map(|next| (next.id, next.args.join(" "), next.taken_us))
         )
     }
+}
+
+/// Whether a reply says that there was no more time, and not that something came in between.
+fn gives_up(reply: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(reply);
+    let is_late = ["not executed", "was tried for", "did not answer"]
+        .iter()
+        .any(|words| text.contains(words));
+    is_late && !text.contains("was carried out first") && !text.contains("outcome unknown")
 }

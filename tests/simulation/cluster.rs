@@ -235,7 +235,9 @@ impl Cluster {
             claims.any(|claim: &Claim| claim.0 == node)
         };
         let listed: Vec<usize> = (0..self.nodes.len())
-            .filter(|node| owns(*node) || self.nodes[*node].is_alive || rng.bool())
+            .filter(|node| {
+                self.nodes[*node].is_alive || rng.u8(..4) < 1 + 2 * u8::from(owns(*node))
+            })
             .collect();
         let place = |node: usize| {
             let place = listed.iter().position(|listed| *listed == node);

@@ -201,6 +201,15 @@ impl World {
         }
     }
 
+    /// A client reads up to `count` bytes.
+    pub fn read(&mut self, index: usize, count: usize) -> Result<(), String> {
+        let client = &mut self.clients[index];
+        if client.is_deaf || matches!(client.task, client::Task::Left) && client.is_read_up() {
+            return Ok(());
+        }
+        client.read(count, self.core.now_us, self.core.limits.request_timeout_us)
+    }
+
     /// Tasks that were woken: clients first, then connections.
     pub fn woken(&self) -> Vec<usize> {
         let clients = self
