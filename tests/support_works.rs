@@ -189,7 +189,7 @@ fn load_sees_what_is_wrong() {
 
     let load = Load::start(server.addr(), plan);
     load.wait_for(500);
-    let names = server.ok("KEYS load:0:*");
+    let names = server.ok("KEYS load:1:0:*");
     for name in names.items() {
         server.ok(&format!("SET {} intruder", name.text()));
     }

@@ -49,6 +49,7 @@ fn color(kind: Kind) -> &'static str {
         Kind::Direct => "#c9c9c9",
         Kind::Nutcracker => "#8da0b6",
         Kind::Haproxy => "#b9a88f",
+        Kind::Alone => "#e8a3ad",
         Kind::Baseline => "#e6a56b",
         Kind::Keyway => "#d1495b",
     }
@@ -75,7 +76,7 @@ pub fn draw(plan: &Plan, figures: &Figures, machine: &str) -> String {
             x + 17.0,
             kind.name(),
         );
-        x += 110.0;
+        x += 140.0;
     }
     for (index, panel) in PANELS.iter().enumerate() {
         svg.push_str(&draw_panel(

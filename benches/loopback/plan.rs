@@ -72,7 +72,7 @@ impl Plan {
     /// Everything that is measured, in the order of the tables.
     pub fn subjects(&self) -> impl Iterator<Item = Kind> + use<> {
         let baseline = self.baseline.is_some().then_some(Kind::Baseline);
-        [Kind::Direct, Kind::Nutcracker, Kind::Haproxy]
+        [Kind::Direct, Kind::Nutcracker, Kind::Haproxy, Kind::Alone]
             .into_iter()
             .chain(baseline)
             .chain([Kind::Keyway])

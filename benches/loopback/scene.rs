@@ -26,6 +26,8 @@ pub enum Kind {
     Nutcracker,
     /// A relay of bytes that reads nothing, before the plain Redis.
     Haproxy,
+    /// Keyway before the plain Redis: what it costs where the others stand.
+    Alone,
     /// Another build of Keyway, before the cluster.
     Baseline,
     /// Keyway with one worker, before the cluster.
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Direct => "direct",
             Kind::Nutcracker => "nutcracker",
             Kind::Haproxy => "haproxy",
+            Kind::Alone => "keyway, one redis",
             Kind::Baseline => "baseline",
             Kind::Keyway => "keyway",
         }
@@ -54,7 +57,7 @@ impl Kind {
         let files_per_client = match self {
             // It opens a connection to the server for each client.
             Kind::Haproxy => 2,
-            Kind::Direct | Kind::Nutcracker | Kind::Baseline | Kind::Keyway => 1,
+            Kind::Direct | Kind::Nutcracker | Kind::Alone | Kind::Baseline | Kind::Keyway => 1,
         };
         file_limit().saturating_sub(OTHER_FILES) / files_per_client
     }
@@ -147,10 +150,12 @@ impl Scene {
             },
             Kind::Nutcracker => self.nutcracker(),
             Kind::Haproxy => self.haproxy(),
-            Kind::Keyway => self.keyway(kind, &self.program),
+            Kind::Keyway => self.keyway(kind, &self.program, &self.cluster.seeds()),
+            Kind::Alone => self.keyway(kind, &self.program, &[self.plain.addr()]),
             Kind::Baseline => {
                 let program = self.baseline.as_ref();
-                self.keyway(kind, program.expect("planned only with a program"))
+                let program = program.expect("planned only with a program");
+                self.keyway(kind, program, &self.cluster.seeds())
             }
         };
         let what = format!("{} passes requests on", kind.name());
@@ -212,14 +217,9 @@ impl Scene {
         )
     }
 
-    fn keyway(&self, kind: Kind, program: &Path) -> Subject {
+    fn keyway(&self, kind: Kind, program: &Path, seeds: &[SocketAddr]) -> Subject {
         let (port, folder) = (Port::lease(), Folder::new("keyway"));
-        let seeds: Vec<String> = self
-            .cluster
-            .seeds()
-            .iter()
-            .map(SocketAddr::to_string)
-            .collect();
+        let seeds: Vec<String> = seeds.iter().map(SocketAddr::to_string).collect();
         let program = [
             "env",
             &format!("KEYWAY_SEEDS={}", seeds.join(",")),

@@ -96,6 +96,11 @@ impl KeywayOptions {
         std::fs::write(&config, text).expect("our own folder can be written");
         let mut program = options.wrapper;
         program.push("env".to_owned());
+        // What is set for the tests themselves (`KEYWAY_TEST_SECONDS`) is no configuration.
+        let inherited = std::env::vars().map(|(name, _)| name);
+        for name in inherited.filter(|name| name.starts_with("KEYWAY_")) {
+            program.extend(["-u".to_owned(), name]);
+        }
         let environment = options.environment.iter();
         program.extend(environment.map(|(name, value)| format!("{name}={value}")));
         program.push(env!("CARGO_BIN_EXE_keyway").to_owned());
