@@ -63,6 +63,15 @@ impl Wire {
         }))
     }
 
+    /// One that moves everything at once.
+    #[allow(dead_code)] // for `tests/regression.rs`, which shares this file
+    pub fn wide() -> Shared {
+        let wire = Wire::new(&mut Rng::with_seed(0));
+        wire.borrow_mut().capacity = usize::MAX;
+        wire.borrow_mut().piece = usize::MAX;
+        wire
+    }
+
     /// The other end sends.
     pub fn send(&mut self, bytes: &[u8]) {
         if !(bytes.is_empty() || self.is_broken) {
