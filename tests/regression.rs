@@ -11,11 +11,9 @@ mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::Context;
 
 use keyway::cluster::{AddressMap, Endpoint, Health, Mode, Node, NodeIndex, Role, Slot, Topology};
-use keyway::config::ClusterView;
 use keyway::pipeline::ClientKey;
 use keyway::resp::Protocol;
 use keyway::telemetry::WorkerTallies;
@@ -47,20 +45,14 @@ impl Scene {
             client_output_soft_bytes: 1 << 20,
             client_output_hard_bytes: 1 << 30,
             outbox_bytes: 1 << 20,
-            client_idle_us: 0,
+            ..WorkerLimits::default()
         };
         let facts = LocalFacts {
             username: "default".to_owned(),
-            password: None,
-            advertise: None,
             listen: None,
-            cluster_view: ClusterView::Single,
             clients_max: 100,
-            run_id: String::new(),
-            executable: String::new(),
-            config_file: String::new(),
             workers: vec![tallies.clone()],
-            last_client: AtomicU64::new(0),
+            ..LocalFacts::default()
         };
         let mut core = Core::new(
             0,

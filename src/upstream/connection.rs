@@ -25,11 +25,22 @@ pub enum Phase {
     Closed,
 }
 
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All clients of the worker share it.
+    Shared,
+    /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
+    Lease,
+}
+
 /// One connection to one node, in one protocol version.
 #[derive(Debug)]
 pub struct Connection {
     /// The node at the other end.
     pub node: NodeKey,
+    /// Whose it is.
+    pub role: Role,
     /// The version its replies come in (contract: P1).
     pub protocol: Protocol,
     /// How far it is.
@@ -85,9 +96,10 @@ pub enum ReadError {
 
 impl Connection {
     /// A connection that is about to be opened.
-    pub fn new(node: NodeKey, protocol: Protocol) -> Self {
+    pub fn new(node: NodeKey, protocol: Protocol, role: Role) -> Self {
         Connection {
             node,
+            role,
             protocol,
             phase: Phase::Opening,
             outbox: Outbox::default(),

@@ -9,6 +9,6 @@ pub mod handshake;
 pub mod in_flight;
 pub mod outbox;
 
-pub use connection::{Connection, Phase};
+pub use connection::{Connection, Phase, Role};
 pub use in_flight::{Dispatched, InFlight, Purpose};
 pub use outbox::Outbox;

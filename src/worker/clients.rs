@@ -5,6 +5,7 @@ use std::task::{Poll, Waker};
 
 use slab::Slab;
 
+use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
@@ -59,6 +60,8 @@ pub struct Client {
     pub is_stalled: bool,
     /// How far its connection is.
     pub phase: Phase,
+    /// What it waits for, if it does.
+    pub blocked: Option<Box<Blocked>>,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -136,6 +139,7 @@ impl Clients {
             map_version: 0,
             is_stalled: false,
             phase: Phase::Open,
+            blocked: None,
             waker: None,
             is_woken: false,
         });

@@ -22,7 +22,7 @@ use crate::routing::split::Splitter;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Connection, Dispatched, Phase};
+use crate::upstream::{Connection, Dispatched, Phase, Role};
 
 /// The limits a worker keeps, in the units it uses.
 #[derive(Clone, Debug)]
@@ -43,6 +43,22 @@ pub struct WorkerLimits {
     pub outbox_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+}
+
+impl Default for WorkerLimits {
+    /// The defaults of the configuration.
+    fn default() -> Self {
+        WorkerLimits {
+            request_timeout_us: 20_000_000,
+            argument_bytes: 512 << 20,
+            request_bytes: 1 << 30,
+            requests_in_flight_per_client: 1024,
+            client_output_soft_bytes: 1 << 20,
+            client_output_hard_bytes: 1 << 30,
+            outbox_bytes: 8 << 20,
+            client_idle_us: 0,
+        }
+    }
 }
 
 /// One worker's state.
@@ -246,12 +262,27 @@ impl Core {
     ) -> Result<ConnectionKey, Reason> {
         match self.nodes.connection(node, protocol) {
             Some(connection) => Ok(connection),
-            None => self.open(node, protocol),
+            None => self.open_shared(node, protocol),
         }
     }
 
     #[cold]
-    fn open(&mut self, key: NodeKey, protocol: Protocol) -> Result<ConnectionKey, Reason> {
+    fn open_shared(&mut self, node: NodeKey, protocol: Protocol) -> Result<ConnectionKey, Reason> {
+        let connection = self.open(node, protocol, Role::Shared)?;
+        self.nodes.set_connection(node, protocol, Some(connection));
+        Ok(connection)
+    }
+
+    /// Opens one more connection to a node.
+    ///
+    /// # Errors
+    /// The node could not be reached a moment ago.
+    pub(super) fn open(
+        &mut self,
+        key: NodeKey,
+        protocol: Protocol,
+        role: Role,
+    ) -> Result<ConnectionKey, Reason> {
         let Some(node) = self.nodes.get(key) else {
             return Err(Reason::Unreachable("it left the cluster".to_owned()));
         };
@@ -263,9 +294,8 @@ impl Core {
                 .to_owned();
             return Err(Reason::Unreachable(why));
         }
-        let index = self.connections.insert(Connection::new(key, protocol));
-        let connection = ConnectionKey(index as u32);
-        self.nodes.set_connection(key, protocol, Some(connection));
+        let connection = Connection::new(key, protocol, role);
+        let connection = ConnectionKey(self.connections.insert(connection) as u32);
         self.to_open.push(connection);
         Ok(connection)
     }

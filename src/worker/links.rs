@@ -146,7 +146,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
-        let mut emptied = Connection::new(connection.node, connection.protocol);
+        let mut emptied = Connection::new(connection.node, connection.protocol, connection.role);
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);

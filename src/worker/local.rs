@@ -20,7 +20,7 @@ use crate::routing::merge::{InfoFacts, MergePlan};
 use crate::telemetry::WorkerTallies;
 
 /// What local commands need to know and no worker changes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LocalFacts {
     /// User that clients give.
     pub username: String,

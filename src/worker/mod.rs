@@ -6,6 +6,7 @@
 //! `requests` (bytes to requests) - `dispatch` and `spread` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
+pub mod blocking;
 pub mod client_task;
 pub mod clients;
 pub mod core;
@@ -15,6 +16,7 @@ pub mod finish;
 mod lanes;
 pub mod links;
 pub mod local;
+mod modes;
 pub mod nodes;
 pub mod park;
 pub mod refresh_requests;

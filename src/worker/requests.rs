@@ -212,6 +212,11 @@ impl Core {
         {
             return Taken::NotYet;
         }
+        let is_in_mode = client.has_mode();
+        // Its requests are not even refused before their turn.
+        if is_in_mode && client.blocked.is_some() {
+            return Taken::NotYet;
+        }
         let command = match command::lookup(args) {
             Lookup::Found(command) => command,
             Lookup::Unknown if is_http(args.name()) => return self.refuse_http(key),
@@ -236,11 +241,19 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
+        if is_in_mode && let Some(taken) = self.decide_in_mode(key, command, args) {
+            return taken;
+        }
         self.plan(key, command, args)
     }
 
     #[inline]
-    fn plan(&mut self, key: ClientKey, command: &'static Command, args: &Args<'_>) -> Taken {
+    pub(super) fn plan(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
         match command.handling {
             Handling::Keyed => self.plan_keyed(key, command, args),
             Handling::Split(merge) => self.plan_split(key, command, args, merge),

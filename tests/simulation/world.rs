@@ -4,12 +4,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 
 use fastrand::Rng;
 use keyway::cluster::AddressMap;
-use keyway::config::ClusterView;
 use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Purpose;
 use keyway::worker::client_task::{End, poll_client, poll_settled};
@@ -72,21 +70,15 @@ impl World {
             client_output_soft_bytes: pick(&mut rng, &[20, 200, 100_000]),
             client_output_hard_bytes: 10_000_000,
             outbox_bytes: pick(&mut rng, &[60, 500, 100_000]),
-            client_idle_us: 0,
+            ..WorkerLimits::default()
         };
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
             username: "default".to_owned(),
-            password: None,
-            advertise: None,
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
-            cluster_view: ClusterView::Single,
             clients_max: 100,
-            run_id: String::new(),
-            executable: String::new(),
-            config_file: String::new(),
             workers: vec![tallies.clone()],
-            last_client: AtomicU64::new(0),
+            ..LocalFacts::default()
         };
         let mut core = Core::new(
             0,

@@ -73,9 +73,10 @@ impl<W: Word> Kind for OneOf<W> {
 }
 
 /// How a client that asks for the cluster sees it (contract: C4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClusterView {
     /// One node, this Keyway, which owns every slot.
+    #[default]
     Single,
     /// The real nodes at their mapped addresses.
     Nodes,
