@@ -21,7 +21,7 @@ use crate::cluster::{AddressMap, Endpoint};
 use crate::net::Stream;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
-use crate::upstream::handshake::{self, OpenError};
+use crate::upstream::handshake::{self, More, OpenError};
 
 /// Longer replies are not believed; `CLUSTER NODES` of a thousand nodes has 200 KB.
 const REPLY_BYTES_MAX: usize = 32 << 20;
@@ -143,7 +143,7 @@ async fn ask_one(
             other => return other.map(|heard| (probe, heard)),
         }
     }
-    let stream = handshake::open(at, Protocol::Resp2, &settings.open).await?;
+    let stream = handshake::open(at, Protocol::Resp2, &More::default(), &settings.open).await?;
     let mut probe = Probe {
         stream,
         inbox: Vec::new(),

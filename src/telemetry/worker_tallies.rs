@@ -38,6 +38,12 @@ pub struct WorkerTallies {
     pub parked: Gauge,
     /// Requests that were sent again.
     pub retries: Tally,
+    /// Clients that track keys now.
+    pub tracking_clients: Gauge,
+    /// Invalidations that came from nodes.
+    pub tracking_invalidations: Tally,
+    /// How often a client was told that all it cached is invalid because nobody could know.
+    pub tracking_flushes: Tally,
     /// Redirects and "come again" errors from nodes.
     pub redirects: ByKind<{ RedirectKind::ALL.len() }>,
     /// Errors that Keyway itself gave to clients.

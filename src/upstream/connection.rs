@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Dispatched, InFlight, Outbox, Purpose};
-use crate::pipeline::ClientKey;
+use super::{Caching, Dispatched, InFlight, Outbox, Purpose};
+use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
 use crate::routing::NodeKey;
@@ -32,6 +32,8 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease,
+    /// Of one client that tracks keys (`CLIENT TRACKING`), for all its requests to this node.
+    Tracking(ClientKey),
 }
 
 /// One connection to one node, in one protocol version.
@@ -118,6 +120,9 @@ impl Connection {
     /// Hands over a request.
     #[inline]
     pub fn send(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
+        if dispatched.caching != Caching::Unsaid {
+            self.say_caching(dispatched.caching, now_us);
+        }
         self.outbox.push(bytes);
         self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
     }
@@ -129,6 +134,9 @@ impl Connection {
         write: impl FnOnce(&mut Vec<u8>),
         now_us: u64,
     ) {
+        if dispatched.caching != Caching::Unsaid {
+            self.say_caching(dispatched.caching, now_us);
+        }
         let len = self.outbox.push_with(write);
         self.expect(Purpose::Reply(dispatched), len, now_us);
     }
@@ -138,7 +146,42 @@ impl Connection {
         const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
         self.outbox.push(ASKING);
         self.expect(Purpose::Discard, ASKING.len(), now_us);
-        self.send(dispatched, bytes, now_us);
+        // A server forgets `ASKING` with the next command, `CLIENT CACHING` included.
+        self.outbox.push(bytes);
+        self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
+    }
+
+    /// Says whether the reply to the next request will be cached (contract: S6).
+    #[cold]
+    fn say_caching(&mut self, caching: Caching, now_us: u64) {
+        if let Role::Tracking(_) = self.role {
+            self.outbox.push(caching.request());
+            self.expect(Purpose::Discard, caching.request().len(), now_us);
+        }
+    }
+
+    /// Asks for a sign of life. Its reply comes after everything that the node has said before; without
+    /// `ticket` nobody waits for it.
+    pub fn ping(&mut self, ticket: Option<Ticket>, now_us: u64) {
+        const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+        self.outbox.push(PING);
+        self.expect(
+            ticket.map_or(Purpose::Discard, Purpose::Barrier),
+            PING.len(),
+            now_us,
+        );
+    }
+
+    /// Nobody waits for barriers any more; those who did.
+    pub fn take_barriers(&mut self) -> Vec<Ticket> {
+        let mut tickets = Vec::new();
+        for entry in &mut self.in_flight {
+            if let Purpose::Barrier(ticket) = entry.purpose {
+                tickets.push(ticket);
+                entry.purpose = Purpose::Discard;
+            }
+        }
+        tickets
     }
 
     #[inline]
@@ -167,7 +210,7 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Discard => None,
+                Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => None,
             })
             .min()
     }
@@ -191,14 +234,14 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_) | Purpose::Discard => {}
+                Purpose::Reply(_) | Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => {}
             }
         }
         outcome
     }
 
     /// Finds the next whole reply at the start of `bytes`. A push is not an answer to anything and
-    /// comes back with [`Purpose::Discard`] and no request.
+    /// comes back with [`Purpose::Push`].
     ///
     /// # Errors
     /// What came is no reply, or a reply to nothing.
@@ -209,7 +252,7 @@ impl Connection {
         };
         if bytes[0] == b'>' {
             let entry = InFlight {
-                purpose: Purpose::Discard,
+                purpose: Purpose::Push,
                 len: 0,
             };
             return Ok(Some(Arrived { entry, len }));

@@ -31,6 +31,15 @@ pub struct Credentials {
     pub password: Option<Secret>,
 }
 
+/// What is asked for on a new connection after the greeting, before it is used.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    /// The requests, as they go over the wire.
+    pub requests: Vec<u8>,
+    /// How many they are.
+    pub count: usize,
+}
+
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -58,11 +67,12 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub async fn open(
     endpoint: &Endpoint,
     protocol: Protocol,
+    more: &More,
     settings: &Settings,
 ) -> Result<Stream, OpenError> {
     match tokio::time::timeout(
         settings.timeout,
-        dial_and_greet(endpoint, protocol, settings),
+        dial_and_greet(endpoint, protocol, more, settings),
     )
     .await
     {
@@ -74,6 +84,7 @@ pub async fn open(
 async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
+    more: &More,
     settings: &Settings,
 ) -> Result<Stream, OpenError> {
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
@@ -83,13 +94,26 @@ async fn dial_and_greet(
         .write_all(&greeting(protocol, &settings.credentials))
         .await
         .map_err(OpenError::Lost)?;
-    let reply = read_reply(&mut stream).await?;
+    accept(&read_reply(&mut stream).await?)?;
+    if !more.requests.is_empty() {
+        stream
+            .write_all(&more.requests)
+            .await
+            .map_err(OpenError::Lost)?;
+    }
+    for _ in 0..more.count {
+        accept(&read_one_reply(&mut stream).await?)?;
+    }
+    Ok(stream)
+}
+
+fn accept(reply: &[u8]) -> Result<(), OpenError> {
     match reply.first() {
         Some(b'-') => {
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(stream),
+        _ => Ok(()),
     }
 }
 
@@ -108,6 +132,30 @@ fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
     let mut out = Vec::new();
     write::command(&mut out, &args);
     out
+}
+
+/// Reads one reply and not a byte more: messages that a server sends by itself may follow, and belong to
+/// the connection. Those before it are passed over: whoever asks for them begins with the reply.
+async fn read_one_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
+    let mut scanner = ReplyScanner::default();
+    let mut bytes = Vec::new();
+    loop {
+        bytes.push(stream.read_u8().await.map_err(OpenError::Lost)?);
+        if bytes.len() > REPLY_BYTES_MAX {
+            return Err(OpenError::Lost(io::ErrorKind::InvalidData.into()));
+        }
+        match scanner.scan(&bytes) {
+            Ok(Some(_)) if bytes.first() == Some(&b'>') => bytes.clear(),
+            Ok(Some(_)) => return Ok(bytes),
+            Ok(None) => {}
+            Err(error) => {
+                return Err(OpenError::Lost(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    error,
+                )));
+            }
+        }
+    }
 }
 
 async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {

@@ -9,6 +9,7 @@ use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
+use super::tracking::Tracker;
 use crate::client::Session;
 use crate::pipeline::{ClientKey, Replies};
 use crate::resp::scan::RequestScanner;
@@ -62,6 +63,8 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// Its own connections, if it tracks keys or is about to.
+    pub tracking: Option<Box<Tracker>>,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -140,6 +143,7 @@ impl Clients {
             is_stalled: false,
             phase: Phase::Open,
             blocked: None,
+            tracking: None,
             waker: None,
             is_woken: false,
         });
@@ -208,6 +212,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.stop_tracking(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
         }
@@ -272,6 +277,7 @@ impl Core {
         self.expire_in_flight();
         self.leave_silent_strangers();
         self.forget_strangers();
+        self.look_after_trackers();
         self.close_idle_clients();
     }
 

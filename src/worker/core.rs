@@ -14,7 +14,8 @@ use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
-use crate::cluster::{AddressMap, Topology};
+use super::tracking_watch::MovingSlots;
+use crate::cluster::{AddressMap, Slot, Topology};
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
 use crate::routing::scan_cursor::CurrentOrder;
@@ -22,7 +23,7 @@ use crate::routing::split::Splitter;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Connection, Dispatched, Phase, Role};
+use crate::upstream::{Caching, Connection, Dispatched, Phase, Role};
 
 /// The limits a worker keeps, in the units it uses.
 #[derive(Clone, Debug)]
@@ -101,6 +102,18 @@ pub struct Core {
     pub drained_waker: Option<Waker>,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
+    /// Clients that track keys.
+    pub trackers: Vec<ClientKey>,
+    /// What is said before the request that is being taken on.
+    pub caching: Caching,
+    /// The slot table that clients that track were told of.
+    pub(super) told_version: u64,
+    /// When the map was last asked for because somebody tracks.
+    pub(super) tracking_refresh_us: u64,
+    /// Slots that are seen to move.
+    pub(super) moving_slots: MovingSlots,
+    /// Slots that other workers have to be told of.
+    pub moving: Vec<Slot>,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -142,6 +155,12 @@ impl Core {
             is_draining: false,
             drained_waker: None,
             questions: Vec::new(),
+            trackers: Vec::new(),
+            caching: Caching::Unsaid,
+            told_version: 1,
+            tracking_refresh_us: 0,
+            moving_slots: MovingSlots::default(),
+            moving: Vec::new(),
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -151,8 +170,12 @@ impl Core {
     /// Takes over a new snapshot: requests that waited for it leave, connections to nodes that left
     /// are closed once idle (contract: R10).
     pub fn apply_topology(&mut self, topology: Arc<Topology>) {
-        self.nodes.apply(topology);
+        let is_moved = self.nodes.apply(topology);
         self.map_version += 1;
+        if is_moved {
+            self.slots_moved();
+        }
+        self.told_version = self.map_version;
         self.reroute_unsent();
         self.leave_silent_strangers();
         let strangers: Vec<ConnectionKey> = self.nodes.strangers().collect();
@@ -165,6 +188,7 @@ impl Core {
                 connection.wake();
             }
         }
+        self.trackers_follow();
         self.resume(true);
     }
 
@@ -184,6 +208,8 @@ impl Core {
                 [target, parked.asked].into_iter().flatten()
             }));
         }
+        let connections = self.connections.iter();
+        waited_for.extend(connections.map(|(_, connection)| connection.node));
         self.nodes
             .forget_strangers(|node| waited_for.contains(&node));
     }
@@ -236,17 +262,38 @@ impl Core {
         }
     }
 
-    /// The shared connection for a target, opened if there is none.
+    /// The connection for a client's request: the shared one, unless the client has its own; opened if
+    /// there is none.
     ///
     /// # Errors
     /// Why nothing can be sent there now.
     #[inline]
     pub fn connection_for(
         &mut self,
+        client: ClientKey,
         target: Target,
         protocol: Protocol,
     ) -> Result<ConnectionKey, Reason> {
         let node = self.resolve(target)?;
+        self.connection_of(client, node, protocol)
+    }
+
+    /// The connection over which a client's requests go to a node, opened if there is none.
+    ///
+    /// # Errors
+    /// The node could not be reached a moment ago.
+    #[inline]
+    pub fn connection_of(
+        &mut self,
+        client: ClientKey,
+        node: NodeKey,
+        protocol: Protocol,
+    ) -> Result<ConnectionKey, Reason> {
+        if !self.trackers.is_empty()
+            && let Some(own) = self.private_connection(client, node, protocol)
+        {
+            return own;
+        }
         self.connection_to(node, protocol)
     }
 
@@ -328,6 +375,9 @@ impl Core {
 
     /// Hands a request to a connection, with `ASKING` before it (contract: R4).
     pub fn send_asking(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
+        if !self.trackers.is_empty() {
+            self.read_untracked(&dispatched, bytes);
+        }
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.send_asking(dispatched, bytes, self.now_us);
             self.tallies.in_flight.add(1);
@@ -359,7 +409,7 @@ impl Core {
 
     /// A client does not read its replies (contract: F6).
     #[cold]
-    fn cut_off_reader(&mut self, key: ClientKey) {
+    pub(super) fn cut_off_reader(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key) {
             warn!(
                 client = %client.session.address,
@@ -373,12 +423,17 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
+        !self.to_open.is_empty() || !self.questions.is_empty() || !self.moving.is_empty()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.
     pub fn fail(&mut self, ticket: Ticket, kind: ErrorKind, text: &str) {
         self.tallies.failed(kind);
+        if let Some(client) = self.clients.get(ticket.client)
+            && let Some(tracker) = &mut client.tracking
+        {
+            tracker.is_uncertain = tracker.is_changing;
+        }
         let mut reply = Vec::new();
         write::error(&mut reply, text);
         self.reply(ticket, &reply);

@@ -58,6 +58,10 @@ impl Core {
             connection.input = input;
             connection.waiting_since_us = self.now_us;
         }
+        if self.told_version != self.map_version {
+            self.told_version = self.map_version;
+            self.slots_moved();
+        }
         self.resume_answered();
         self.release_room(key);
         outcome
@@ -81,9 +85,21 @@ impl Core {
             } else {
                 self.deliver_with_care(from, dispatched, len, reply);
             }
+        } else {
+            self.deliver_other(from, entry.purpose, reply);
         }
         if let Some(connection) = self.connections.get_mut(from.0 as usize) {
             connection.outbox.pop(len);
+        }
+    }
+
+    /// What is no reply to a request.
+    #[cold]
+    fn deliver_other(&mut self, from: ConnectionKey, purpose: Purpose, bytes: &[u8]) {
+        match purpose {
+            Purpose::Push => self.deliver_push(from, bytes),
+            Purpose::Barrier(ticket) => self.reply(ticket, bytes),
+            Purpose::Reply(_) | Purpose::Discard => {}
         }
     }
 
@@ -122,7 +138,10 @@ impl Core {
                     self.send_elsewhere(dispatched, bytes, owner, false);
                     return;
                 }
-                Verdict::Ask { to, .. } => {
+                Verdict::Ask { slot, to } => {
+                    if self.slot_is_moving(slot) {
+                        self.moving.push(slot);
+                    }
                     self.tallies.redirected(RedirectKind::Ask);
                     match self.named_node(to, node) {
                         Some(importing) => {
@@ -211,7 +230,8 @@ impl Core {
         if dispatched.lane.is_some() && client.replies.pending() > 1 {
             return self.park_redirected(dispatched, bytes, is_asking.then_some(node));
         }
-        let connection = self.connection_to(node, dispatched.protocol);
+        let client = dispatched.ticket.client;
+        let connection = self.connection_of(client, node, dispatched.protocol);
         match connection.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if is_asking => self.send_asking(connection, dispatched, &bytes),
             Ok(connection) => self.send(connection, dispatched, &bytes),

@@ -123,7 +123,7 @@ impl Core {
             return Taken::NotYet;
         }
         let protocol = self.protocol_of(key);
-        let connection = self.connection_for(target, protocol);
+        let connection = self.connection_for(key, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)
         {
@@ -165,6 +165,7 @@ impl Core {
             protocol,
             received_us: self.now_us,
             attempts: 0,
+            caching: self.caching,
         }
     }
 
@@ -245,7 +246,7 @@ impl Core {
                 Some(part.slot),
                 protocol,
             );
-            match self.connection_for(dispatched.target, protocol) {
+            match self.connection_for(key, dispatched.target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
                 }),

@@ -1,5 +1,6 @@
 //! What happens once all parts of a request were answered.
 
+use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
@@ -22,6 +23,10 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// `CLIENT TRACKING ON`: in effect when all servers have accepted it (contract: S6).
+    Tracking(Box<Tracking>),
+    /// `PING` of a client that tracks: this, once all its nodes have answered (contract: S6).
+    Barrier(Vec<u8>),
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -65,7 +65,8 @@ pub fn share_key(one: (&Command, &[u8]), other: (&Command, &[u8])) -> bool {
         .any(|key| keys.contains(key))
 }
 
-fn keys_of(command: &Command, bytes: &[u8]) -> Vec<Vec<u8>> {
+/// The keys of a request as it goes over the wire.
+pub fn keys_of(command: &Command, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut scanner = RequestScanner::default();
     // It was accepted once, by the limits that hold for its client.
     let limits = Limits {

@@ -9,7 +9,8 @@ use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Connection, Dispatched, Phase, Purpose};
+use crate::upstream::handshake::More;
+use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
 
 /// The first pause after a node could not be reached; doubled up to the longest.
 const PAUSE_FIRST_US: u64 = 20_000;
@@ -24,18 +25,19 @@ const SILENT_US: u64 = 500_000;
 pub enum Loss {
     /// It could not be opened: nothing was sent.
     NotOpened,
+    /// The node was reached and refused it: nothing was sent.
+    Refused,
     /// It was lost after it had been open.
     Lost,
 }
 
 impl Core {
-    /// Where a connection goes, and in which version.
-    pub fn endpoint_of(&self, key: ConnectionKey) -> Option<(Endpoint, Protocol)> {
+    /// Where a connection goes, in which version, and what is asked for before it is used.
+    pub fn endpoint_of(&mut self, key: ConnectionKey) -> Option<(Endpoint, Protocol, More)> {
         let connection = self.connections.get(key.0 as usize)?;
-        Some((
-            self.nodes.get(connection.node)?.endpoint.clone(),
-            connection.protocol,
-        ))
+        let (role, protocol) = (connection.role, connection.protocol);
+        let endpoint = self.nodes.get(connection.node)?.endpoint.clone();
+        Some((endpoint, protocol, self.tracking_requests(role)))
     }
 
     /// A connection is open and greeted: what waits in its outbox may go.
@@ -45,12 +47,16 @@ impl Core {
         };
         connection.phase = Phase::Ready;
         connection.heard_us = self.now_us;
+        let (node, role) = (connection.node, connection.role);
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
-        if let Some(node) = self.nodes.get_mut(connection.node) {
+        if let Some(node) = self.nodes.get_mut(node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+        }
+        if let Role::Tracking(client) = role {
+            self.private_ready(client, key);
         }
     }
 
@@ -74,7 +80,9 @@ impl Core {
         let mut endpoint = String::new();
         if let Some(node) = self.nodes.get_mut(node_key) {
             endpoint = node.endpoint.to_string();
-            if loss == Loss::NotOpened {
+            // A client's own connection may be refused for what the client asked for.
+            let is_private = matches!(connection.role, Role::Tracking(_));
+            if loss == Loss::NotOpened || (loss == Loss::Refused && !is_private) {
                 let pause = (PAUSE_FIRST_US << node.failures.min(10)).min(PAUSE_MAX_US);
                 node.failures += 1;
                 node.retry_at_us = self.now_us + pause;
@@ -83,9 +91,12 @@ impl Core {
         }
         if !connection.is_retiring {
             self.request_refresh(match loss {
-                Loss::NotOpened => RefreshReason::ConnectRefused,
+                Loss::NotOpened | Loss::Refused => RefreshReason::ConnectRefused,
                 Loss::Lost => RefreshReason::ConnectionLost,
             });
+        }
+        if let Role::Tracking(client) = connection.role {
+            self.private_lost(client, key, connection.phase != Phase::Opening);
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
@@ -99,7 +110,9 @@ impl Core {
     fn settle_in_flight(&mut self, connection: &mut Connection, why: &str) {
         while let Some(entry) = connection.in_flight.pop_front() {
             let len = entry.len as usize;
-            if let Purpose::Reply(dispatched) = entry.purpose {
+            if let Purpose::Barrier(ticket) = entry.purpose {
+                self.reply(ticket, b"+PONG\r\n");
+            } else if let Purpose::Reply(dispatched) = entry.purpose {
                 self.tallies.in_flight.subtract(1);
                 let was_written =
                     connection.phase != Phase::Opening && connection.outbox.is_front_written(len);

@@ -24,6 +24,8 @@ mod requests;
 mod spread;
 mod thread;
 pub mod topology_cell;
+mod tracking;
+mod tracking_watch;
 pub mod upstream_task;
 
 pub use local::LocalFacts;

@@ -15,7 +15,7 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some()
+        self.blocked.is_some() || self.tracking.is_some()
     }
 }
 
@@ -24,6 +24,19 @@ impl Core {
     /// command exists, its arity is right, the client has authenticated and is not blocked.
     #[cold]
     pub(super) fn decide_in_mode(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Option<Taken> {
+        if self.clients.get(key)?.tracking.is_some() {
+            return Some(self.decide_tracked(key, command, args));
+        }
+        self.decide_in_other_mode(key, command, args)
+    }
+
+    /// The same, for those modes that a client may be in while it tracks keys.
+    pub(super) fn decide_in_other_mode(
         &mut self,
         key: ClientKey,
         _command: &'static Command,

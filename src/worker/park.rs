@@ -139,7 +139,11 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) => None,
+            Finish::Merge(_)
+            | Finish::RandomKey(..)
+            | Finish::Tracking(_)
+            | Finish::Barrier(_)
+            | Finish::Workers(_) => None,
         }
     }
 
@@ -233,9 +237,10 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return None;
         }
+        let client = dispatched.ticket.client;
         let route = match parked.asked {
-            Some(node) => self.connection_to(node, dispatched.protocol),
-            None => self.connection_for(dispatched.target, dispatched.protocol),
+            Some(node) => self.connection_of(client, node, dispatched.protocol),
+            None => self.connection_for(client, dispatched.target, dispatched.protocol),
         };
         match route.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if !lanes.takes(dispatched.lane, connection) => {

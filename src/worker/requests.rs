@@ -5,7 +5,7 @@ use tracing::warn;
 use super::clients::Phase;
 use super::core::Core;
 use crate::client;
-use crate::command::{self, Command, Handling, Lookup};
+use crate::command::{self, Command, Handling, Local, Lookup};
 use crate::pipeline::ClientKey;
 use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
 use crate::resp::{Args, inline, write};
@@ -265,6 +265,7 @@ impl Core {
             | Handling::HashArgument(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Local(Local::ClientTracking) => self.plan_tracking(key, command, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
             Handling::Transaction(_)
             | Handling::Blocking
@@ -290,6 +291,7 @@ impl Core {
     ) -> Taken {
         self.tallies.failed(kind);
         self.tallies.replies.increment();
+        self.forget_caching(key);
         if let Some(client) = self.clients.get(key) {
             let is_muted = client.session.next_is_muted();
             let text = text(args);

@@ -8,7 +8,7 @@ use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{Command, Handling, Merge};
+use crate::command::{Command, Handling, Local, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
 use crate::resp::{Args, write};
@@ -121,6 +121,7 @@ impl Core {
                 );
             }
             Handling::Scan => self.scan(dispatched, args),
+            Handling::Local(Local::ClientTracking) => self.spread_tracking(dispatched, args),
             _ => {
                 let target = self.any_for(dispatched.ticket.client);
                 self.send_or_park(
@@ -148,7 +149,7 @@ impl Core {
     ///
     /// # Errors
     /// The map does not say at this moment which ones there are.
-    fn primaries(&self) -> Result<Vec<Target>, Reason> {
+    pub(super) fn primaries(&self) -> Result<Vec<Target>, Reason> {
         let Some(targets) = self.nodes.primaries() else {
             self.request_refresh(RefreshReason::Moved);
             return Err(Reason::Unsettled("a new primary is not on the map yet"));
@@ -161,13 +162,17 @@ impl Core {
     }
 
     fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
-        match self.connection_for(dispatched.target, dispatched.protocol) {
+        match self.connection_for(
+            dispatched.ticket.client,
+            dispatched.target,
+            dispatched.protocol,
+        ) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
     }
 
-    fn broadcast(
+    pub(super) fn broadcast(
         &mut self,
         dispatched: Dispatched,
         bytes: &[u8],
@@ -277,6 +282,10 @@ impl Core {
                     None => write::null(&mut out, dispatched.protocol),
                 }
             }
+            Finish::Tracking(wanted) => {
+                self.tracking_answered(key, wanted, gather.replies(), &mut out);
+            }
+            Finish::Barrier(pong) => out.extend_from_slice(pong),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
         }
         self.reply(ticket, &out);

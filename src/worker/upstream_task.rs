@@ -14,7 +14,8 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::{Phase, handshake};
+use crate::upstream::handshake::{self, OpenError};
+use crate::upstream::Phase;
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -23,14 +24,20 @@ const READS_PER_TURN: usize = 8;
 
 /// Opens a connection, serves it until it ends, and settles what was in flight.
 pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
-    let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
+    let Some((endpoint, protocol, more)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
     let settings = worker.upstream();
-    let mut stream = match handshake::open(&endpoint, protocol, settings).await {
+    let mut stream = match handshake::open(&endpoint, protocol, &more, settings).await {
         Ok(stream) => stream,
         Err(error) => {
-            worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));
+            let loss = match error {
+                OpenError::Refused(_) => Loss::Refused,
+                OpenError::Connect(_) | OpenError::TimedOut(_) | OpenError::Lost(_) => {
+                    Loss::NotOpened
+                }
+            };
+            worker.turn(|core| core.connection_lost(key, loss, &error.to_string()));
             return;
         }
     };

@@ -1,0 +1,474 @@
+//! Clients that track keys (`CLIENT TRACKING`, contract: S6).
+//!
+//! A server tells of changes on the connection that read. So a client that tracks has a connection of
+//! its own to each node that it reads from, opened when it is first needed, with `CLIENT TRACKING ON` as
+//! its first request; in `BCAST` mode to every primary at once. All its requests go over these: reads
+//! so that they are tracked, writes for `NOLOOP`, everything for the order of replies and
+//! invalidations.
+//!
+//! No stale value, in short:
+//! 1. A value is cached only if it was read from the slot's owner on a connection that tracks. What came
+//!    through `ASK`, or on a lease, is followed by its own invalidation.
+//! 2. An invalidation is said at once and again behind all replies that came before it (see
+//!    `pipeline/replies/messages.rs`).
+//! 3. A connection that is lost takes with it what its server would have told: everything is
+//!    invalidated. So it is when a slot has another owner, behind all replies still to come from the
+//!    old one; and when a slot begins to move, since a key that was not there may be created at the
+//!    new node.
+//! 4. Clients that are silent, or nodes, are not trusted: see `tracking_watch.rs`.
+
+use super::core::Core;
+use super::finish::Finish;
+use super::lanes::keys_of;
+use super::nodes::ConnectionKey;
+use super::park::Reason;
+use super::requests::Taken;
+use crate::client::{Tracking, TrackingChange, TrackingMode};
+use crate::command::{Access, Command, Handling, Local};
+use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
+use crate::resp::{Args, Protocol, write};
+use crate::routing::{NodeKey, Target};
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::handshake::More;
+use crate::upstream::{Caching, Dispatched, Phase, Role};
+
+/// Everything the client cached is invalid.
+pub(super) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+/// What the worker keeps of a client that tracks, or is about to.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    /// Its connections, at most one for each node.
+    pub(super) connections: Vec<Private>,
+    /// `CLIENT TRACKING ON` is on its way: none of the client's further requests is looked at.
+    pub(super) is_changing: bool,
+    /// Whether the servers agree about a change is not known.
+    pub(super) is_uncertain: bool,
+}
+
+/// A connection of one client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Private {
+    pub(super) node: NodeKey,
+    pub(super) connection: ConnectionKey,
+    /// The last sign of life of its node that the client was warned about.
+    pub(super) doubted_us: Option<u64>,
+}
+
+impl Core {
+    /// Decides about a request of a client that tracks, or is about to.
+    #[cold]
+    pub(super) fn decide_tracked(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let is_changing = client.tracking.as_ref().is_some_and(|t| t.is_changing);
+        // What changes how its replies look, or ends its connections, waits for all of them.
+        let is_turn = matches!(
+            command.handling,
+            Handling::Local(Local::Hello | Local::Reset | Local::ClientTracking)
+        );
+        if is_changing || (is_turn && !client.is_settled()) {
+            return Taken::NotYet;
+        }
+        let tracking = client.session.tracking.as_deref();
+        self.caching = match tracking.filter(|tracking| tracking.is_caching_said) {
+            Some(tracking) if tracking.mode() == TrackingMode::OptIn => Caching::Yes,
+            Some(tracking) if tracking.mode() == TrackingMode::OptOut => Caching::No,
+            _ => Caching::Unsaid,
+        };
+        let taken = match self.decide_in_other_mode(key, command, args) {
+            Some(taken) => taken,
+            None if command.handling == Handling::Local(Local::Ping) => self.plan_barrier(key, args),
+            None => self.plan(key, command, args),
+        };
+        self.caching = Caching::Unsaid;
+        if taken == Taken::Yes && !command.name.starts_with("client|") {
+            self.forget_caching(key);
+        }
+        taken
+    }
+
+    /// `CLIENT CACHING` holds for one command, also when that is refused.
+    pub(super) fn forget_caching(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && let Some(tracking) = &mut client.session.tracking
+        {
+            tracking.is_caching_said = false;
+        }
+    }
+
+    /// `CLIENT TRACKING`. The servers have the last word about `ON`: it goes to all nodes the client is
+    /// connected to, or to one, or in `BCAST` mode to all primaries.
+    pub(super) fn plan_tracking(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        if !client.is_settled() {
+            return Taken::NotYet;
+        }
+        let wanted = match TrackingChange::parse(args) {
+            Ok(TrackingChange::On(wanted)) => wanted,
+            Ok(TrackingChange::Off) => {
+                self.stop_tracking(key);
+                return self.say_ok(key);
+            }
+            Err(text) => {
+                return self.refuse_request(key, args, ErrorKind::Refused, |_| text.into());
+            }
+        };
+        let before = client.session.tracking.as_deref();
+        if Tracking::after(before, &wanted).is_too_large() {
+            return self.refuse_request(key, args, ErrorKind::Limit, |_| {
+                b"ERR CLIENT TRACKING: the prefixes of one client may have 1 mb in all".to_vec()
+            });
+        }
+        let is_new = client.tracking.is_none();
+        if is_new && !self.may_track(0) {
+            return self.refuse_request(key, args, ErrorKind::Limit, |_| {
+                b"ERR CLIENT TRACKING: too many private connections to nodes (limits.leases); try \
+                  again when others have left"
+                    .to_vec()
+            });
+        }
+        if let Some(client) = self.clients.get(key) {
+            client.tracking.get_or_insert_default().is_changing = true;
+        }
+        if is_new {
+            self.trackers.push(key);
+            self.tallies.tracking_clients.add(1);
+        }
+        self.may_route(key);
+        let sequence = self.open_place(key, None);
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
+        self.spread_tracking(
+            self.dispatched(ticket, command, Target::Any, None, Protocol::Resp3),
+            args,
+        );
+        Taken::Yes
+    }
+
+    fn say_ok(&mut self, key: ClientKey) -> Taken {
+        self.tallies.replies.increment();
+        if let Some(client) = self.clients.get(key) {
+            let is_muted = client.session.next_is_muted();
+            let replies = &mut client.replies;
+            replies.answer(is_muted, |out| write::simple(out, "OK"));
+        }
+        Taken::Yes
+    }
+
+    /// Sends `CLIENT TRACKING ON` to those who have to know.
+    pub(super) fn spread_tracking(&mut self, dispatched: Dispatched, args: &Args<'_>) {
+        let Ok(TrackingChange::On(wanted)) = TrackingChange::parse(args) else {
+            return;
+        };
+        let mut targets = match self.primaries() {
+            Ok(targets) => targets,
+            Err(reason) => {
+                return self.park(dispatched, args.frame().to_vec(), true, reason);
+            }
+        };
+        let client = dispatched.ticket.client;
+        if wanted.mode() != TrackingMode::Broadcast {
+            let own = self.clients.get(client).and_then(|c| c.tracking.as_ref());
+            let own: Vec<NodeKey> = own.map_or_else(Vec::new, |tracker| {
+                let connections = tracker.connections.iter();
+                connections.map(|private| private.node).collect()
+            });
+            let is_own = |target: &Target| matches!(target, Target::Primary(node, _) if own.contains(node));
+            match targets.iter().any(is_own) {
+                true => targets.retain(is_own),
+                false => {
+                    let any = client.index as usize % targets.len().max(1);
+                    targets = targets.into_iter().skip(any).take(1).collect();
+                }
+            }
+        }
+        let finish = Finish::Tracking(Box::new(wanted));
+        self.broadcast(dispatched, args.frame(), targets, finish);
+    }
+
+    /// All servers that were asked for `CLIENT TRACKING ON` have answered.
+    pub(super) fn tracking_answered<'a>(
+        &mut self,
+        key: ClientKey,
+        wanted: &Tracking,
+        replies: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(tracker) = &mut client.tracking else {
+            return;
+        };
+        tracker.is_changing = false;
+        let is_uncertain = std::mem::take(&mut tracker.is_uncertain);
+        let is_error = |reply: &&[u8]| reply.first() == Some(&b'-');
+        let refusal = replies.clone().find(is_error);
+        out.extend_from_slice(refusal.or(replies.clone().next()).unwrap_or_default());
+        let Some(_) = refusal else {
+            let before = client.session.tracking.as_deref();
+            let now = Tracking::after(before, wanted);
+            client.session.tracking = Some(Box::new(now));
+            return self.follow_primaries(key);
+        };
+        if client.session.tracking.is_none() {
+            self.stop_tracking(key);
+        } else if is_uncertain || !replies.clone().all(|reply| is_error(&reply)) {
+            // Some may have accepted it. What was in effect is put into effect anew.
+            self.leave_private_connections(key);
+            self.invalidate_all(key);
+        }
+    }
+
+    /// A client does not track any more.
+    pub(super) fn stop_tracking(&mut self, key: ClientKey) {
+        self.leave_private_connections(key);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        client.session.tracking = None;
+        if client.tracking.take().is_some() {
+            self.trackers.retain(|other| *other != key);
+            self.tallies.tracking_clients.subtract(1);
+        }
+    }
+
+    fn leave_private_connections(&mut self, key: ClientKey) {
+        let Some(tracker) = self.clients.get(key).and_then(|c| c.tracking.as_mut()) else {
+            return;
+        };
+        for private in std::mem::take(&mut tracker.connections) {
+            self.leave_private(private.connection);
+        }
+    }
+
+    /// Closes a connection that its client does not know any more, once nothing is in flight.
+    pub(super) fn leave_private(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+            connection.is_retiring = true;
+            connection.wake();
+        }
+    }
+
+    /// The connection over which a client that tracks reaches a node; `None` when it shares one.
+    #[cold]
+    pub(super) fn private_connection(
+        &mut self,
+        client: ClientKey,
+        node: NodeKey,
+        protocol: Protocol,
+    ) -> Option<Result<ConnectionKey, Reason>> {
+        if protocol != Protocol::Resp3 {
+            // Replies have the shape of the client's version, and RESP2 has no invalidations.
+            return None;
+        }
+        let tracker = self.clients.get(client)?.tracking.as_ref()?;
+        let mut connections = tracker.connections.iter();
+        let known = connections.find(|private| private.node == node);
+        Some(match known {
+            Some(private) => Ok(private.connection),
+            None => self.open_private(client, node),
+        })
+    }
+
+    pub(super) fn open_private(
+        &mut self,
+        client: ClientKey,
+        node: NodeKey,
+    ) -> Result<ConnectionKey, Reason> {
+        let connection = self.open(node, Protocol::Resp3, Role::Tracking(client))?;
+        if let Some(tracker) = self.clients.get(client).and_then(|c| c.tracking.as_mut()) {
+            tracker.connections.push(Private {
+                node,
+                connection,
+                doubted_us: None,
+            });
+        }
+        Ok(connection)
+    }
+
+    /// What is asked for on a new connection before it is used.
+    pub(super) fn tracking_requests(&mut self, role: Role) -> More {
+        let mut more = More::default();
+        if let Role::Tracking(client) = role
+            && let Some(client) = self.clients.get(client)
+            && let Some(tracking) = &client.session.tracking
+        {
+            more.count = tracking.write_requests(&mut more.requests);
+        }
+        more
+    }
+
+    /// A client's connection is open.
+    pub(super) fn private_ready(&mut self, client: ClientKey, key: ConnectionKey) {
+        let Some(client_state) = self.clients.get(client) else {
+            return self.leave_private(key);
+        };
+        let tracker = client_state.tracking.as_ref();
+        if !tracker.is_some_and(|tracker| tracker.knows(key)) {
+            return self.leave_private(key);
+        }
+        let tracking = client_state.session.tracking.as_ref();
+        if tracking.is_some_and(|tracking| tracking.mode() == TrackingMode::Broadcast) {
+            // Whoever reads over other connections was not told what changed before.
+            self.invalidate_all(client);
+        }
+    }
+
+    /// A client's connection has ended, and with it what its node knew of what the client caches.
+    pub(super) fn private_lost(&mut self, client: ClientKey, key: ConnectionKey, was_open: bool) {
+        let Some(tracker) = self.clients.get(client).and_then(|c| c.tracking.as_mut()) else {
+            return;
+        };
+        let is_known = tracker.knows(key);
+        tracker.connections.retain(|private| private.connection != key);
+        if is_known && was_open {
+            self.invalidate_all(client);
+        }
+    }
+
+    /// A node sent a message of its own on a client's connection.
+    pub(super) fn deliver_push(&mut self, from: ConnectionKey, push: &[u8]) {
+        const INVALIDATE: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
+        let Some(Role::Tracking(key)) = self.connections.get(from.0 as usize).map(|c| c.role) else {
+            return;
+        };
+        if push.starts_with(INVALIDATE) {
+            self.tallies.tracking_invalidations.increment();
+            self.say_invalid(key, push);
+        }
+    }
+
+    /// Nothing the client cached may be used any more, nor what it has been answered and not read.
+    pub(super) fn invalidate_all(&mut self, key: ClientKey) {
+        self.tallies.tracking_flushes.increment();
+        self.say_invalid(key, FLUSH);
+    }
+
+    fn say_invalid(&mut self, key: ClientKey, push: &[u8]) {
+        let hard = self.limits.client_output_hard_bytes;
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        // RESP2 has no pushes: a server says nothing either.
+        if client.session.tracking.is_none() || client.session.protocol != Protocol::Resp3 {
+            return;
+        }
+        client.replies.say(push, FLUSH);
+        client.wake();
+        if client.replies.buffered_bytes() > hard {
+            self.cut_off_reader(key);
+        }
+    }
+
+    /// Keys may be elsewhere now: what was read from their old node, and what is still to come from it,
+    /// is not kept up to date any more.
+    pub(super) fn slots_moved(&mut self) {
+        for index in 0..self.trackers.len() {
+            let Some(key) = self.trackers.get(index).copied() else {
+                break;
+            };
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            if client.session.tracking.is_some() && client.session.protocol == Protocol::Resp3 {
+                self.tallies.tracking_flushes.increment();
+                client.replies.say_after_all(FLUSH);
+                client.wake();
+            }
+        }
+    }
+
+    /// The reply to this request will not be kept up to date: it is followed by an invalidation.
+    pub(super) fn read_untracked(&mut self, dispatched: &Dispatched, bytes: &[u8]) {
+        if dispatched.command.access == Access::Write || dispatched.protocol != Protocol::Resp3 {
+            return;
+        }
+        let Ticket {
+            client, sequence, ..
+        } = dispatched.ticket;
+        let Some(client) = self.clients.get(client) else {
+            return;
+        };
+        if client.session.tracking.is_none() {
+            return;
+        }
+        let keys = keys_of(dispatched.command, bytes);
+        let mut message = Vec::new();
+        if keys.is_empty() {
+            message.extend_from_slice(FLUSH);
+        } else {
+            write::push(&mut message, Protocol::Resp3, 2);
+            write::bulk(&mut message, b"invalidate");
+            write::array(&mut message, keys.len());
+            for key in keys {
+                write::bulk(&mut message, &key);
+            }
+        }
+        client.replies.say_after(sequence, &message, FLUSH);
+    }
+
+    /// `PING` of a client that tracks: its reply comes behind all invalidations that nodes had sent, as
+    /// on one server.
+    fn plan_barrier(&mut self, key: ClientKey, args: &Args<'_>) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let tracker = client.tracking.as_ref();
+        let own = tracker.map_or(&[][..], |tracker| &tracker.connections);
+        let own: Vec<ConnectionKey> = own.iter().map(|private| private.connection).collect();
+        let connections = &mut self.connections;
+        let is_ready = |key: &ConnectionKey| {
+            let connection = connections.get(key.0 as usize);
+            connection.is_some_and(|connection| connection.phase == Phase::Ready)
+        };
+        let ready: Vec<ConnectionKey> = own.into_iter().filter(is_ready).collect();
+        if ready.is_empty() || args.len() > 2 || client.session.protocol != Protocol::Resp3 {
+            return self.answer_locally(key, Local::Ping, args);
+        }
+        let mut reply = Vec::new();
+        match args.get(1) {
+            Some(text) => write::bulk(&mut reply, text),
+            None => write::simple(&mut reply, "PONG"),
+        }
+        let sequence: Sequence = self.open_place(key, None);
+        let gather = Gather::new(Finish::Barrier(reply), ready.len());
+        self.gather_at(key, sequence, gather);
+        for (part, connection) in ready.into_iter().enumerate() {
+            let ticket = Ticket {
+                client: key,
+                sequence,
+                part: part as u32,
+            };
+            if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
+                connection.ping(Some(ticket), self.now_us);
+            }
+        }
+        Taken::Yes
+    }
+}
+
+impl Tracker {
+    /// Whether this is one of the client's connections.
+    fn knows(&self, key: ConnectionKey) -> bool {
+        let mut connections = self.connections.iter();
+        connections.any(|private| private.connection == key)
+    }
+}
