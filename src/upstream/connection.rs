@@ -9,6 +9,9 @@ use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
 use crate::routing::NodeKey;
 
+/// What goes right before a request that `ASK` sent elsewhere (contract: R4).
+pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
 /// How far a connection is.
 ///
 /// ```text
@@ -31,7 +34,7 @@ pub enum Role {
     /// All clients of the worker share it.
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
-    Lease,
+    Lease(Option<ClientKey>),
     /// Of one client that tracks keys (`CLIENT TRACKING`), for all its requests to this node.
     Tracking(ClientKey),
 }
@@ -43,6 +46,8 @@ pub struct Connection {
     pub node: NodeKey,
     /// Whose it is.
     pub role: Role,
+    /// Its client number at the node (`CLIENT ID`), once that is known.
+    pub upstream_id: Option<u64>,
     /// The version its replies come in (contract: P1).
     pub protocol: Protocol,
     /// How far it is.
@@ -102,6 +107,7 @@ impl Connection {
         Connection {
             node,
             role,
+            upstream_id: None,
             protocol,
             phase: Phase::Opening,
             outbox: Outbox::default(),
@@ -143,9 +149,7 @@ impl Connection {
 
     /// Hands over a request with `ASKING` right before it (contract: R4).
     pub fn send_asking(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
-        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
-        self.outbox.push(ASKING);
-        self.expect(Purpose::Discard, ASKING.len(), now_us);
+        self.send_unheard(ASKING, now_us);
         // A server forgets `ASKING` with the next command, `CLIENT CACHING` included.
         self.outbox.push(bytes);
         self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
@@ -155,8 +159,7 @@ impl Connection {
     #[cold]
     fn say_caching(&mut self, caching: Caching, now_us: u64) {
         if let Role::Tracking(_) = self.role {
-            self.outbox.push(caching.request());
-            self.expect(Purpose::Discard, caching.request().len(), now_us);
+            self.send_unheard(caching.request(), now_us);
         }
     }
 
@@ -165,11 +168,8 @@ impl Connection {
     pub fn ping(&mut self, ticket: Option<Ticket>, now_us: u64) {
         const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
         self.outbox.push(PING);
-        self.expect(
-            ticket.map_or(Purpose::Discard, Purpose::Barrier),
-            PING.len(),
-            now_us,
-        );
+        let purpose = ticket.map_or(Purpose::Discard, Purpose::Barrier);
+        self.expect(purpose, PING.len(), now_us);
     }
 
     /// Nobody waits for barriers any more; those who did.
@@ -182,6 +182,26 @@ impl Connection {
             }
         }
         tickets
+    }
+
+    /// Hands over a request on a private connection, whose reply is not awaited by time.
+    pub fn send_leased(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(Purpose::Leased(dispatched), bytes.len(), now_us);
+    }
+
+    /// Hands over a request whose reply nobody wants.
+    pub fn send_unheard(&mut self, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(Purpose::Discard, bytes.len(), now_us);
+    }
+
+    /// The client that a private connection is lent to.
+    pub fn lessee(&self) -> Option<ClientKey> {
+        match self.role {
+            Role::Lease(lessee) => lessee,
+            Role::Shared | Role::Tracking(_) => None,
+        }
     }
 
     #[inline]
@@ -210,7 +230,9 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => None,
+                Purpose::Leased(_) | Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => {
+                    None
+                }
             })
             .min()
     }
@@ -234,7 +256,11 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_) | Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => {}
+                Purpose::Reply(_)
+                | Purpose::Leased(_)
+                | Purpose::Barrier(_)
+                | Purpose::Push
+                | Purpose::Discard => {}
             }
         }
         outcome

@@ -31,6 +31,14 @@ pub struct Credentials {
     pub password: Option<Secret>,
 }
 
+/// A connection that is ready for requests.
+pub struct Opened {
+    /// Its socket.
+    pub stream: Stream,
+    /// Its client number at the node, if the node told it.
+    pub client_id: Option<u64>,
+}
+
 /// What is asked for on a new connection after the greeting, before it is used.
 #[derive(Clone, Debug, Default)]
 pub struct More {
@@ -69,7 +77,7 @@ pub async fn open(
     protocol: Protocol,
     more: &More,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     match tokio::time::timeout(
         settings.timeout,
         dial_and_greet(endpoint, protocol, more, settings),
@@ -86,7 +94,7 @@ async fn dial_and_greet(
     protocol: Protocol,
     more: &More,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
@@ -94,7 +102,8 @@ async fn dial_and_greet(
         .write_all(&greeting(protocol, &settings.credentials))
         .await
         .map_err(OpenError::Lost)?;
-    accept(&read_reply(&mut stream).await?)?;
+    let greeted = read_reply(&mut stream).await?;
+    accept(&greeted)?;
     if !more.requests.is_empty() {
         stream
             .write_all(&more.requests)
@@ -104,7 +113,10 @@ async fn dial_and_greet(
     for _ in 0..more.count {
         accept(&read_one_reply(&mut stream).await?)?;
     }
-    Ok(stream)
+    Ok(Opened {
+        stream,
+        client_id: client_id(&greeted),
+    })
 }
 
 fn accept(reply: &[u8]) -> Result<(), OpenError> {
@@ -158,6 +170,14 @@ async fn read_one_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
     }
 }
 
+/// The number that the reply to `HELLO` gives, in either version.
+fn client_id(reply: &[u8]) -> Option<u64> {
+    const ID: &[u8] = b"$2\r\nid\r\n:";
+    let rest = reply.get(memchr::memmem::find(reply, ID)? + ID.len()..)?;
+    let end = memchr::memchr(b'\r', rest)?;
+    std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
+}
+
 async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
     let mut scanner = ReplyScanner::default();
     let mut bytes = Vec::new();
@@ -182,6 +202,17 @@ async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hello_tells_the_client_number() {
+        for head in ["*14", "%7"] {
+            let reply = format!(
+                "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:4711\r\n$4\r\nmode\r\n"
+            );
+            assert_eq!(client_id(reply.as_bytes()), Some(4711));
+        }
+        assert_eq!(client_id(b"+OK\r\n"), None);
+    }
 
     #[test]
     fn one_hello_says_it_all() {

@@ -58,6 +58,8 @@ pub struct Dispatched {
 pub enum Purpose {
     /// It belongs to a request.
     Reply(Dispatched),
+    /// It belongs to a request on a private connection, which may take as long as it likes.
+    Leased(Dispatched),
     /// It only tells that everything the node said before has arrived (`PING` of a client that
     /// tracks).
     Barrier(Ticket),

@@ -30,7 +30,7 @@ use crate::resp::{Args, Protocol, write};
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::handshake::More;
-use crate::upstream::{Caching, Dispatched, Phase, Role};
+use crate::upstream::{Caching, Dispatched, InFlight, Phase, Purpose, Role};
 
 /// Everything the client cached is invalid.
 pub(super) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
@@ -40,6 +40,8 @@ pub(super) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 pub struct Tracker {
     /// Its connections, at most one for each node.
     pub(super) connections: Vec<Private>,
+    /// How many connections count for it (`limits.leases`).
+    reserved: usize,
     /// `CLIENT TRACKING ON` is on its way: none of the client's further requests is looked at.
     pub(super) is_changing: bool,
     /// Whether the servers agree about a change is not known.
@@ -76,6 +78,7 @@ impl Core {
         if is_changing || (is_turn && !client.is_settled()) {
             return Taken::NotYet;
         }
+        let protocol = client.session.protocol;
         let tracking = client.session.tracking.as_deref();
         self.caching = match tracking.filter(|tracking| tracking.is_caching_said) {
             Some(tracking) if tracking.mode() == TrackingMode::OptIn => Caching::Yes,
@@ -88,8 +91,20 @@ impl Core {
             None => self.plan(key, command, args),
         };
         self.caching = Caching::Unsaid;
-        if taken == Taken::Yes && !command.name.starts_with("client|") {
+        if taken == Taken::NotYet {
+            return taken;
+        }
+        if !command.name.starts_with("client|") {
             self.forget_caching(key);
+        }
+        let Some(client) = self.clients.get(key) else {
+            return taken;
+        };
+        if client.session.tracking.is_none() && command.handling == Handling::Local(Local::Reset) {
+            self.stop_tracking(key);
+        } else if protocol != client.session.protocol {
+            // What it read in RESP2, where it hears of no changes, was not tracked.
+            self.invalidate_all(key);
         }
         taken
     }
@@ -134,7 +149,10 @@ impl Core {
             });
         }
         let is_new = client.tracking.is_none();
-        if is_new && !self.may_track(0) {
+        // Its connections count from now on: one to each primary, however few it will need. Those to
+        // primaries that join later are not refused.
+        let count = self.nodes.shards().len().max(1);
+        if is_new && !self.reserve_leases(count) {
             return self.refuse_request(key, args, ErrorKind::Limit, |_| {
                 b"ERR CLIENT TRACKING: too many private connections to nodes (limits.leases); try \
                   again when others have left"
@@ -142,7 +160,11 @@ impl Core {
             });
         }
         if let Some(client) = self.clients.get(key) {
-            client.tracking.get_or_insert_default().is_changing = true;
+            let tracker = client.tracking.get_or_insert_default();
+            tracker.is_changing = true;
+            if is_new {
+                tracker.reserved = count;
+            }
         }
         if is_new {
             self.trackers.push(key);
@@ -244,7 +266,8 @@ impl Core {
             return;
         };
         client.session.tracking = None;
-        if client.tracking.take().is_some() {
+        if let Some(tracker) = client.tracking.take() {
+            self.give_back_leases(tracker.reserved);
             self.trackers.retain(|other| *other != key);
             self.tallies.tracking_clients.subtract(1);
         }
@@ -263,6 +286,10 @@ impl Core {
     pub(super) fn leave_private(&mut self, key: ConnectionKey) {
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.is_retiring = true;
+            let is_awaited = |entry: &InFlight| matches!(entry.purpose, Purpose::Reply(_));
+            if connection.phase == Phase::Ready && !connection.in_flight.iter().any(is_awaited) {
+                connection.phase = Phase::Closed;
+            }
             connection.wake();
         }
     }

@@ -28,8 +28,8 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
         return;
     };
     let settings = worker.upstream();
-    let mut stream = match handshake::open(&endpoint, protocol, &more, settings).await {
-        Ok(stream) => stream,
+    let opened = match handshake::open(&endpoint, protocol, &more, settings).await {
+        Ok(opened) => opened,
         Err(error) => {
             let loss = match error {
                 OpenError::Refused(_) => Loss::Refused,
@@ -41,7 +41,11 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
             return;
         }
     };
-    worker.turn(|core| core.connection_ready(key));
+    let mut stream = opened.stream;
+    worker.turn(|core| {
+        core.connection_ready(key);
+        core.connection_numbered(key, opened.client_id);
+    });
     let why = poll_fn(|context| {
         worker.turn(|core| poll_connection(core, key, Pin::new(&mut stream), context))
     })
