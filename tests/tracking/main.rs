@@ -3,8 +3,8 @@
 //!
 //! contract: S6
 
-//mod fake_nodes;
-//mod mode;
+mod fake_nodes;
+mod mode;
 mod one_server;
 //mod torture;
 
