@@ -206,7 +206,8 @@ impl<M> Replies<M> {
     pub fn fill_part(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
         let is_complete = match self.gather(sequence) {
             Some((gather, has_parts)) => {
-                *has_parts = true;
+                // An empty part tells nothing that a message could be about.
+                *has_parts |= !reply.is_empty();
                 gather.fill(part, reply)
             }
             None => false,

@@ -127,7 +127,7 @@ impl Core {
         while let Some(entry) = connection.in_flight.pop_front() {
             let len = entry.len as usize;
             if let Purpose::Barrier(ticket) = entry.purpose {
-                self.reply(ticket, b"+PONG\r\n");
+                self.reply(ticket, b"");
             } else if let Purpose::Reply(dispatched) = entry.purpose {
                 self.tallies.in_flight.subtract(1);
                 let was_written =

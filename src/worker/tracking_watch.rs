@@ -150,7 +150,7 @@ impl Core {
             self.invalidate_all(key);
         }
         for ticket in barriers {
-            self.reply(ticket, b"+PONG\r\n");
+            self.reply(ticket, b"");
         }
     }
 
