@@ -3,10 +3,12 @@
 //!
 //! contract: S6
 
+mod cache;
 mod fake_nodes;
+mod history;
 mod mode;
 mod one_server;
-//mod torture;
+mod torture;
 
 #[path = "../support/mod.rs"]
 mod support;
