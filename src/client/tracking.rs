@@ -135,9 +135,7 @@ impl Tracking {
         // The empty prefix overlaps with all others; a server takes it without a word when it is not
         // named, and then it comes last.
         let named = self.prefixes().filter(|prefix| !prefix.is_empty());
-        let named: Vec<&[u8]> = named
-            .flat_map(|prefix| [&b"PREFIX"[..], prefix])
-            .collect();
+        let named: Vec<&[u8]> = named.flat_map(|prefix| [&b"PREFIX"[..], prefix]).collect();
         let mut count = 0;
         if !named.is_empty() {
             write::command(out, &[&base[..], &named].concat());
@@ -194,7 +192,10 @@ mod tests {
             let words: Vec<_> = line.split(' ').collect();
             write::command(&mut wanted, &words);
         }
-        assert_eq!(out.escape_ascii().to_string(), wanted.escape_ascii().to_string());
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            wanted.escape_ascii().to_string()
+        );
         assert_eq!(count, expected.len());
     }
 

@@ -230,9 +230,7 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Leased(_) | Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => {
-                    None
-                }
+                Purpose::Leased(_) | Purpose::Barrier(_) | Purpose::Push | Purpose::Discard => None,
             })
             .min()
     }

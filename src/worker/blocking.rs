@@ -357,8 +357,7 @@ impl Core {
         };
         call.sent_us = self.now_us;
         let bytes = call.prelude.unwrap_or(bytes);
-        if !self.trackers.is_empty()
-            && matches!(blocked.kind, BlockedBy::Command | BlockedBy::Exec)
+        if !self.trackers.is_empty() && matches!(blocked.kind, BlockedBy::Command | BlockedBy::Exec)
         {
             self.read_untracked(&dispatched, bytes);
         }

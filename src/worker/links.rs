@@ -32,12 +32,21 @@ pub enum Loss {
 }
 
 impl Core {
-    /// Where a connection goes, in which version, and what is asked for before it is used.
-    pub fn endpoint_of(&mut self, key: ConnectionKey) -> Option<(Endpoint, Protocol, More)> {
+    /// Where a connection goes, and in which version.
+    pub fn endpoint_of(&self, key: ConnectionKey) -> Option<(Endpoint, Protocol)> {
         let connection = self.connections.get(key.0 as usize)?;
-        let (role, protocol) = (connection.role, connection.protocol);
-        let endpoint = self.nodes.get(connection.node)?.endpoint.clone();
-        Some((endpoint, protocol, self.tracking_requests(role)))
+        Some((
+            self.nodes.get(connection.node)?.endpoint.clone(),
+            connection.protocol,
+        ))
+    }
+
+    /// What is asked for on a connection before it is used.
+    pub fn asked_first(&mut self, key: ConnectionKey) -> More {
+        match self.connections.get(key.0 as usize).map(|c| c.role) {
+            Some(Role::Tracking(client)) => self.tracking_requests(client),
+            Some(Role::Shared | Role::Lease(_)) | None => More::default(),
+        }
     }
 
     /// A connection is open and greeted: what waits in its outbox may go.

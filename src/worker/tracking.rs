@@ -87,7 +87,9 @@ impl Core {
         };
         let taken = match self.decide_in_other_mode(key, command, args) {
             Some(taken) => taken,
-            None if command.handling == Handling::Local(Local::Ping) => self.plan_barrier(key, args),
+            None if command.handling == Handling::Local(Local::Ping) => {
+                self.plan_barrier(key, args)
+            }
             None => self.plan(key, command, args),
         };
         self.caching = Caching::Unsaid;
@@ -212,7 +214,8 @@ impl Core {
                 let connections = tracker.connections.iter();
                 connections.map(|private| private.node).collect()
             });
-            let is_own = |target: &Target| matches!(target, Target::Primary(node, _) if own.contains(node));
+            let is_own =
+                |target: &Target| matches!(target, Target::Primary(node, _) if own.contains(node));
             match targets.iter().any(is_own) {
                 true => targets.retain(is_own),
                 false => {
@@ -332,10 +335,9 @@ impl Core {
     }
 
     /// What is asked for on a new connection before it is used.
-    pub(super) fn tracking_requests(&mut self, role: Role) -> More {
+    pub(super) fn tracking_requests(&mut self, client: ClientKey) -> More {
         let mut more = More::default();
-        if let Role::Tracking(client) = role
-            && let Some(client) = self.clients.get(client)
+        if let Some(client) = self.clients.get(client)
             && let Some(tracking) = &client.session.tracking
         {
             more.count = tracking.write_requests(&mut more.requests);
@@ -365,7 +367,9 @@ impl Core {
             return;
         };
         let is_known = tracker.knows(key);
-        tracker.connections.retain(|private| private.connection != key);
+        tracker
+            .connections
+            .retain(|private| private.connection != key);
         if is_known && was_open {
             self.invalidate_all(client);
         }
@@ -374,7 +378,8 @@ impl Core {
     /// A node sent a message of its own on a client's connection.
     pub(super) fn deliver_push(&mut self, from: ConnectionKey, push: &[u8]) {
         const INVALIDATE: &[u8] = b">2\r\n$10\r\ninvalidate\r\n";
-        let Some(Role::Tracking(key)) = self.connections.get(from.0 as usize).map(|c| c.role) else {
+        let Some(Role::Tracking(key)) = self.connections.get(from.0 as usize).map(|c| c.role)
+        else {
             return;
         };
         if push.starts_with(INVALIDATE) {

@@ -22,7 +22,7 @@ use crate::upstream::{Phase, Role};
 /// A connection over which nothing came for this long is asked for a sign of life.
 const QUIET_US: u64 = 2_000_000;
 /// One that was asked something and is silent for this long is not relied on.
-const SILENT_US: u64 = 2_000_000;
+const SILENT_US: u64 = 3_000_000;
 /// How often the map is asked for while anybody tracks.
 const REFRESH_US: u64 = 1_000_000;
 /// A slot that is seen to move again and again is told of this often.

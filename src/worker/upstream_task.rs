@@ -14,8 +14,8 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::handshake::{self, OpenError};
 use crate::upstream::Phase;
+use crate::upstream::handshake::{self, OpenError};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -24,9 +24,10 @@ const READS_PER_TURN: usize = 8;
 
 /// Opens a connection, serves it until it ends, and settles what was in flight.
 pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
-    let Some((endpoint, protocol, more)) = worker.turn(|core| core.endpoint_of(key)) else {
+    let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
+    let more = worker.turn(|core| core.asked_first(key));
     let settings = worker.upstream();
     let opened = match handshake::open(&endpoint, protocol, &more, settings).await {
         Ok(opened) => opened,

@@ -28,7 +28,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("SUBSCRIBE c", "subscribe"),
     ("PSUBSCRIBE c*", "psubscribe"),
     ("SSUBSCRIBE c", "ssubscribe"),
-    ("CLIENT TRACKING ON", "client tracking"),
     ("MONITOR", "monitor"),
 ];
 

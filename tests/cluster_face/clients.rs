@@ -149,7 +149,6 @@ fn what_is_not_served_yet_says_so() {
         ("CLIENT PAUSE 1000 WRITE", "CLIENT PAUSE"),
         ("CLIENT UNPAUSE", "CLIENT UNPAUSE"),
         ("CLIENT UNBLOCK 1", "CLIENT UNBLOCK"),
-        ("CLIENT TRACKING on", "CLIENT TRACKING"),
         ("MULTI", "MULTI"),
         ("WATCH k", "WATCH"),
         ("BLPOP k 1", "BLPOP"),

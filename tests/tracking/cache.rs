@@ -156,7 +156,8 @@ impl CachingClient {
             None => panic!("a reply to nothing: {value}"),
         };
         let values = match (value, keys.len()) {
-            (Value::Error(_), _) => {
+            (Value::Error(text), _) => {
+                println!("{}: {keys:?}: {text}", self.tracking);
                 self.counts.errors += 1;
                 return;
             }

@@ -123,7 +123,10 @@ fn a_reply_does_not_overtake_an_invalidation() {
     client.expect("CLIENT TRACKING ON", "+OK");
     let early = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n$3\r\nnew\r\n";
     fake.node(1).once("GET a", Action::Reply(early.to_vec()));
-    assert_eq!(ask(&mut client, "GET a"), ("'new'".into(), vec![invalid("a")]));
+    assert_eq!(
+        ask(&mut client, "GET a"),
+        ("'new'".into(), vec![invalid("a")])
+    );
     // Pushes of other kinds are not for the client.
     let odd = b">2\r\n$3\r\nfoo\r\n:1\r\n$1\r\nx\r\n";
     fake.node(1).once("GET a", Action::Reply(odd.to_vec()));
@@ -202,7 +205,8 @@ fn what_came_through_ask_is_not_cached() {
     let (fake, keyway, mut client) = scene();
     client.expect("CLIENT TRACKING ON", "+OK");
     client.expect("GET a", "'node-1'");
-    fake.node(1).times(2, "GET a", Action::ask(15495, fake.node(0)));
+    fake.node(1)
+        .times(2, "GET a", Action::ask(15495, fake.node(0)));
     assert_eq!(
         ask(&mut client, "GET a"),
         ("'node-0'".into(), vec![FLUSH.into()])
@@ -313,7 +317,10 @@ fn private_connections_are_limited() {
     let mut third = keyway.client_resp3();
     first.expect("CLIENT TRACKING ON", "+OK");
     second.expect("CLIENT TRACKING ON", "+OK");
-    third.expect_error("CLIENT TRACKING ON", "ERR CLIENT TRACKING: too many private");
+    third.expect_error(
+        "CLIENT TRACKING ON",
+        "ERR CLIENT TRACKING: too many private",
+    );
     third.expect("GET a", "'node-1'");
     // Who tracks already may change how.
     second.expect("CLIENT TRACKING ON OPTIN", "+OK");
@@ -341,7 +348,11 @@ fn a_silent_node_is_not_relied_on() {
     client.expect("GET a", "'node-1'");
     fake.node(1).always("PING", Action::Silence);
     let (pong, told) = ask(&mut client, "PING");
-    assert_eq!((pong.as_str(), told), ("+PONG", vec![FLUSH.to_owned()]));
+    assert_eq!(pong, "+PONG");
+    assert!(
+        !told.is_empty() && told.iter().all(|message| message == FLUSH),
+        "{told:?}"
+    );
     // Said once; or once more behind the reply, a part of which had come before.
     let again = client.read_within(Duration::from_millis(200));
     assert!(again.is_none_or(|again| again.to_string() == FLUSH));

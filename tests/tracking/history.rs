@@ -72,7 +72,9 @@ impl History {
     }
 
     fn key(&self, key: usize) -> MutexGuard<'_, Key> {
-        self.keys[key].lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys[key]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A value that no key ever had.
@@ -138,12 +140,18 @@ impl History {
 
     /// Something happens to the cluster.
     pub fn disturb(&self) {
-        *self.disturbed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self
+            .disturbed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// For how long nothing has happened.
     pub fn calm(&self) -> Duration {
-        let disturbed = self.disturbed.lock().unwrap_or_else(PoisonError::into_inner);
+        let disturbed = self
+            .disturbed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         disturbed.elapsed()
     }
 

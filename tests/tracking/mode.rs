@@ -44,12 +44,17 @@ fn all_nodes_tell(flavor: Flavor) {
     }
     for key in KEYS {
         client.expect(&format!("GET {key}"), "null");
-        other.expect(&format!("EVAL \"return redis.call('set', KEYS[1], 2)\" 1 {key}"), "+OK");
+        other.expect(
+            &format!("EVAL \"return redis.call('set', KEYS[1], 2)\" 1 {key}"),
+            "+OK",
+        );
         assert_eq!(messages(&mut client), [invalid(key)]);
     }
     client.expect("MGET b c a", "['2' '2' '2']");
     for primary in cluster.primaries() {
-        cluster.node(primary).ok("CONFIG SET maxmemory-policy allkeys-random");
+        cluster
+            .node(primary)
+            .ok("CONFIG SET maxmemory-policy allkeys-random");
         cluster.node(primary).ok("CONFIG SET maxmemory 1");
         // Eviction is done before the next command that may use memory.
         let _ = cluster.node(primary).try_call("PING");

@@ -162,7 +162,9 @@ fn disturb(cluster: &Cluster, stage: &Stage, began: Instant) -> String {
         let primaries = cluster.primaries();
         for to in [primaries[round % 3], primaries[(round + 1) % 3]] {
             stage.history.disturb();
-            cluster.move_slots(&slots, to).expect("nothing else disturbs it");
+            cluster
+                .move_slots(&slots, to)
+                .expect("nothing else disturbs it");
             moved += slots.len();
             wait_for_writes(50);
         }

@@ -61,7 +61,9 @@ pub(super) fn describe(session: &Session, out: &mut Vec<u8>) -> Answered {
     write::bulk(out, b"redirect");
     write::integer(out, session.redirection());
     write::bulk(out, b"prefixes");
-    let prefixes = tracking.into_iter().flat_map(|tracking| tracking.prefixes());
+    let prefixes = tracking
+        .into_iter()
+        .flat_map(|tracking| tracking.prefixes());
     write::array(out, prefixes.clone().count());
     for prefix in prefixes {
         write::bulk(out, prefix);

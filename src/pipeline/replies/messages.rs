@@ -24,9 +24,10 @@ impl<M> Replies<M> {
     /// Says something about replies of which any may have come before. `instead` is a message that says
     /// as much as any number of them.
     pub fn say(&mut self, message: &[u8], instead: &[u8]) {
-        let last = self.slots.iter().rposition(|slot| {
-            slot.has_parts || matches!(slot.state, State::Held { .. })
-        });
+        let last = self
+            .slots
+            .iter()
+            .rposition(|slot| slot.has_parts || matches!(slot.state, State::Held { .. }));
         self.say_behind(last, message, instead);
     }
 
@@ -187,7 +188,10 @@ mod tests {
         }
         let now = replies.output().len();
         replies.written(now);
-        let bytes = replies.messages.as_ref().map_or(0, |messages| messages.bytes);
+        let bytes = replies
+            .messages
+            .as_ref()
+            .map_or(0, |messages| messages.bytes);
         assert!(bytes <= MESSAGE_BYTES_MAX, "{bytes}");
         replies.fill(first, b"1");
         let rest = output(&replies);
