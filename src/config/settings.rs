@@ -132,7 +132,7 @@ sections! {
         /// not read until it empties.
         outbox_bytes: usize = Bytes<{ 64 * KB }, GB>("8mb"),
         /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
-        /// WAIT) or watch.
+        /// WAIT), watch, or track keys.
         leases: usize = Count<1, 1_000_000>("10000"),
         /// Clients of one worker that may wait for a private connection; more get an error at once.
         lease_queue: usize = Count<0, 1_000_000>("1000"),

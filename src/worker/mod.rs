@@ -13,6 +13,7 @@ pub mod core;
 mod deliver;
 mod dispatch;
 pub mod finish;
+mod invalidations;
 mod lanes;
 pub mod leases;
 pub mod links;

@@ -41,7 +41,10 @@ impl Core {
         let (Some(tracking), Some(tracker)) = (&client.session.tracking, &client.tracking) else {
             return;
         };
-        if tracking.mode() != TrackingMode::Broadcast || tracker.is_changing {
+        if tracking.mode() != TrackingMode::Broadcast
+            || tracker.is_changing
+            || tracker.retry_at_us > self.now_us
+        {
             return;
         }
         let known: Vec<NodeKey> = tracker.connections.iter().map(|own| own.node).collect();

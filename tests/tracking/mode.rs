@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use keyway::cluster::Slot;
 
-use super::support::{Cluster, Flavor, Keyway, Takeover, each_flavor};
+use super::support::{Cluster, Flavor, Keyway, Server, Takeover, each_flavor};
 use super::{FLUSH, ask, invalid, messages, reply, wait_for};
 
-each_flavor!(all_nodes_tell, slots_move_and_nodes_die);
+each_flavor!(all_nodes_tell, before_one_server, slots_move_and_nodes_die);
 
 /// A key of each of three primaries.
 const KEYS: [&str; 3] = ["b", "c", "a"];
@@ -65,6 +65,22 @@ fn all_nodes_tell(flavor: Flavor) {
     }
     told.sort();
     assert_eq!(told, [invalid("a"), invalid("b"), invalid("c")]);
+}
+
+/// contract: S6
+fn before_one_server(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let keyway = Keyway::start(&[server.addr()]);
+    let (mut client, mut direct) = (keyway.client_resp3(), server.client());
+    client.expect("CLIENT TRACKING ON NOLOOP", "+OK");
+    client.expect("MGET b c a", "[null null null]");
+    client.expect("SET b 1", "+OK");
+    client.expect("GET b", "'1'");
+    direct.expect("MSET a 1 b 2 c 3", "+OK");
+    assert_eq!(messages(&mut client), ["a", "b", "c"].map(invalid));
+    client.expect("GET b", "'2'");
+    server.kill();
+    wait_for(&mut client, FLUSH);
 }
 
 /// contract: S6 R3 R8
