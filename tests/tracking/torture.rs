@@ -278,7 +278,9 @@ fn turn(
             None => {}
         }
     }
-    client.ask(&missing, random.bool())?;
+    if !missing.is_empty() {
+        client.ask(&missing, random.bool())?;
+    }
     if random.u8(..4) > 0 {
         client.settle()?;
     }
