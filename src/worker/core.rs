@@ -41,6 +41,8 @@ pub struct WorkerLimits {
     pub client_output_hard_bytes: usize,
     /// Unanswered request bytes of one connection from which on those who fill it are not read.
     pub outbox_bytes: usize,
+    /// What one read over several slots may fetch from the nodes.
+    pub cross_slot_read_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
 }
@@ -56,6 +58,7 @@ impl Default for WorkerLimits {
             client_output_soft_bytes: 1 << 20,
             client_output_hard_bytes: 1 << 30,
             outbox_bytes: 8 << 20,
+            cross_slot_read_bytes: 64 << 20,
             client_idle_us: 0,
         }
     }

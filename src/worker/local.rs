@@ -13,7 +13,9 @@ use super::requests::Taken;
 use crate::client::{Effect, Figures, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
-use crate::config::{ClusterView, Secret};
+use crate::config::{
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, Secret,
+};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{Args, write};
 use crate::routing::merge::{InfoFacts, MergePlan};
@@ -32,6 +34,12 @@ pub struct LocalFacts {
     pub listen: Option<SocketAddr>,
     /// What clients that ask for the cluster see.
     pub cluster_view: ClusterView,
+    /// Reads over several slots.
+    pub cross_slot_reads: CrossSlotReads,
+    /// Transactions over several slots.
+    pub cross_slot_transactions: CrossSlotTransactions,
+    /// Blocking commands over several slots.
+    pub cross_slot_blocking: CrossSlotBlocking,
     /// Clients that are let in.
     pub clients_max: usize,
     /// 40 hex digits, drawn when the process started.
