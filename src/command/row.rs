@@ -14,6 +14,32 @@ pub struct Command {
     pub keys: Keys,
     /// What Keyway does with it.
     pub handling: Handling,
+    /// How a read whose keys are in several slots is computed, for those that can be
+    /// (contract: M3).
+    pub across: Option<Across>,
+}
+
+/// A read over several slots that Keyway can compute from the parts (contract: M3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Across {
+    /// `SUNION`
+    Union,
+    /// `SINTER`
+    Intersection,
+    /// `SDIFF`
+    Difference,
+    /// `SINTERCARD`
+    IntersectionSize,
+    /// `ZUNION`
+    SortedUnion,
+    /// `ZINTER`
+    SortedIntersection,
+    /// `ZDIFF`
+    SortedDifference,
+    /// `ZINTERCARD`
+    SortedIntersectionSize,
+    /// `PFCOUNT`
+    DistinctCount,
 }
 
 /// What a command does to the data; decides whether it may be sent again after its connection was
@@ -100,6 +126,8 @@ pub enum Handling {
     Transaction(Transaction),
     /// May block its client: a private connection (contract: T5).
     Blocking,
+    /// Waits for the replicas of all primaries that the client wrote to (contract: T8).
+    Wait,
     /// Changes or uses subscriptions (contract: S1).
     Subscription(Subscription),
     /// Streams what passes through this Keyway (contract: S7).
@@ -118,7 +146,7 @@ pub enum Merge {
     ByKey,
     /// Integers are added (`DEL`).
     Sum,
-    /// The smallest integer (`WAIT`, `LASTSAVE`).
+    /// The smallest integer (`WAIT`, `LASTSAVE`), in arrays at each place (`WAITAOF`).
     Min,
     /// The largest integer.
     Max,
@@ -242,6 +270,7 @@ impl Handling {
             Handling::RandomKey => ("a primary, weighted by its keys", None),
             Handling::Local(_) => ("answered by Keyway", None),
             Handling::Transaction(_) => ("transaction", None),
+            Handling::Wait => ("every primary the client wrote to, smallest", None),
             Handling::Blocking => ("by key, private connection while it blocks", None),
             Handling::Subscription(_) => ("subscription", None),
             Handling::Monitor => ("streamed by Keyway", None),

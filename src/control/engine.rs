@@ -128,6 +128,8 @@ fn limits(settings: &Settings) -> WorkerLimits {
         outbox_bytes: limits.outbox_bytes,
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
+        leases: limits.leases,
+        lease_queue: limits.lease_queue,
     }
 }
 
