@@ -210,19 +210,32 @@ impl Core {
         kind: BlockedBy,
         command: &'static Command,
         time: Option<BlockTime>,
-        mut calls: Vec<Call>,
+        calls: Vec<Call>,
         finish: Option<Finish>,
     ) {
         let sequence = self.open_place(key, None);
+        if let Some(finish) = finish {
+            self.gather_at(key, sequence, Gather::new(finish, calls.len()));
+        }
+        self.block_at(key, sequence, kind, command, time, calls);
+    }
+
+    /// Lets a client wait for calls, whose reply has this place.
+    pub(super) fn block_at(
+        &mut self,
+        key: ClientKey,
+        sequence: Sequence,
+        kind: BlockedBy,
+        command: &'static Command,
+        time: Option<BlockTime>,
+        mut calls: Vec<Call>,
+    ) {
         for (part, call) in calls.iter_mut().enumerate() {
             call.ticket = Ticket {
                 client: key,
                 sequence,
                 part: part as u32,
             };
-        }
-        if let Some(finish) = finish {
-            self.gather_at(key, sequence, Gather::new(finish, calls.len()));
         }
         let since_us = self.now_us;
         let Some(client) = self.clients.get(key) else {
@@ -347,7 +360,12 @@ impl Core {
                 // were answered before, whichever connection they came on (contract: T8).
                 connection.send_unheard(b"*1\r\n$4\r\nPING\r\n", self.now_us);
             }
-            connection.send_leased(dispatched, bytes, self.now_us);
+            if dispatched.command.is_block() {
+                let commands = command::block_len(bytes);
+                connection.send_leased_block(dispatched, bytes, commands, self.now_us);
+            } else {
+                connection.send_leased(dispatched, bytes, self.now_us);
+            }
         }
         true
     }

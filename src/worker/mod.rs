@@ -25,6 +25,7 @@ mod requests;
 mod spread;
 mod thread;
 pub mod topology_cell;
+pub mod transactions;
 pub mod upstream_task;
 pub mod wait;
 pub mod watch;
