@@ -27,6 +27,8 @@ pub enum Finish {
     Tracking(Box<Tracking>),
     /// `PING` of a client that tracks: this, once all its nodes have answered (contract: S6).
     Barrier(Vec<u8>),
+    /// The blocks of an `EXEC` in steps (contract: T2).
+    Blocks,
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -67,7 +67,8 @@ impl Core {
 
     /// The reply to this request will not be kept up to date: it is followed by an invalidation.
     pub(super) fn read_untracked(&mut self, dispatched: &Dispatched, bytes: &[u8]) {
-        if dispatched.command.access == Access::Write || dispatched.protocol != Protocol::Resp3 {
+        let is_write = dispatched.command.access == Access::Write && !dispatched.command.is_block();
+        if is_write || dispatched.protocol != Protocol::Resp3 {
             return;
         }
         let Ticket {

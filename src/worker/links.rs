@@ -7,6 +7,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
+use crate::command::Command;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::handshake::More;
@@ -115,7 +116,8 @@ impl Core {
             });
         }
         if let Role::Tracking(client) = connection.role {
-            self.private_lost(client, key, connection.phase != Phase::Opening);
+            let was_open = connection.phase != Phase::Opening;
+            self.private_lost(client, key, was_open, loss == Loss::Refused);
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
@@ -133,14 +135,24 @@ impl Core {
     }
 
     fn settle_in_flight(&mut self, connection: &mut Connection, why: &str) {
+        // Of a block of which the node refused a command, nothing will have been executed.
+        let mut refusal = connection.refusal.take();
         while let Some(entry) = connection.in_flight.pop_front() {
             let len = entry.len as usize;
+            if let Purpose::Queued(queued) = entry.purpose {
+                refusal = refusal.filter(|_| !queued.is_first);
+                continue;
+            }
             if let Purpose::Barrier(ticket) = entry.purpose {
                 self.reply(ticket, b"");
-            } else if let Purpose::Reply(dispatched) = entry.purpose {
+            }
+            let is_refused = refusal.take().is_some_and(|refusal| !refusal.is_of_multi);
+            let is_refused = |command: &Command| is_refused && command.is_block();
+            if let Purpose::Reply(dispatched) = entry.purpose {
                 self.tallies.in_flight.subtract(1);
-                let was_written =
-                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                let was_written = connection.phase != Phase::Opening
+                    && connection.outbox.is_front_written(len)
+                    && !is_refused(dispatched.command);
                 if was_written && !dispatched.command.is_repeatable() {
                     self.fail_unknown(&dispatched, why);
                 } else {
@@ -150,8 +162,9 @@ impl Core {
                 }
             }
             if let Purpose::Leased(dispatched) = entry.purpose {
-                let was_written =
-                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                let was_written = connection.phase != Phase::Opening
+                    && connection.outbox.is_front_written(len)
+                    && !is_refused(dispatched.command);
                 self.lost_leased(dispatched, was_written, why);
             }
             connection.outbox.pop(len);

@@ -145,7 +145,8 @@ impl Core {
             | Finish::RandomKey(..)
             | Finish::Tracking(_)
             | Finish::Barrier(_)
-            | Finish::Workers(_) => None,
+            | Finish::Workers(_)
+            | Finish::Blocks => None,
         }
     }
 
@@ -253,7 +254,7 @@ impl Core {
                 self.tallies.retries.increment();
                 match parked.asked {
                     Some(_) => self.send_asking(connection, dispatched, &parked.bytes),
-                    None => self.send(connection, dispatched, &parked.bytes),
+                    None => self.send_again(connection, dispatched, &parked.bytes),
                 }
                 Some(connection)
             }

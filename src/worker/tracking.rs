@@ -70,22 +70,16 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
-        let is_changing = client.tracking.as_ref().is_some_and(|t| t.is_changing);
         // What changes how its replies look, or ends its connections, waits for all of them.
         let is_turn = matches!(
             command.handling,
             Handling::Local(Local::Hello | Local::Reset | Local::ClientTracking)
         );
-        if is_changing || (is_turn && !client.is_settled()) {
+        if is_turn && !client.is_settled() {
             return Taken::NotYet;
         }
         let protocol = client.session.protocol;
-        let tracking = client.session.tracking.as_deref();
-        self.caching = match tracking.filter(|tracking| tracking.is_caching_said) {
-            Some(tracking) if tracking.mode() == TrackingMode::OptIn => Caching::Yes,
-            Some(tracking) if tracking.mode() == TrackingMode::OptOut => Caching::No,
-            _ => Caching::Unsaid,
-        };
+        self.caching = self.caching_of(key);
         let taken = match self.decide_in_other_mode(key, command, args) {
             Some(taken) => taken,
             None if command.handling == Handling::Local(Local::Ping) => {
@@ -99,6 +93,8 @@ impl Core {
         }
         if !command.name.starts_with("client|") {
             self.forget_caching(key);
+        } else if command.handling == Handling::Local(Local::ClientCaching) {
+            self.cache_transaction(key, args);
         }
         let Some(client) = self.clients.get(key) else {
             return taken;
@@ -112,9 +108,38 @@ impl Core {
         taken
     }
 
-    /// `CLIENT CACHING` holds for one command, also when that is refused.
+    /// What goes right before the client's next request, or the blocks of its transaction.
+    pub(super) fn caching_of(&mut self, key: ClientKey) -> Caching {
+        let tracking = self
+            .clients
+            .get(key)
+            .and_then(|client| client.session.tracking.as_deref());
+        match tracking.filter(|tracking| tracking.is_caching_said) {
+            Some(tracking) if tracking.mode() == TrackingMode::OptIn => Caching::Yes,
+            Some(tracking) if tracking.mode() == TrackingMode::OptOut => Caching::No,
+            _ => Caching::Unsaid,
+        }
+    }
+
+    /// `CLIENT CACHING YES` in a transaction holds for the rest of it. Here it holds for all of it: what
+    /// is tracked without need does no harm. For the same reason `NO` does nothing.
+    fn cache_transaction(&mut self, key: ClientKey, args: &Args<'_>) {
+        if let Some(client) = self.clients.get(key)
+            && client.transaction.is_some()
+            && let Some(tracking) = &mut client.session.tracking
+            && tracking.mode() == TrackingMode::OptIn
+            && args
+                .get(2)
+                .is_some_and(|how| how.eq_ignore_ascii_case(b"yes"))
+        {
+            tracking.is_caching_said = true;
+        }
+    }
+
+    /// `CLIENT CACHING` holds for one command, also when that is refused, or for one transaction.
     pub(super) fn forget_caching(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
+            && client.transaction.is_none()
             && let Some(tracking) = &mut client.session.tracking
         {
             tracking.is_caching_said = false;
@@ -363,7 +388,13 @@ impl Core {
     }
 
     /// A client's connection has ended, and with it what its node knew of what the client caches.
-    pub(super) fn private_lost(&mut self, client: ClientKey, key: ConnectionKey, was_open: bool) {
+    pub(super) fn private_lost(
+        &mut self,
+        client: ClientKey,
+        key: ConnectionKey,
+        was_open: bool,
+        is_refused: bool,
+    ) {
         let Some(tracker) = self.clients.get(client).and_then(|c| c.tracking.as_mut()) else {
             return;
         };
@@ -371,9 +402,10 @@ impl Core {
         tracker
             .connections
             .retain(|private| private.connection != key);
-        if !was_open {
+        if is_refused {
             tracker.retry_at_us = self.now_us + RETRY_US;
-        } else if is_known {
+        }
+        if is_known && was_open {
             self.invalidate_all(client);
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use keyway::cluster::Slot;
 
-use super::support::{Cluster, Flavor, Keyway, Server, Takeover, each_flavor};
-use super::{FLUSH, ask, invalid, messages, reply, wait_for};
+use super::support::{Cluster, Flavor, Keyway, Server, Takeover, each_flavor, eventually};
+use super::{FLUSH, SOON, ask, invalid, messages, reply, wait_for};
 
 each_flavor!(all_nodes_tell, before_one_server, slots_move_and_nodes_die);
 
@@ -140,7 +140,13 @@ fn slots_move_and_nodes_die(flavor: Flavor) {
     wait_for(&mut broadcast, FLUSH);
     assert_eq!(reply(&mut client, "GET foo"), "'3'");
     let now = cluster.wait_for_new_primary(slot, heir);
-    cluster.node(now).client().expect("SET foo 4", "+OK");
+    let mut at_heir = cluster.node(now).client();
+    eventually("the new primary knows who listens", SOON, || {
+        at_heir.call("CLIENT LIST").text().contains("flags=tB")
+    });
+    messages(&mut client);
+    messages(&mut broadcast);
+    at_heir.expect("SET foo 4", "+OK");
     wait_for(&mut client, &invalid("foo"));
     wait_for(&mut broadcast, &invalid("foo"));
 }

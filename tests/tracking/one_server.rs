@@ -2,7 +2,7 @@
 //! line both are compared: the replies, and what the one that tracks was told.
 
 use super::support::{Client, Flavor, Scene, each_flavor};
-use super::{FLUSH, ask, messages};
+use super::{FLUSH, ask, invalid, messages};
 
 each_flavor!(
     default_mode,
@@ -10,6 +10,8 @@ each_flavor!(
     caching_is_opted_out,
     own_changes_are_not_told,
     broadcast,
+    transactions,
+    streams,
     versions_change,
     mistakes_get_the_servers_words,
 );
@@ -46,6 +48,25 @@ impl Talk {
             plain: pair(&|| scene.plain().client()),
             keyway: pair(&|| scene.keyway.client()),
             faults: Vec::new(),
+        }
+    }
+
+    /// A transaction of the client that tracks; what it is told is looked at behind its `EXEC`.
+    fn executes(&mut self, lines: &[&str]) {
+        let heard = [&mut self.plain, &mut self.keyway].map(|pair| {
+            let mut heard = Vec::new();
+            for line in lines {
+                let (reply, told) = ask(&mut pair.tracker, line);
+                heard.push(reply);
+                heard.extend(told);
+            }
+            heard.extend(messages(&mut pair.tracker));
+            heard
+        });
+        if heard[0] != heard[1] {
+            let [plain, keyway] = &heard;
+            let fault = format!("{lines:?}\n plain: {plain:?}\n keyway: {keyway:?}");
+            self.faults.push(fault);
         }
     }
 
@@ -253,6 +274,73 @@ fn broadcast(flavor: Flavor) {
         "+ SET {bc}c 1",
     ]);
     talk.end();
+}
+
+/// What a transaction reads is tracked, and `CLIENT CACHING` holds for all of it.
+///
+/// contract: S6 T1
+fn transactions(flavor: Flavor) {
+    let mut talk = Talk::begin(flavor, "{tx}");
+    let reads = ["MULTI", "GET {tx}a", "MGET {tx}b {tx}c", "EXEC"];
+    let changes = ["+ SET {tx}a 1", "+ SET {tx}c 1"];
+    talk.says(&["CLIENT TRACKING ON"]);
+    talk.executes(&reads);
+    talk.says(&changes);
+    talk.executes(&["MULTI", "GET {tx}a", "SET {tx}a 2", "GET {tx}a", "EXEC"]);
+    talk.says(&changes);
+    talk.executes(&["MULTI", "GET {tx}a", "DISCARD"]);
+    talk.says(&changes);
+    talk.says(&["CLIENT TRACKING OFF", "CLIENT TRACKING ON OPTIN"]);
+    talk.executes(&reads);
+    talk.says(&changes);
+    talk.says(&["CLIENT CACHING YES"]);
+    talk.executes(&reads);
+    talk.says(&changes);
+    // It is used up.
+    talk.executes(&reads);
+    talk.says(&changes);
+    talk.executes(&["MULTI", "CLIENT CACHING YES", "GET {tx}a", "EXEC"]);
+    talk.says(&["CLIENT TRACKINGINFO", changes[0]]);
+    talk.says(&["CLIENT CACHING YES"]);
+    talk.executes(&["MULTI", "DISCARD", "GET {tx}a"]);
+    talk.says(&["CLIENT TRACKINGINFO", changes[0]]);
+    talk.says(&["CLIENT TRACKING OFF", "CLIENT TRACKING ON OPTOUT"]);
+    talk.says(&["CLIENT CACHING NO"]);
+    talk.executes(&reads);
+    talk.says(&changes);
+    talk.end();
+
+    // What is read where keys are watched is not tracked there: it is not to be cached.
+    let mut client = Scene::shared(flavor).keyway.client_resp3();
+    client.expect("CLIENT TRACKING ON", "+OK");
+    client.expect("WATCH {tx}a", "+OK");
+    client.expect("MULTI", "+OK");
+    client.expect("GET {tx}a", "+QUEUED");
+    client.expect("EXEC", "['1']");
+    client.expect_next(&invalid("{tx}a"));
+    client.expect("MULTI", "+OK");
+    client.expect_error(
+        "CLIENT TRACKING OFF",
+        "ERR CLIENT TRACKING is not possible inside",
+    );
+    client.expect_error("EXEC", "EXECABORT");
+}
+
+/// What a command that blocks reads is not tracked, as it may come from anywhere while it waits.
+///
+/// contract: S6 T5
+fn streams(flavor: Flavor) {
+    let keyway = &Scene::shared(flavor).keyway;
+    let (mut client, mut other) = (keyway.client_resp3(), keyway.client());
+    other.call("DEL {st}s");
+    client.expect("CLIENT TRACKING ON", "+OK");
+    other.expect("XADD {st}s 1-1 f v", "'1-1'");
+    let read = "{'{st}s' [['1-1' ['f' 'v']]]}";
+    client.expect("XREAD BLOCK 1000 STREAMS {st}s 0", read);
+    client.expect_next(&invalid("{st}s"));
+    client.expect("XREAD STREAMS {st}s 0", read);
+    other.expect("XADD {st}s 2-1 f v", "'2-1'");
+    client.expect_next(&invalid("{st}s"));
 }
 
 /// RESP2 has no pushes: nothing is said, and nothing is forgotten that has to be said in RESP3.
