@@ -14,5 +14,5 @@ pub mod keys;
 
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use lookup::{Lookup, lookup};
-pub use row::{Access, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+pub use row::{Access, Census, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
 pub use table::supported;

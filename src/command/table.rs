@@ -20,7 +20,7 @@
 //! Adding a command is one row, in the sorted place. The build fails when it is out of order or
 //! there twice, or when a sub-command has no container.
 
-use super::row::{Access, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+use super::row::{Access, Census, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
 
 mod bits;
 mod cluster;
@@ -147,8 +147,8 @@ macro_rules! handling_column {
     (Subscription $of:ident) => {
         super::Handling::Subscription(super::Subscription::$of)
     };
-    (HashArgument $of:literal) => {
-        super::Handling::HashArgument($of)
+    (Census $of:ident) => {
+        super::Handling::Census(super::Census::$of)
     };
     (SlotArgument $of:literal) => {
         super::Handling::SlotArgument($of)

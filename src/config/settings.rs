@@ -131,6 +131,15 @@ sections! {
         /// Request bytes held for one connection to a node, unsent or unanswered; who fills it is
         /// not read until it empties.
         outbox_bytes: usize = Bytes<{ 64 * KB }, GB>("8mb"),
+        /// Channels, patterns and shard channels that one client may be subscribed to.
+        subscriptions_per_client: usize = Count<1, 10_000_000>("100000"),
+        /// A subscriber that left this many bytes unread is closed (Redis:
+        /// client-output-buffer-limit pubsub).
+        subscriber_output_hard_bytes: usize = Bytes<{ 64 * KB }, { 64 * GB }>("32mb"),
+        /// A subscriber that left this many bytes unread for subscriber_output_soft_time is closed.
+        subscriber_output_soft_bytes: usize = Bytes<{ 4 * KB }, { 64 * GB }>("8mb"),
+        /// How long a subscriber may have subscriber_output_soft_bytes unread.
+        subscriber_output_soft_time: Duration = Time<0, HOUR>("60s"),
     }
 
     /// The admin port: /live, /ready, /metrics, /topology.
@@ -193,6 +202,10 @@ impl Settings {
         refuse(
             limits.client_output_soft_bytes > limits.client_output_hard_bytes,
             "limits.client_output_soft_bytes is above limits.client_output_hard_bytes: clients would be closed before they are slowed down",
+        );
+        refuse(
+            limits.subscriber_output_soft_bytes > limits.subscriber_output_hard_bytes,
+            "limits.subscriber_output_soft_bytes is above limits.subscriber_output_hard_bytes: it would never be reached",
         );
         found
     }

@@ -32,6 +32,8 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease,
+    /// The worker's own, for the subscriptions of its clients; it receives pushes.
+    Hub,
 }
 
 /// One connection to one node, in one protocol version.
@@ -139,6 +141,12 @@ impl Connection {
         self.outbox.push(ASKING);
         self.expect(Purpose::Discard, ASKING.len(), now_us);
         self.send(dispatched, bytes, now_us);
+    }
+
+    /// Hands over requests of Keyway's own, whose last reply [`Connection::next_reply`] is not asked for.
+    pub fn send_own(&mut self, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(Purpose::Discard, bytes.len(), now_us);
     }
 
     #[inline]

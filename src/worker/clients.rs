@@ -8,6 +8,7 @@ use slab::Slab;
 use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
+use super::hub::Subscriptions;
 use super::park::Parked;
 use crate::client::Session;
 use crate::pipeline::{ClientKey, Replies};
@@ -62,6 +63,8 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// What it is subscribed to, if it is.
+    pub subscriptions: Option<Box<Subscriptions>>,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -140,6 +143,7 @@ impl Clients {
             is_stalled: false,
             phase: Phase::Open,
             blocked: None,
+            subscriptions: None,
             waker: None,
             is_woken: false,
         });
@@ -208,6 +212,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.forget_subscriptions(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
         }
@@ -241,6 +246,7 @@ impl Core {
             client.input_start = 0;
             client.replies.discard_output();
             client.wake();
+            self.forget_subscriptions(key);
         }
     }
 
@@ -265,6 +271,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.tend_hub();
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }
@@ -286,6 +293,7 @@ impl Core {
             .iter_mut()
             .filter(|(_, client)| {
                 client.is_settled()
+                    && !client.is_subscriber()
                     && now_us.saturating_sub(client.session.last_command_us) > limit_us
             })
             .map(|(key, _)| key)

@@ -10,6 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
+use super::hub::Hub;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
@@ -43,6 +44,14 @@ pub struct WorkerLimits {
     pub outbox_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+    /// Channels, patterns and shard channels that one client may be subscribed to.
+    pub subscriptions_per_client: usize,
+    /// Unread bytes at which a subscriber is closed at once (contract: S5).
+    pub subscriber_output_hard_bytes: usize,
+    /// Unread bytes at which a subscriber is closed after some time.
+    pub subscriber_output_soft_bytes: usize,
+    /// That time, in microseconds.
+    pub subscriber_output_soft_us: u64,
 }
 
 impl Default for WorkerLimits {
@@ -57,6 +66,10 @@ impl Default for WorkerLimits {
             client_output_hard_bytes: 1 << 30,
             outbox_bytes: 8 << 20,
             client_idle_us: 0,
+            subscriptions_per_client: 100_000,
+            subscriber_output_hard_bytes: 32 << 20,
+            subscriber_output_soft_bytes: 8 << 20,
+            subscriber_output_soft_us: 60_000_000,
         }
     }
 }
@@ -75,6 +88,8 @@ pub struct Core {
     pub connections: Slab<Connection>,
     /// The nodes and the slot table.
     pub nodes: Nodes,
+    /// What its clients are subscribed to.
+    pub hub: Hub,
     /// Counts the changes of the slot table.
     pub map_version: u64,
     /// Connections whose task must be started.
@@ -104,7 +119,7 @@ pub struct Core {
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
-    spare_buffers: Vec<Vec<u8>>,
+    pub(super) spare_buffers: Vec<Vec<u8>>,
 }
 
 /// So many output buffers are kept for the next clients that need one.
@@ -129,6 +144,7 @@ impl Core {
             clients: Clients::default(),
             connections: Slab::new(),
             nodes: Nodes::default(),
+            hub: Hub::default(),
             map_version: 1,
             to_open: Vec::new(),
             parked_clients: Vec::new(),
@@ -165,6 +181,7 @@ impl Core {
                 connection.wake();
             }
         }
+        self.hub_follows_map();
         self.resume(true);
     }
 
@@ -184,6 +201,8 @@ impl Core {
                 [target, parked.asked].into_iter().flatten()
             }));
         }
+        // Connections that are not shared are not among the nodes' own.
+        waited_for.extend(self.connections.iter().map(|(_, other)| other.node));
         self.nodes
             .forget_strangers(|node| waited_for.contains(&node));
     }

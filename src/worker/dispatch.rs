@@ -112,7 +112,7 @@ impl Core {
 
     /// Sends a request as it is to one node.
     #[inline]
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         key: ClientKey,
         command: &'static Command,

@@ -9,7 +9,7 @@ use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Connection, Dispatched, Phase, Purpose};
+use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
 
 /// The first pause after a node could not be reached; doubled up to the longest.
 const PAUSE_FIRST_US: u64 = 20_000;
@@ -47,10 +47,14 @@ impl Core {
         connection.heard_us = self.now_us;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
+        let role = connection.role;
         if let Some(node) = self.nodes.get_mut(connection.node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+        }
+        if role == Role::Hub {
+            self.hub_link_ready(key);
         }
     }
 
@@ -89,6 +93,9 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if connection.role == Role::Hub {
+            self.hub_link_lost(key, &reason);
+        }
         for client in std::mem::take(&mut connection.waiting_for_room) {
             if let Some(client) = self.clients.get(client) {
                 client.wake();

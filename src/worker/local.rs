@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
+use super::hub::Audience;
 use super::requests::Taken;
 use crate::client::{Effect, Figures, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
@@ -44,6 +45,8 @@ pub struct LocalFacts {
     pub workers: Vec<Arc<WorkerTallies>>,
     /// The number of the last client of the process.
     pub last_client: AtomicU64,
+    /// Who is subscribed to what, over all workers.
+    pub audience: Audience,
 }
 
 impl LocalFacts {
@@ -91,6 +94,7 @@ impl Core {
             input_bytes: client.unprocessed(),
             output_bytes: client.replies.buffered_bytes(),
             requests_in_flight: client.replies.pending(),
+            subscriptions: client.subscription_counts(),
         };
         let is_password = |given: &[u8]| {
             facts
@@ -120,8 +124,12 @@ impl Core {
                 match effect {
                     // Requests in flight belong to the old version; the next must not overtake them
                     // on a connection of the new one (contract: R13).
-                    Effect::ProtocolChanged | Effect::Reset => {
+                    Effect::ProtocolChanged => {
                         client.map_version = super::clients::UNSETTLED;
+                    }
+                    Effect::Reset => {
+                        client.map_version = super::clients::UNSETTLED;
+                        self.forget_subscriptions(key);
                     }
                     Effect::Close => client.phase = super::clients::Phase::Leaving,
                     Effect::None | Effect::Ask(_) => {}
@@ -167,14 +175,15 @@ impl Core {
         match &asked.question {
             Question::List(filter) => {
                 let clients = self.clients.iter_mut();
-                for (_, client) in
-                    clients.filter(|(_, client)| filter.matches(&client.session, now_us))
-                {
+                for (_, client) in clients.filter(|(_, client)| {
+                    filter.matches(&client.session, client.is_subscriber(), now_us)
+                }) {
                     let figures = Figures {
                         now_us,
                         input_bytes: client.unprocessed(),
                         output_bytes: client.replies.buffered_bytes(),
                         requests_in_flight: client.replies.pending(),
+                        subscriptions: client.subscription_counts(),
                     };
                     out.extend_from_slice(&describe_client(&client.session, &figures));
                 }
@@ -183,7 +192,9 @@ impl Core {
                 let keys: Vec<ClientKey> = self
                     .clients
                     .iter_mut()
-                    .filter(|(_, client)| filter.matches(&client.session, now_us))
+                    .filter(|(_, client)| {
+                        filter.matches(&client.session, client.is_subscriber(), now_us)
+                    })
                     .map(|(key, _)| key)
                     .collect();
                 write::integer(&mut out, keys.len() as i64);

@@ -13,6 +13,7 @@ pub mod core;
 mod deliver;
 mod dispatch;
 pub mod finish;
+pub mod hub;
 mod lanes;
 pub mod links;
 pub mod local;

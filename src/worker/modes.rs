@@ -6,6 +6,7 @@
 
 use super::clients::Client;
 use super::core::Core;
+use super::hub::Subscriptions;
 use super::requests::Taken;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
@@ -15,7 +16,13 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some()
+        self.blocked.is_some() || self.subscriptions.is_some()
+    }
+
+    /// Whether nothing of it is looked at before what it waits for is there.
+    pub fn is_waiting(&self) -> bool {
+        let subscriptions = self.subscriptions.as_deref();
+        self.blocked.is_some() || subscriptions.is_some_and(Subscriptions::is_waiting)
     }
 }
 
@@ -26,10 +33,9 @@ impl Core {
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,
-        _command: &'static Command,
-        _args: &Args<'_>,
+        command: &'static Command,
+        args: &Args<'_>,
     ) -> Option<Taken> {
-        self.clients.get(key)?;
-        None
+        self.decide_subscribed(key, command, args)
     }
 }

@@ -214,7 +214,7 @@ impl Core {
         }
         let is_in_mode = client.has_mode();
         // Its requests are not even refused before their turn.
-        if is_in_mode && client.blocked.is_some() {
+        if is_in_mode && client.is_waiting() {
             return Taken::NotYet;
         }
         let command = match command::lookup(args) {
@@ -262,14 +262,13 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
-            | Handling::HashArgument(_)
+            | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Publish => self.plan_publish(key, command, args),
+            Handling::Subscription(subscription) => self.plan_subscription(key, subscription, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
-            Handling::Transaction(_)
-            | Handling::Blocking
-            | Handling::Subscription(_)
-            | Handling::Monitor => {
+            Handling::Transaction(_) | Handling::Blocking | Handling::Monitor => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
             }
             // The lookup finds the sub-command's row; a container alone fails its arity.
