@@ -140,6 +140,11 @@ sections! {
         subscriber_output_soft_bytes: usize = Bytes<{ 4 * KB }, { 64 * GB }>("8mb"),
         /// How long a subscriber may have subscriber_output_soft_bytes unread.
         subscriber_output_soft_time: Duration = Time<0, HOUR>("60s"),
+        /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
+        /// WAIT) or watch.
+        leases: usize = Count<1, 1_000_000>("10000"),
+        /// Clients of one worker that may wait for a private connection; more get an error at once.
+        lease_queue: usize = Count<0, 1_000_000>("1000"),
     }
 
     /// The admin port: /live, /ready, /metrics, /topology.

@@ -130,6 +130,8 @@ fn limits(settings: &Settings) -> WorkerLimits {
         subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,
         subscriber_output_soft_bytes: limits.subscriber_output_soft_bytes,
         subscriber_output_soft_us: limits.subscriber_output_soft_time.as_micros() as u64,
+        leases: limits.leases,
+        lease_queue: limits.lease_queue,
     }
 }
 

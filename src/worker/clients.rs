@@ -10,6 +10,8 @@ use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
+use super::wait::WrittenTo;
+use super::watch::Watch;
 use crate::client::Session;
 use crate::pipeline::{ClientKey, Replies};
 use crate::resp::scan::RequestScanner;
@@ -65,6 +67,10 @@ pub struct Client {
     pub blocked: Option<Box<Blocked>>,
     /// What it is subscribed to, if it is.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What it watches (`WATCH`).
+    pub watch: Option<Box<Watch>>,
+    /// The primaries it wrote to (`WAIT`).
+    pub written: WrittenTo,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -144,6 +150,8 @@ impl Clients {
             phase: Phase::Open,
             blocked: None,
             subscriptions: None,
+            watch: None,
+            written: WrittenTo::default(),
             waker: None,
             is_woken: false,
         });
@@ -213,6 +221,7 @@ impl Core {
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
         self.forget_subscriptions(key);
+        self.end_watch(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
         }
@@ -232,6 +241,18 @@ impl Core {
             client.phase = Phase::Leaving;
             client.is_stalled = false;
             client.wake();
+            self.let_go(key);
+        }
+    }
+
+    /// A client that leaves waits no longer for a command that may block for ever. What it was given
+    /// by then it still gets.
+    fn let_go(&mut self, key: ClientKey) {
+        if !self.unblock(key, false) {
+            return;
+        }
+        if let Some(client) = self.clients.get(key) {
+            client.wake();
         }
     }
 
@@ -246,6 +267,13 @@ impl Core {
             client.input_start = 0;
             client.replies.discard_output();
             client.wake();
+            if client
+                .blocked
+                .as_ref()
+                .is_some_and(|blocked| blocked.is_by_command())
+            {
+                self.abandon_blocked(key);
+            }
             self.forget_subscriptions(key);
         }
     }
@@ -272,6 +300,7 @@ impl Core {
     pub fn tick(&mut self) {
         self.resume(false);
         self.tend_hub();
+        self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }
@@ -279,6 +308,8 @@ impl Core {
         self.expire_in_flight();
         self.leave_silent_strangers();
         self.forget_strangers();
+        self.look_after_blocked();
+        self.close_idle_leases();
         self.close_idle_clients();
     }
 

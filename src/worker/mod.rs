@@ -15,6 +15,7 @@ mod dispatch;
 pub mod finish;
 pub mod hub;
 mod lanes;
+pub mod leases;
 pub mod links;
 pub mod local;
 mod modes;
@@ -26,6 +27,8 @@ mod spread;
 mod thread;
 pub mod topology_cell;
 pub mod upstream_task;
+pub mod wait;
+pub mod watch;
 
 pub use local::LocalFacts;
 pub use refresh_requests::{RefreshReason, RefreshRequests};

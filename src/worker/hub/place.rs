@@ -191,11 +191,7 @@ impl Core {
         self.hub.links.retain(|link| link.connection != connection);
         if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
             connection.is_retiring = true;
-            connection.phase = match connection.phase {
-                // Its task is not waiting for a wake; it comes here once the connection is open.
-                Phase::Opening => Phase::Opening,
-                Phase::Ready | Phase::Closed => Phase::Closed,
-            };
+            connection.phase = Phase::Closed;
             connection.wake();
         }
     }

@@ -92,17 +92,15 @@ impl Core {
         };
         link.batch = Some(groups);
         if let Some(connection) = self.connections.get_mut(link.connection.0 as usize) {
-            connection.send_own(bytes, self.now_us);
+            connection.send_unheard(bytes, self.now_us);
         }
     }
 
     /// A connection of the hub is open.
     pub fn hub_link_ready(&mut self, key: ConnectionKey) {
-        let is_known = self.hub.links.iter().any(|link| link.connection == key);
-        match self.connections.get_mut(key.0 as usize) {
-            // It was given up while it was being opened.
-            Some(connection) if !is_known => connection.phase = Phase::Closed,
-            _ => self.flush_hub(),
+        // One that was given up while it was being opened is closed by its task.
+        if self.hub.links.iter().any(|link| link.connection == key) {
+            self.flush_hub();
         }
     }
 
