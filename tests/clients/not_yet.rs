@@ -25,9 +25,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("BZMPOP 1 1 k MIN", "bzmpop"),
     ("XREAD BLOCK 1000 STREAMS k $", "xread"),
     ("XREADGROUP GROUP g c BLOCK 1000 STREAMS k >", "xreadgroup"),
-    ("SUBSCRIBE c", "subscribe"),
-    ("PSUBSCRIBE c*", "psubscribe"),
-    ("SSUBSCRIBE c", "ssubscribe"),
     ("CLIENT TRACKING ON", "client tracking"),
     ("MONITOR", "monitor"),
 ];

@@ -155,7 +155,6 @@ fn what_is_not_served_yet_says_so() {
         ("BLPOP k 1", "BLPOP"),
         ("XREAD BLOCK 10 STREAMS k 0", "XREAD"),
         ("WAIT 1 1", "WAIT"),
-        ("SUBSCRIBE c", "SUBSCRIBE"),
         ("MONITOR", "MONITOR"),
     ] {
         let reply = client.call(command).to_string();
