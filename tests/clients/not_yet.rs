@@ -1,7 +1,7 @@
 //! What this version of Keyway does not serve: a clear error that names the command. When one of
 //! these is served, its line here goes, and tests of what it does take its place.
 //!
-//! The calls are made by hand, not by redis-rs' own `atomic()` and `subscribe()`: its debug build
+//! The calls are made by hand, not by redis-rs' own `atomic()`: its debug build panics when MULTI is
 //! panics when MULTI is refused, and it does not look at what SUBSCRIBE is answered.
 
 use redis::{ErrorKind, ProtocolVersion, RedisError, ServerErrorKind};
