@@ -27,6 +27,8 @@ pub enum Finish {
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
     Census(census::Asked),
+    /// The blocks of an `EXEC` in steps (contract: T2).
+    Blocks,
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -145,7 +145,8 @@ impl Core {
             | Finish::RandomKey(..)
             | Finish::Workers(_)
             | Finish::Published(_)
-            | Finish::Census(_) => None,
+            | Finish::Census(_)
+            | Finish::Blocks => None,
         }
     }
 
@@ -252,7 +253,7 @@ impl Core {
                 self.tallies.retries.increment();
                 match parked.asked {
                     Some(_) => self.send_asking(connection, dispatched, &parked.bytes),
-                    None => self.send(connection, dispatched, &parked.bytes),
+                    None => self.send_again(connection, dispatched, &parked.bytes),
                 }
                 Some(connection)
             }
