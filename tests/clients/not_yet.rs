@@ -2,7 +2,7 @@
 //! these is served, its line here goes, and tests of what it does take its place.
 //!
 //! The calls are made by hand, not by redis-rs' own `atomic()`: its debug build panics when MULTI is
-//! panics when MULTI is refused, and it does not look at what SUBSCRIBE is answered.
+//! refused.
 
 use redis::{ErrorKind, ProtocolVersion, RedisError, ServerErrorKind};
 
