@@ -3,6 +3,7 @@
 
 use super::blocking::BlockedBy;
 use super::core::Core;
+use super::links::no_answer;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
@@ -37,6 +38,7 @@ impl Core {
                 self.close_lease(connection);
             }
             let mut reply = Vec::new();
+            let was_sent = connection.is_some();
             match kind {
                 // As a server that had nothing for so long.
                 BlockedBy::Command if !matches!(reason, Reason::NoLease) => {
@@ -52,8 +54,13 @@ impl Core {
                         received_us: since_us,
                         attempts: 0,
                     };
-                    self.tallies.failed(ErrorKind::Deadline);
-                    write::error(&mut reply, reason.text(&dispatched, now_us));
+                    let (error, text) = match kind {
+                        // A block that was sent may have been executed.
+                        BlockedBy::Exec if was_sent => no_answer(&dispatched, now_us),
+                        _ => (ErrorKind::Deadline, reason.text(&dispatched, now_us)),
+                    };
+                    self.tallies.failed(error);
+                    write::error(&mut reply, text);
                 }
             }
             self.call_done(ticket, None, &reply);
