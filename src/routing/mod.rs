@@ -2,6 +2,7 @@
 
 pub mod glob;
 pub mod merge;
+pub mod poll;
 pub mod scan_cursor;
 pub mod split;
 
