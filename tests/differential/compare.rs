@@ -12,7 +12,7 @@ pub enum Rule {
     Sorted,
     /// `%` As `Sorted`, for field and value in turn (RESP2 has no maps).
     Pairs,
-    /// `#` Integers are times, ids or sizes: any positive one is as good as another.
+    /// `#` Integers are times, ids or sizes: any is as good as another, unless it is negative.
     Numbers,
     /// `?` Made of chance or of the process itself: only the type of the reply counts.
     Shape,
@@ -84,11 +84,11 @@ fn without_channel(items: &[Value]) -> Vec<Value> {
     items
 }
 
-/// A positive number is any number; that it is 0 or negative says something ("no such key").
+/// A number is any number; that it is negative says something ("no such key").
 fn without_numbers(value: &Value) -> Value {
     let all = |items: &[Value]| items.iter().map(without_numbers).collect();
     match value {
-        Value::Integer(number) if *number > 0 => Value::Integer(1),
+        Value::Integer(number) if *number >= 0 => Value::Integer(1),
         Value::Array(items) => Value::Array(all(items)),
         Value::Set(items) => Value::Set(all(items)),
         Value::Map(pairs) => {

@@ -35,6 +35,18 @@ const KNOWN: &[Known] = &[
         why: "Keyway tells what its own CLIENT does",
     },
     Known {
+        command: "WAITAOF*",
+        one: "-ERR unknown command*",
+        keyway: "-ERR wrong number of arguments for 'waitaof' command",
+        why: "Keyway knows it; a server that does not is asked only with the right number of arguments",
+    },
+    Known {
+        command: "HELLO * AUTH * * *",
+        one: "-WRONGPASS*",
+        keyway: "-ERR Syntax error in HELLO option*",
+        why: "wrong password and wrong option: Redis 7.0 complains of the first, newer servers and Keyway of the option",
+    },
+    Known {
         command: "SELECT *",
         one: "*",
         keyway: "-ERR SELECT is not allowed in cluster mode",

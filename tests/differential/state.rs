@@ -96,8 +96,11 @@ impl State {
         }
         let name = command.name();
         if name == "RESET" && command.argc() == 1 {
+            // `OFF` is over before the reply is written, a skip is not.
+            if self.replies != Replies::SkipNext {
+                rules.push(Rule::Exact);
+            }
             *self = State::new(self.flavor);
-            rules.push(Rule::Exact);
             return;
         }
         // Confirmations of subscriptions are not silenced: whatever this is, it may be one.

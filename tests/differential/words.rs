@@ -105,6 +105,8 @@ impl Words {
             "lex" => LEX,
             "seconds" => SECONDS,
             "ms" => MILLISECONDS,
+            // `RESTORE` takes one that overflows; then it is chance when the key goes.
+            "ttl" => &["0", "0", "100000", "1000000", "-1", "x"],
             "future" => FUTURE,
             "futurems" => FUTURE_MS,
             "offset" => OFFSETS,

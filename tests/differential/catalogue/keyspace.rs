@@ -23,11 +23,11 @@ pub const KEYS: &[&str] = &[
     "#PEXPIRETIME <key>",
     "OBJECT ENCODING <key>",
     "OBJECT REFCOUNT <key>",
-    "#OBJECT IDLETIME <key>",
+    "?OBJECT IDLETIME <key>",
     "OBJECT FREQ <key>",
     "OBJECT (HELP|NOSUCH|ENCODING)",
     "?DUMP <key>",
-    "RESTORE <key> (0|<ms>) <payload> [REPLACE] [ABSTTL] [IDLETIME 5|FREQ 5]",
+    "RESTORE <key> <ttl> <payload> [REPLACE] [ABSTTL] [IDLETIME 5|FREQ 5]",
     "RESTORE <key> 0 <payload> REPLACE",
     "?MEMORY USAGE <key> [SAMPLES 0]",
     "SORT <list> [LIMIT <index> <count>] [ASC|DESC] [ALPHA]",
@@ -77,6 +77,7 @@ pub const DIGESTS: &[&str] = &[
     "EVALSHA <sha>",
     "EVALSHA <sha>",
     "EVALSHA_RO <sha>",
+    "SCRIPT EXISTS <shaonly>...",
 ];
 
 #[rustfmt::skip]
@@ -88,7 +89,6 @@ pub const SCRIPTS: &[&str] = &[
     "EVALSHA x 0",
     "EVAL <body> (0|1|x|-1|5)",
     "SCRIPT LOAD <body>",
-    "SCRIPT EXISTS <shaonly>...",
     "SCRIPT FLUSH [SYNC|ASYNC|X]",
     "SCRIPT (KILL|NOSUCH|LOAD|EXISTS)",
     "FCALL <function>",
