@@ -141,7 +141,7 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) => None,
+            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) | Finish::Blocks => None,
         }
     }
 
@@ -248,7 +248,7 @@ impl Core {
                 self.tallies.retries.increment();
                 match parked.asked {
                     Some(_) => self.send_asking(connection, dispatched, &parked.bytes),
-                    None => self.send(connection, dispatched, &parked.bytes),
+                    None => self.send_again(connection, dispatched, &parked.bytes),
                 }
                 Some(connection)
             }
@@ -281,7 +281,8 @@ impl Core {
             .clients
             .get(ticket.client)
             .is_some_and(|client| client.replies.is_gathering(ticket.sequence));
-        if is_part && !parked.dispatched.command.is_repeatable() {
+        let command = parked.dispatched.command;
+        if is_part && !command.is_repeatable() && !command.is_block() {
             // The error of one part becomes the reply to the whole request (contract: M1).
             text.push_str(" (this speaks of a part of the request; other parts may have been)");
         }

@@ -13,7 +13,7 @@ use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::Command;
 use crate::pipeline::{ClientKey, Ticket};
-use crate::resp::{Args, write};
+use crate::resp::{Args, Protocol, write};
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
@@ -52,7 +52,7 @@ impl Core {
             });
         }
         if watch.is_some_and(|watch| watch.connection.is_none()) {
-            return self.answer_ok(key);
+            return self.answer_simple(key, "OK");
         }
         if let Some(refused) = self.refuse_without_lease(key, args) {
             return refused;
@@ -68,18 +68,7 @@ impl Core {
     /// `UNWATCH`.
     pub(super) fn plan_unwatch(&mut self, key: ClientKey) -> Taken {
         self.end_watch(key);
-        self.answer_ok(key)
-    }
-
-    fn answer_ok(&mut self, key: ClientKey) -> Taken {
-        self.tallies.replies.increment();
-        if let Some(client) = self.clients.get(key) {
-            let is_muted = client.session.next_is_muted();
-            client
-                .replies
-                .answer(is_muted, |out| write::simple(out, "OK"));
-        }
-        Taken::Yes
+        self.answer_simple(key, "OK")
     }
 
     /// Forgets what a client watches; its connection goes back.
@@ -94,35 +83,23 @@ impl Core {
         self.release_lease(connection);
     }
 
-    /// `EXEC` of a client that watches: its whole block goes out on the connection that watches. The
-    /// client's earlier requests must have been answered.
-    pub(super) fn exec_watched(
-        &mut self,
-        key: ClientKey,
-        command: &'static Command,
-        block: Vec<u8>,
-    ) {
-        let Some(watch) = self.clients.get(key).and_then(|c| c.watch.as_ref()) else {
+    /// The client may have switched its version since it began to watch; its connection follows
+    /// (contract: P1).
+    pub(super) fn watch_in(&mut self, key: ClientKey, protocol: Protocol) {
+        let Some(connection) = self.watching_connection(key) else {
             return;
         };
-        let target = Target::Slot(watch.slot);
-        if watch.connection.is_none() {
-            self.end_watch(key);
-            return self.answer_aborted(key);
-        }
-        let call = Call::new(target, block);
-        self.block(key, BlockedBy::Exec, command, None, call);
-    }
-
-    /// `EXEC` without effect: a watched key was touched, or may have been.
-    fn answer_aborted(&mut self, key: ClientKey) {
-        self.tallies.replies.increment();
-        if let Some(client) = self.clients.get(key) {
-            let is_muted = client.session.next_is_muted();
-            let protocol = client.session.protocol;
-            client
-                .replies
-                .answer(is_muted, |out| write::null_array(out, protocol));
+        if let Some(connection) = self.connections.get_mut(connection.0 as usize)
+            && connection.protocol != protocol
+        {
+            connection.protocol = protocol;
+            let version = match protocol {
+                Protocol::Resp2 => "2",
+                Protocol::Resp3 => "3",
+            };
+            let mut hello = Vec::new();
+            write::command(&mut hello, &["HELLO", version]);
+            connection.send_unheard(&hello, self.now_us);
         }
     }
 
@@ -183,7 +160,8 @@ impl Core {
             .get(dispatched.ticket.client)
             .and_then(|client| client.blocked.as_ref())
             .map(|blocked| blocked.kind);
-        if kind == Some(BlockedBy::Exec) && was_written {
+        let is_repeatable = dispatched.command.is_repeatable();
+        if kind == Some(BlockedBy::Exec) && was_written && !is_repeatable {
             if let Some(client) = self.clients.get(dispatched.ticket.client) {
                 client.watch = None;
             }
