@@ -51,7 +51,7 @@ fn dramatiq() {
 
 #[test]
 fn huey() {
-    check(Redis, Python, "huey", Plain);
+    check(Redis, Python, "huey", Tagged);
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! What web applications keep in Redis besides queues: caches, sessions, limits, locks, messages;
-//! and a web interface to look at it. None of these needs a hash tag or an opt-in.
+//! and a web interface to look at it. Only django-redis's transactions over many keys need a hash tag or
+//! an opt-in.
 //!
 //! contract: M1, M4, M5, T1, T3, T4, S1, S4, S6, C3, C6, P1
 
 use crate::program::Language::{Node, Python};
 use crate::program::check;
-use crate::scene::Keys::Tagged;
+use crate::scene::Keys::{Plain, Tagged};
 use crate::support::Flavor::{Redis, Valkey};
 
 #[test]
 fn django_redis() {
     check(Redis, Python, "django", Tagged);
+    check(Redis, Python, "django", Plain);
 }
 
 #[test]

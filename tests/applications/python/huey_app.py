@@ -1,6 +1,6 @@
 """huey, with its consumer in the same program: plain and priority queues, retries, tasks for later,
 pipelines, chords, locks, revoked and expired tasks, waiting for results with a blocking read.
-`--keys tagged` gives the queue a name with a hash tag; huey needs it for nothing served here.
+No transaction and no script of huey has keys of several slots: it needs no hash tag.
 """
 
 import time
@@ -10,12 +10,11 @@ from huey import PriorityRedisHuey, RedisHuey
 from huey.exceptions import ResultTimeout, TaskException
 
 options = arguments()
-check = Checks(f"huey, keys {options.keys}")
-tag = "{huey}" if options.keys == "tagged" else ""
+check = Checks("huey")
 
 
 def run(kind, name):
-    huey = kind(f"{tag}{name}", url=options.url, notify_result=True, clean_name=False)
+    huey = kind(f"checks-{name}", url=options.url, notify_result=True, clean_name=False)
     tries, ran = [], []
 
     @huey.task()
