@@ -1,8 +1,8 @@
 """arq, with its worker in the same program: results, jobs that are put twice, for later, tried
 again, failed, aborted, a repeated (cron) job, and the health record.
 
-Names in which arq's keys come together: the queue's, the jobs' and the cron jobs'. `--keys tagged`
-puts one hash tag into each.
+Names of queues, jobs and cron jobs are free: `--keys tagged` puts one hash tag into each. `arq:abort`
+is not, and stands in the transaction after each job.
 """
 
 import asyncio

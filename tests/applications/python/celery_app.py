@@ -1,5 +1,8 @@
 """Celery with the server as broker and as result backend: many tasks, retries, groups, chains,
 chords, tasks for later, priorities, a task that is revoked, and remote control of the worker.
+
+Its scripts have keys of several names, so before a cluster every key begins with one hash tag (Celery's
+and kombu's `global_keyprefix`): `--keys tagged`. Before one server `--keys plain` passes as well.
 """
 
 import os
