@@ -75,8 +75,15 @@ def run(key):
 
     first = default.enqueue(rq_jobs.add, 2, 1, job_id=new_id())
     second = default.enqueue(rq_jobs.add, 3, 4, job_id=new_id())
-    both = default.enqueue(rq_jobs.product_of_dependencies, depends_on=Dependency(jobs=[first, second]), job_id=new_id())
-    check.equal("a job after two others has their results", 21, result_of(both))
+    after = {"depends_on": Dependency(jobs=[first, second]), "job_id": new_id()}
+    if options.before == "one":
+        both = default.enqueue(rq_jobs.product_of_dependencies, **after)
+        check.equal("a job after two others has their results", 21, result_of(both))
+    else:
+        # It watches keys of all these jobs at once, and a job's key cannot have a hash tag.
+        words = "hash to the same slot"
+        args = (rq_jobs.product_of_dependencies,)
+        check.raises("a job after others cannot be served", redis.ResponseError, words, default.enqueue, *args, **after)
 
     told = default.enqueue(rq_jobs.add, 20, 3, on_success=Callback(rq_jobs.success), job_id=new_id())
     check.equal("a job with a callback", 23, result_of(told))
