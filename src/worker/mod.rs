@@ -21,6 +21,7 @@ pub mod local;
 mod modes;
 pub mod nodes;
 pub mod park;
+mod polling;
 pub mod refresh_requests;
 mod requests;
 mod spread;
