@@ -99,5 +99,9 @@ fn every_reply_is_one_servers(flavor: Flavor) {
             break;
         }
     }
-    println!("{}: {played} commands in {:?}, no difference", flavor.program(), started.elapsed());
+    println!(
+        "{}: {played} commands in {:?}, no difference",
+        flavor.program(),
+        started.elapsed()
+    );
 }
