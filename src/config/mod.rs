@@ -14,6 +14,7 @@
 //! one line in `proxy.toml.example`; `tests/config_example.rs` fails while they disagree. The
 //! environment name, the error texts and the output of `--check` follow by themselves.
 
+mod contradictions;
 mod environment;
 mod error;
 mod file;
@@ -28,7 +29,7 @@ mod settings;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
-pub use kind::{ClusterView, HostPort, LogFormat};
+pub use kind::{ClusterView, HostPort, LogFormat, ReadPolicy, fits_pattern};
 pub use resolve::{Effective, resolve};
 pub use secret::Secret;
 pub use settings::{

@@ -6,12 +6,14 @@
 
 mod number;
 mod place;
+mod reads;
 mod text;
 
 use std::marker::PhantomData;
 
 pub use number::{Bytes, Count, Time, Workers};
 pub use place::{HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
+pub use reads::{PolicyByName, ReadPolicy, fits_pattern};
 pub use text::{ClusterView, LogFormat, OneOf, Password, Text};
 
 use super::key::Shape;
