@@ -191,6 +191,15 @@ impl Settings {
         }
     }
 
+    /// Whether any client's reads may go to replicas.
+    pub fn reads_replicas(&self) -> bool {
+        self.all_listeners().any(|listener| {
+            let by_name = listener.read_policy_by_name.iter();
+            let mut policies = by_name.map(|(_, policy)| policy).chain([&listener.read_policy]);
+            policies.any(|policy| *policy != ReadPolicy::Primary)
+        })
+    }
+
     /// Every listener, the first one first.
     pub fn all_listeners(&self) -> impl Iterator<Item = &ListenSettings> {
         std::iter::once(&self.listen).chain(&self.listeners)

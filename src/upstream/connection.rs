@@ -32,6 +32,9 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease,
+    /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
+    /// writes never go there.
+    Read,
 }
 
 /// One connection to one node, in one protocol version.
@@ -141,6 +144,13 @@ impl Connection {
         self.send(dispatched, bytes, now_us);
     }
 
+    /// Asks the node for a sign of life, to measure how fast it answers.
+    pub fn send_measure(&mut self, now_us: u64) {
+        const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+        self.outbox.push(PING);
+        self.expect(Purpose::Measure(now_us), PING.len(), now_us);
+    }
+
     #[inline]
     fn expect(&mut self, purpose: Purpose, len: usize, now_us: u64) {
         if self.in_flight.is_empty() {
@@ -167,7 +177,7 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Discard => None,
+                Purpose::Discard | Purpose::Measure(_) => None,
             })
             .min()
     }
@@ -191,7 +201,7 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_) | Purpose::Discard => {}
+                Purpose::Reply(_) | Purpose::Discard | Purpose::Measure(_) => {}
             }
         }
         outcome

@@ -43,6 +43,8 @@ pub struct WorkerLimits {
     pub outbox_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+    /// A replica that does not answer reads for this long loses them, in microseconds.
+    pub replica_timeout_us: u64,
 }
 
 impl Default for WorkerLimits {
@@ -57,6 +59,7 @@ impl Default for WorkerLimits {
             client_output_hard_bytes: 1 << 30,
             outbox_bytes: 8 << 20,
             client_idle_us: 0,
+            replica_timeout_us: 1_000_000,
         }
     }
 }
@@ -101,6 +104,8 @@ pub struct Core {
     pub drained_waker: Option<Waker>,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
+    /// Until when nodes are measured, and in which version.
+    pub(super) measured_until: Option<(u64, Protocol)>,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -142,6 +147,7 @@ impl Core {
             is_draining: false,
             drained_waker: None,
             questions: Vec::new(),
+            measured_until: None,
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -165,6 +171,7 @@ impl Core {
                 connection.wake();
             }
         }
+        self.retire_read_connections();
         self.resume(true);
     }
 

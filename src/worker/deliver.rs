@@ -9,7 +9,7 @@ use crate::command::Access;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::RedirectKind;
 use crate::upstream::connection::{Arrived, ReadError};
-use crate::upstream::{Dispatched, InFlight, Purpose};
+use crate::upstream::{Dispatched, InFlight, Purpose, Role};
 
 /// So many redirects in a row are followed at once; further ones wait, so that two nodes that name
 /// each other are not asked thousands of times a second (contract: R7).
@@ -68,6 +68,9 @@ impl Core {
         let len = entry.len as usize;
         if let Purpose::Reply(dispatched) = entry.purpose {
             self.tallies.in_flight.subtract(1);
+            if dispatched.is_noted {
+                self.note_answered(&dispatched);
+            }
             let is_plain = reply.first() != Some(&b'-')
                 && self
                     .clients
@@ -81,6 +84,8 @@ impl Core {
             } else {
                 self.deliver_with_care(from, dispatched, len, reply);
             }
+        } else if let Purpose::Measure(asked_us) = entry.purpose {
+            self.node_measured(from, asked_us);
         }
         if let Some(connection) = self.connections.get_mut(from.0 as usize) {
             connection.outbox.pop(len);
@@ -100,10 +105,13 @@ impl Core {
             return;
         };
         let bytes = connection.outbox.front(len).to_vec();
-        let node = connection.node;
+        let (node, role) = (connection.node, connection.role);
         // What waits for this one's lane may leave.
         self.resume_soon(dispatched.ticket.client);
         if reply.first() == Some(&b'-') {
+            if role == Role::Read && self.leave_replica(node, dispatched, &bytes, reply) {
+                return;
+            }
             match verdict(reply) {
                 Verdict::Pass => {}
                 // A script can say anything; the server only speaks of the request's own slot.
@@ -124,6 +132,9 @@ impl Core {
                 }
                 Verdict::Ask { to, .. } => {
                     self.tallies.redirected(RedirectKind::Ask);
+                    if let Target::Slot(slot) = dispatched.target {
+                        self.nodes.note_moving(slot, self.now_us);
+                    }
                     match self.named_node(to, node) {
                         Some(importing) => {
                             self.send_elsewhere(dispatched, bytes, importing, true);

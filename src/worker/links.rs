@@ -9,7 +9,7 @@ use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Connection, Dispatched, Phase, Purpose};
+use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
 
 /// The first pause after a node could not be reached; doubled up to the longest.
 const PAUSE_FIRST_US: u64 = 20_000;
@@ -45,6 +45,13 @@ impl Core {
         };
         connection.phase = Phase::Ready;
         connection.heard_us = self.now_us;
+        if connection.role == Role::Read {
+            let node = connection.node;
+            self.read_connection_ready(node);
+        }
+        let Some(connection) = self.connections.get(key.0 as usize) else {
+            return;
+        };
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
         if let Some(node) = self.nodes.get_mut(connection.node) {
@@ -65,6 +72,7 @@ impl Core {
             self.nodes
                 .set_connection(node_key, connection.protocol, None);
         }
+        self.read_connection_lost(key, &connection);
         if connection.phase != Phase::Opening {
             self.tallies.upstream_connections.subtract(1);
         }
@@ -132,7 +140,9 @@ impl Core {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                connection.phase == Phase::Opening && !self.nodes.owns_slots(connection.node)
+                connection.phase == Phase::Opening
+                    && connection.role != Role::Read
+                    && !self.nodes.owns_slots(connection.node)
             })
             .map(|(index, _)| index)
             .collect();
@@ -142,7 +152,7 @@ impl Core {
     }
 
     /// Takes back what waits in the outbox of a connection that is not open yet.
-    fn empty_unopened(&mut self, index: usize, why: &str) {
+    pub(super) fn empty_unopened(&mut self, index: usize, why: &str) {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };

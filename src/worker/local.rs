@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
@@ -13,15 +14,15 @@ use super::requests::Taken;
 use crate::client::{Effect, Figures, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
-use crate::config::{ClusterView, Secret};
+use crate::config::{ClusterView, ReadPolicy, Secret};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{Args, write};
 use crate::routing::merge::{InfoFacts, MergePlan};
 use crate::telemetry::WorkerTallies;
 
-/// What local commands need to know and no worker changes.
-#[derive(Debug, Default)]
-pub struct LocalFacts {
+/// What is particular to one listener.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerFacts {
     /// User that clients give.
     pub username: String,
     /// Password that clients must give, if any.
@@ -32,6 +33,19 @@ pub struct LocalFacts {
     pub listen: Option<SocketAddr>,
     /// What clients that ask for the cluster see.
     pub cluster_view: ClusterView,
+    /// Which nodes serve its clients' reads.
+    pub read_policy: ReadPolicy,
+    /// Another policy for clients whose name fits a pattern.
+    pub read_policy_by_name: Vec<(String, ReadPolicy)>,
+    /// So long after a client's write its reads go to the primary.
+    pub read_your_writes: Duration,
+}
+
+/// What local commands need to know and no worker changes.
+#[derive(Debug, Default)]
+pub struct LocalFacts {
+    /// What is particular to each listener, in the order of their numbers.
+    pub listeners: Vec<ListenerFacts>,
     /// Clients that are let in.
     pub clients_max: usize,
     /// 40 hex digits, drawn when the process started.
@@ -47,6 +61,21 @@ pub struct LocalFacts {
 }
 
 impl LocalFacts {
+    /// What is particular to the listener with this number.
+    pub fn listener(&self, number: u16) -> &ListenerFacts {
+        static NONE: ListenerFacts = ListenerFacts {
+            username: String::new(),
+            password: None,
+            advertise: None,
+            listen: None,
+            cluster_view: ClusterView::Single,
+            read_policy: ReadPolicy::Primary,
+            read_policy_by_name: Vec::new(),
+            read_your_writes: Duration::ZERO,
+        };
+        self.listeners.get(usize::from(number)).unwrap_or(&NONE)
+    }
+
     /// A number for the next client (`CLIENT ID`), unique within the process.
     pub fn next_client(&self) -> u64 {
         self.last_client.fetch_add(1, Ordering::Relaxed) + 1
@@ -92,20 +121,21 @@ impl Core {
             output_bytes: client.replies.buffered_bytes(),
             requests_in_flight: client.replies.pending(),
         };
+        let listener = facts.listener(client.session.listener);
         let is_password = |given: &[u8]| {
-            facts
+            listener
                 .password
                 .as_ref()
                 .is_some_and(|password| password.matches(given))
         };
-        let (advertised_host, advertised_port) = advertised(&facts, &client.session.local_address);
+        let (advertised_host, advertised_port) = advertised(listener, &client.session.local_address);
         let world = World {
             topology: self.nodes.topology().map(Arc::as_ref),
-            username: &facts.username,
-            password: facts.password.is_some().then_some(&is_password),
+            username: &listener.username,
+            password: listener.password.is_some().then_some(&is_password),
             advertised_host: &advertised_host,
             advertised_port,
-            cluster_view: facts.cluster_view,
+            cluster_view: listener.cluster_view,
             figures,
         };
         let effect = answer(local, args, &mut client.session, &world, &mut reply);
@@ -128,6 +158,7 @@ impl Core {
                 }
             }
         }
+        self.policy_may_change(key, local);
         reply.clear();
         self.recycle(reply);
         Taken::Yes
@@ -200,7 +231,7 @@ impl Core {
     }
 
     /// What `INFO` says of this Keyway; for other ways of merging nobody asks.
-    pub fn info_facts(&self, plan: &MergePlan) -> InfoFacts<'_> {
+    pub fn info_facts(&self, plan: &MergePlan, listener: u16) -> InfoFacts<'_> {
         if plan.merge != Merge::Info {
             return InfoFacts::default();
         }
@@ -210,7 +241,7 @@ impl Core {
             version: env!("CARGO_PKG_VERSION"),
             run_id: &facts.run_id,
             process_id: std::process::id(),
-            tcp_port: facts.listen.map_or(0, |listen| listen.port()),
+            tcp_port: facts.listener(listener).listen.map_or(0, |listen| listen.port()),
             uptime_seconds: self.now_us / 1_000_000,
             connected_clients: facts
                 .workers
@@ -228,7 +259,7 @@ impl Core {
 }
 
 /// What clients are told to connect to: what is configured, else where they connected to themselves.
-fn advertised(facts: &LocalFacts, local_address: &str) -> (String, u16) {
+fn advertised(facts: &ListenerFacts, local_address: &str) -> (String, u16) {
     if let Some(endpoint) = &facts.advertise {
         return (endpoint.host.to_string(), endpoint.port);
     }

@@ -7,6 +7,7 @@
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
 pub mod blocking;
+pub mod client_reads;
 pub mod client_task;
 pub mod clients;
 pub mod core;
@@ -17,16 +18,22 @@ mod lanes;
 pub mod links;
 pub mod local;
 mod modes;
+pub mod node_reads;
 pub mod nodes;
 pub mod park;
 pub mod refresh_requests;
+mod replica_choice;
+pub mod replica_facts;
+mod replica_links;
+mod replica_reads;
 mod requests;
 mod spread;
 mod thread;
 pub mod topology_cell;
 pub mod upstream_task;
 
-pub use local::LocalFacts;
+pub use local::{ListenerFacts, LocalFacts};
+pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};
 pub use refresh_requests::{RefreshReason, RefreshRequests};
 pub use thread::{Note, WorkerContext, spawn};
 pub use topology_cell::TopologyCell;

@@ -15,7 +15,7 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some()
+        self.blocked.is_some() || self.reads.is_some()
     }
 }
 
@@ -26,10 +26,13 @@ impl Core {
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,
-        _command: &'static Command,
-        _args: &Args<'_>,
+        command: &'static Command,
+        args: &Args<'_>,
     ) -> Option<Taken> {
-        self.clients.get(key)?;
+        // Before any other mode: what holds its reads and writes apart holds for all of them.
+        if self.is_held_back_by_reads(key, command, args) {
+            return Some(Taken::NotYet);
+        }
         None
     }
 }

@@ -26,8 +26,9 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
+    let role = worker.turn(|core| core.role_of(key));
     let settings = worker.upstream();
-    let mut stream = match handshake::open(&endpoint, protocol, settings).await {
+    let mut stream = match handshake::open_as(&endpoint, protocol, role, settings).await {
         Ok(stream) => stream,
         Err(error) => {
             worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));

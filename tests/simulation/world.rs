@@ -15,7 +15,7 @@ use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
 use keyway::worker::local::Asked;
 use keyway::worker::upstream_task::poll_connection;
-use keyway::worker::{LocalFacts, RefreshRequests};
+use keyway::worker::{ListenerFacts, LocalFacts, RefreshRequests};
 
 use super::client::{self, Client};
 use super::cluster::Cluster;
@@ -74,8 +74,11 @@ impl World {
         };
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
-            username: "default".to_owned(),
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
+            listeners: vec![ListenerFacts {
+                username: "default".to_owned(),
+                listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
+                ..ListenerFacts::default()
+            }],
             clients_max: 100,
             workers: vec![tallies.clone()],
             ..LocalFacts::default()
