@@ -184,26 +184,23 @@ fn parse_count(digits: &[u8]) -> Option<usize> {
 struct StreamOptions {
     /// Where the word is.
     streams: usize,
-    /// Whether `BLOCK` is among them.
-    has_block: bool,
+    /// Where the time of `BLOCK` is, if that is among them.
+    block: Option<usize>,
 }
 
 /// Walks options one by one, so that a group, a consumer or a key called `STREAMS` or `BLOCK` is not
 /// taken for the word.
 fn stream_options(args: &Args<'_>) -> Option<StreamOptions> {
-    let mut has_block = false;
+    let mut block = None;
     let mut at = 1;
     loop {
         let word = args.get(at)?;
         at += match word {
             _ if word.eq_ignore_ascii_case(b"streams") => {
-                return Some(StreamOptions {
-                    streams: at,
-                    has_block,
-                });
+                return Some(StreamOptions { streams: at, block });
             }
             _ if word.eq_ignore_ascii_case(b"block") => {
-                has_block = true;
+                block = Some(at + 1);
                 2
             }
             _ if word.eq_ignore_ascii_case(b"count") => 2,
@@ -213,6 +210,11 @@ fn stream_options(args: &Args<'_>) -> Option<StreamOptions> {
             _ => return None,
         };
     }
+}
+
+/// Where `XREAD` or `XREADGROUP` says how long it may block.
+pub(super) fn block_option(args: &Args<'_>) -> Option<usize> {
+    stream_options(args)?.block
 }
 
 fn streams(args: &Args<'_>) -> Result<KeyPositions, KeysError> {
@@ -293,9 +295,7 @@ impl Command {
     /// [`Handling::Keyed`].
     pub fn blocks(&self, args: &Args<'_>) -> bool {
         match (self.handling, self.keys) {
-            (Handling::Blocking, Keys::Streams) => {
-                stream_options(args).is_some_and(|options| options.has_block)
-            }
+            (Handling::Blocking, Keys::Streams) => block_option(args).is_some(),
             (Handling::Blocking, _) => true,
             _ => false,
         }

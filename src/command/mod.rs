@@ -7,11 +7,13 @@
 mod row;
 pub mod table;
 
+pub mod block_time;
 mod lookup;
 
 pub mod errors;
 pub mod keys;
 
+pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use lookup::{Lookup, lookup};
 pub use row::{Access, Command, Handling, Keys, Local, Merge, Subscription, Transaction};

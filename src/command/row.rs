@@ -100,6 +100,8 @@ pub enum Handling {
     Transaction(Transaction),
     /// May block its client: a private connection (contract: T5).
     Blocking,
+    /// Waits for the replicas of all primaries that the client wrote to (contract: T8).
+    Wait,
     /// Changes or uses subscriptions (contract: S1).
     Subscription(Subscription),
     /// Streams what passes through this Keyway (contract: S7).
@@ -118,7 +120,7 @@ pub enum Merge {
     ByKey,
     /// Integers are added (`DEL`).
     Sum,
-    /// The smallest integer (`WAIT`, `LASTSAVE`).
+    /// The smallest integer (`WAIT`, `LASTSAVE`), in arrays at each place (`WAITAOF`).
     Min,
     /// The largest integer.
     Max,
@@ -242,6 +244,7 @@ impl Handling {
             Handling::RandomKey => ("a primary, weighted by its keys", None),
             Handling::Local(_) => ("answered by Keyway", None),
             Handling::Transaction(_) => ("transaction", None),
+            Handling::Wait => ("every primary the client wrote to, smallest", None),
             Handling::Blocking => ("by key, private connection while it blocks", None),
             Handling::Subscription(_) => ("subscription", None),
             Handling::Monitor => ("streamed by Keyway", None),

@@ -158,6 +158,11 @@ sections! {
         /// Request bytes held for one connection to a node, unsent or unanswered; who fills it is
         /// not read until it empties.
         outbox_bytes: usize = Bytes<{ 64 * KB }, GB>("8mb"),
+        /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
+        /// WAIT) or watch.
+        leases: usize = Count<1, 1_000_000>("10000"),
+        /// Clients of one worker that may wait for a private connection; more get an error at once.
+        lease_queue: usize = Count<0, 1_000_000>("1000"),
     }
 
     /// The admin port: /live, /ready, /metrics, /topology.

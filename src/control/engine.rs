@@ -156,6 +156,8 @@ fn limits(settings: &Settings) -> WorkerLimits {
         outbox_bytes: limits.outbox_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
         replica_timeout_us: settings.cluster.replica_timeout.as_micros() as u64,
+        leases: limits.leases,
+        lease_queue: limits.lease_queue,
     }
 }
 

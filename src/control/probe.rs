@@ -143,7 +143,9 @@ async fn ask_one(
             other => return other.map(|heard| (probe, heard)),
         }
     }
-    let stream = handshake::open(at, Protocol::Resp2, &settings.open).await?;
+    let stream = handshake::open(at, Protocol::Resp2, &settings.open)
+        .await?
+        .stream;
     let mut probe = Probe {
         stream,
         inbox: Vec::new(),
@@ -165,7 +167,9 @@ pub(super) async fn ask_info(
     let mut probe = match kept {
         Some(probe) => probe,
         None => Probe {
-            stream: handshake::open(at, Protocol::Resp2, &settings.open).await?,
+            stream: handshake::open(at, Protocol::Resp2, &settings.open)
+                .await?
+                .stream,
             inbox: Vec::new(),
             server: Server::default(),
             wants_slots: false,

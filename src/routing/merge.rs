@@ -64,7 +64,7 @@ pub fn merge<'a>(
     let merged = match plan.merge {
         Merge::ByKey => by_key(&plan.order, replies, out),
         Merge::Sum => combine::integers(replies, i64::saturating_add, out),
-        Merge::Min => combine::integers(replies, i64::min, out),
+        Merge::Min => combine::smallest(replies, out),
         Merge::Max => combine::integers(replies, i64::max, out),
         Merge::AllSucceeded => combine::first(replies, out),
         Merge::OneSucceeded => combine::one_succeeded(replies, out),

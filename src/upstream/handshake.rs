@@ -32,6 +32,14 @@ pub struct Credentials {
     pub password: Option<Secret>,
 }
 
+/// A connection that is ready for requests.
+pub struct Opened {
+    /// Its socket.
+    pub stream: Stream,
+    /// Its client number at the node, if the node told it.
+    pub client_id: Option<u64>,
+}
+
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -60,7 +68,7 @@ pub async fn open(
     endpoint: &Endpoint,
     protocol: Protocol,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     open_as(endpoint, protocol, Role::Shared, settings).await
 }
 
@@ -73,13 +81,13 @@ pub async fn open_as(
     protocol: Protocol,
     role: Role,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     let dialogue = async {
-        let mut stream = dial_and_greet(endpoint, protocol, settings).await?;
+        let mut opened = dial_and_greet(endpoint, protocol, settings).await?;
         if role == Role::Read {
-            ask(&mut stream, READONLY).await?;
+            ask(&mut opened.stream, READONLY).await?;
         }
-        Ok(stream)
+        Ok(opened)
     };
     match tokio::time::timeout(settings.timeout, dialogue).await {
         Ok(outcome) => outcome,
@@ -94,16 +102,19 @@ async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
-    ask(&mut stream, &greeting(protocol, &settings.credentials)).await?;
-    Ok(stream)
+    let reply = ask(&mut stream, &greeting(protocol, &settings.credentials)).await?;
+    Ok(Opened {
+        stream,
+        client_id: client_id(&reply),
+    })
 }
 
 /// Sends one request of the handshake, whose reply must be no error.
-async fn ask(stream: &mut Stream, request: &[u8]) -> Result<(), OpenError> {
+async fn ask(stream: &mut Stream, request: &[u8]) -> Result<Vec<u8>, OpenError> {
     stream.write_all(request).await.map_err(OpenError::Lost)?;
     let reply = read_reply(stream).await?;
     match reply.first() {
@@ -111,7 +122,7 @@ async fn ask(stream: &mut Stream, request: &[u8]) -> Result<(), OpenError> {
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(()),
+        _ => Ok(reply),
     }
 }
 
@@ -130,6 +141,14 @@ fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
     let mut out = Vec::new();
     write::command(&mut out, &args);
     out
+}
+
+/// The number that the reply to `HELLO` gives, in either version.
+fn client_id(reply: &[u8]) -> Option<u64> {
+    const ID: &[u8] = b"$2\r\nid\r\n:";
+    let rest = reply.get(memchr::memmem::find(reply, ID)? + ID.len()..)?;
+    let end = memchr::memchr(b'\r', rest)?;
+    std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
 }
 
 async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
@@ -156,6 +175,17 @@ async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hello_tells_the_client_number() {
+        for head in ["*14", "%7"] {
+            let reply = format!(
+                "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:4711\r\n$4\r\nmode\r\n"
+            );
+            assert_eq!(client_id(reply.as_bytes()), Some(4711));
+        }
+        assert_eq!(client_id(b"+OK\r\n"), None);
+    }
 
     #[test]
     fn one_hello_says_it_all() {

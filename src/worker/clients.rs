@@ -10,6 +10,8 @@ use super::client_reads::ClientReads;
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
+use super::wait::WrittenTo;
+use super::watch::Watch;
 use crate::client::Session;
 use crate::pipeline::{ClientKey, Replies};
 use crate::resp::scan::RequestScanner;
@@ -65,6 +67,10 @@ pub struct Client {
     pub blocked: Option<Box<Blocked>>,
     /// What is remembered while it reads from replicas; most clients do not.
     pub reads: Option<Box<ClientReads>>,
+    /// What it watches (`WATCH`).
+    pub watch: Option<Box<Watch>>,
+    /// The primaries it wrote to (`WAIT`).
+    pub written: WrittenTo,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -144,6 +150,8 @@ impl Clients {
             phase: Phase::Open,
             blocked: None,
             reads: None,
+            watch: None,
+            written: WrittenTo::default(),
             waker: None,
             is_woken: false,
         });
@@ -225,6 +233,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.end_watch(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
         }
@@ -244,6 +253,18 @@ impl Core {
             client.phase = Phase::Leaving;
             client.is_stalled = false;
             client.wake();
+            self.let_go(key);
+        }
+    }
+
+    /// A client that leaves waits no longer for a command that may block for ever. What it was given
+    /// by then it still gets.
+    fn let_go(&mut self, key: ClientKey) {
+        if !self.unblock(key, false) {
+            return;
+        }
+        if let Some(client) = self.clients.get(key) {
+            client.wake();
         }
     }
 
@@ -258,6 +279,13 @@ impl Core {
             client.input_start = 0;
             client.replies.discard_output();
             client.wake();
+            if client
+                .blocked
+                .as_ref()
+                .is_some_and(|blocked| blocked.is_by_command())
+            {
+                self.abandon_blocked(key);
+            }
         }
     }
 
@@ -282,6 +310,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }
@@ -291,6 +320,8 @@ impl Core {
         self.leave_silent_replicas();
         self.measure_nodes();
         self.forget_strangers();
+        self.look_after_blocked();
+        self.close_idle_leases();
         self.close_idle_clients();
     }
 

@@ -43,7 +43,10 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return;
         };
-        connection.phase = Phase::Ready;
+        // One that was given up while it was being opened stays given up.
+        if connection.phase == Phase::Opening {
+            connection.phase = Phase::Ready;
+        }
         connection.heard_us = self.now_us;
         if connection.role == Role::Read {
             let node = connection.node;
@@ -61,6 +64,13 @@ impl Core {
         }
     }
 
+    /// A connection knows its client number at the node.
+    pub fn connection_numbered(&mut self, key: ConnectionKey, client_id: Option<u64>) {
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+            connection.upstream_id = client_id;
+        }
+    }
+
     /// A connection ends. Each of its requests is answered or waits for another connection
     /// (contract: F1, F2).
     pub fn connection_lost(&mut self, key: ConnectionKey, loss: Loss, why: &str) {
@@ -73,7 +83,7 @@ impl Core {
                 .set_connection(node_key, connection.protocol, None);
         }
         self.read_connection_lost(key, &connection);
-        if connection.phase != Phase::Opening {
+        if loss != Loss::NotOpened {
             self.tallies.upstream_connections.subtract(1);
         }
         if !connection.is_retiring {
@@ -97,6 +107,12 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if let Role::Lease(lessee) = connection.role {
+            self.lease_ended(key);
+            if let Some(client) = lessee {
+                self.lost_watch(client, key);
+            }
+        }
         for client in std::mem::take(&mut connection.waiting_for_room) {
             if let Some(client) = self.clients.get(client) {
                 client.wake();
@@ -119,17 +135,18 @@ impl Core {
                     self.park(dispatched, bytes, false, reason);
                 }
             }
+            if let Purpose::Leased(dispatched) = entry.purpose {
+                let was_written =
+                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                self.lost_leased(dispatched, was_written, why);
+            }
             connection.outbox.pop(len);
         }
     }
 
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
     fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
-        let name = dispatched.command.name;
-        let text = format!(
-            "ERR the connection to the node was lost before '{name}' was answered ({why}): outcome \
-             unknown; it may or may not have been executed and was not sent again"
-        );
+        let text = unknown_outcome(dispatched, why);
         self.fail(dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
     }
 
@@ -160,6 +177,11 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
+        if connection.role != Role::Shared {
+            // Its one client finds another.
+            connection.role = Role::Lease(None);
+            connection.phase = Phase::Closed;
+        }
         self.settle_in_flight(&mut emptied, why);
         for client in waiting_for_room {
             if let Some(client) = self.clients.get(client) {
@@ -179,7 +201,8 @@ impl Core {
                 && !connection.in_flight.is_empty()
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
-            has_silent |= is_silent;
+            // A private connection is silent while its client is blocked.
+            has_silent |= is_silent && connection.role == Role::Shared;
             let has_failed = nodes
                 .get(connection.node)
                 .is_some_and(|node| node.has_failed);
@@ -247,4 +270,13 @@ impl Core {
         };
         self.fail(dispatched.ticket, kind, &text);
     }
+}
+
+/// What a client is told when nobody can know whether its request was executed.
+pub(super) fn unknown_outcome(dispatched: &Dispatched, why: &str) -> String {
+    let name = dispatched.command.name;
+    format!(
+        "ERR the connection to the node was lost before '{name}' was answered ({why}): outcome \
+         unknown; it may or may not have been executed and was not sent again"
+    )
 }

@@ -15,6 +15,7 @@ mod deliver;
 mod dispatch;
 pub mod finish;
 mod lanes;
+pub mod leases;
 pub mod links;
 pub mod local;
 mod modes;
@@ -31,6 +32,8 @@ mod spread;
 mod thread;
 pub mod topology_cell;
 pub mod upstream_task;
+pub mod wait;
+pub mod watch;
 
 pub use local::{ListenerFacts, LocalFacts};
 pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};

@@ -22,7 +22,6 @@ impl Client {
 impl Core {
     /// Decides about a request of a client in a mode; `None` when it is planned as any other. The
     /// command exists, its arity is right, the client has authenticated and is not blocked.
-    #[cold]
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,

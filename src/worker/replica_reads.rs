@@ -188,6 +188,7 @@ impl Core {
             | Handling::Split(_)
             | Handling::Local(_)
             | Handling::Container
+            | Handling::Wait
             | Handling::Refused
             | Handling::Subscription(_)
             | Handling::Monitor => false,

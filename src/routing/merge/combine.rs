@@ -53,39 +53,54 @@ pub(super) fn logical_and<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
+    let and = |all: i64, number: i64| i64::from(all != 0 && number != 0);
+    // A part alone is folded with itself, so that it says 0 or 1, too.
+    folded(replies.clone().take(1).chain(replies), and, out)
+}
+
+/// Integers, or arrays of integers of the same length; at each place the smallest.
+pub(super) fn smallest<'a>(
+    replies: impl Iterator<Item = &'a [u8]> + Clone,
+    out: &mut Vec<u8>,
+) -> Result<(), Misfit> {
+    folded(replies, i64::min, out)
+}
+
+/// Integers, or arrays of integers of the same length, folded place by place.
+fn folded<'a>(
+    replies: impl Iterator<Item = &'a [u8]> + Clone,
+    fold: fn(i64, i64) -> i64,
+    out: &mut Vec<u8>,
+) -> Result<(), Misfit> {
     let one = replies.clone().next().ok_or(Misfit::NoParts)?;
     if one.first() == Some(&b':') {
-        return integers(
-            replies,
-            |all, number| i64::from(all != 0 && number != 0),
-            out,
-        );
+        return integers(replies, fold, out);
     }
-    let mut all: Option<Vec<bool>> = None;
+    let mut all: Option<Vec<i64>> = None;
     for (part, reply) in replies.enumerate() {
         let elements = Aggregate::new(reply).ok_or(Misfit::Shape(part, "array"))?;
         let count = elements.left;
-        let mut flags = Vec::new();
+        let mut numbers = Vec::new();
         for element in elements {
             let number = reply::integer(element);
-            flags.push(number.ok_or(Misfit::Shape(part, "array of integers"))? != 0);
+            numbers.push(number.ok_or(Misfit::Shape(part, "array of integers"))?);
         }
-        if flags.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
+        if numbers.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
             return Err(Misfit::Count(part));
         }
         all = Some(match all {
             Some(all) => all
                 .iter()
-                .zip(flags)
-                .map(|(all, one)| *all && one)
+                .zip(numbers)
+                .map(|(all, one)| fold(*all, one))
                 .collect(),
-            None => flags,
+            None => numbers,
         });
     }
     let all = all.unwrap_or_default();
     write::array(out, all.len());
-    for flag in all {
-        write::integer(out, i64::from(flag));
+    for number in all {
+        write::integer(out, number);
     }
     Ok(())
 }
