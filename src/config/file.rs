@@ -71,12 +71,7 @@ type Value<'i> = Spanned<DeValue<'i>>;
 
 impl File<'_> {
     /// The array of further listeners: each a table of the keys of `[listen]`.
-    fn listeners(
-        &self,
-        value: &Value<'_>,
-        given: &mut Vec<Found>,
-        errors: &mut Vec<ConfigError>,
-    ) {
+    fn listeners(&self, value: &Value<'_>, given: &mut Vec<Found>, errors: &mut Vec<ConfigError>) {
         let DeValue::Array(tables) = value.get_ref() else {
             return errors.push(self.no_tables(value));
         };

@@ -200,7 +200,9 @@ impl Settings {
     pub fn reads_replicas(&self) -> bool {
         self.all_listeners().any(|listener| {
             let by_name = listener.read_policy_by_name.iter();
-            let mut policies = by_name.map(|(_, policy)| policy).chain([&listener.read_policy]);
+            let mut policies = by_name
+                .map(|(_, policy)| policy)
+                .chain([&listener.read_policy]);
             policies.any(|policy| *policy != ReadPolicy::Primary)
         })
     }

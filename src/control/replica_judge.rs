@@ -50,6 +50,8 @@ pub(super) struct Replication {
 pub(super) enum LeftOut {
     /// It has not answered lately, or never.
     Silent,
+    /// Its primary has not said yet how far it is.
+    Unknown,
     /// The cluster says that it failed.
     Failed,
     /// It calls itself a primary.
@@ -105,12 +107,7 @@ impl Judge {
     }
 
     /// Judges every node of a snapshot.
-    pub(super) fn judge(
-        &self,
-        topology: &Topology,
-        demands: &Demands,
-        now: Instant,
-    ) -> Judgement {
+    pub(super) fn judge(&self, topology: &Topology, demands: &Demands, now: Instant) -> Judgement {
         let mut judgement = Judgement::default();
         if topology.mode != Mode::Cluster {
             return judgement;
@@ -164,7 +161,7 @@ impl Judge {
         }
         let primary = topology.node(primary).map(|node| &node.endpoint);
         let Some(offsets) = primary.and_then(|primary| self.primaries.get(primary)) else {
-            return Some(LeftOut::Lagging);
+            return Some(LeftOut::Unknown);
         };
         if offsets.history != said.history {
             return Some(LeftOut::OtherHistory);

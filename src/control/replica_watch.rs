@@ -135,7 +135,7 @@ impl Watch {
             match (self.told.insert(replica.clone(), left_out), left_out) {
                 (Some(before), now) if before == now => {}
                 // Nothing was asked yet.
-                (None, Some(LeftOut::Silent)) => {}
+                (None, Some(LeftOut::Silent | LeftOut::Unknown)) => {}
                 (_, None) => info!(%replica, "a replica serves reads"),
                 (_, Some(why)) => warn!(%replica, reason = ?why, "a replica serves no reads"),
             }

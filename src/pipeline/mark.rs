@@ -16,7 +16,11 @@ impl Mark {
     /// The later of two requests that are not far apart.
     pub fn later(self, other: Mark) -> Mark {
         let is_later = self.0 != 0 && (self.0.wrapping_sub(other.0) as i32) > 0;
-        if is_later || other.0 == 0 { self } else { other }
+        if is_later || other.0 == 0 {
+            self
+        } else {
+            other
+        }
     }
 
     /// Whether it is among the `pending` requests from `head` on.

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::exposition::Exposition;
 use super::latency::LatencySnapshot;
 use super::process::ProcessFigures;
-use super::worker_tallies::{
-    ControlTallies, ErrorKind, PrimaryRead, RedirectKind, WorkerTallies,
-};
+use super::worker_tallies::{ControlTallies, ErrorKind, PrimaryRead, RedirectKind, WorkerTallies};
 
 /// What the page is made from: everything is read once, when asked for.
 pub struct Sources<'a> {

@@ -225,10 +225,8 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_)
-                | Purpose::Leased(_)
-                | Purpose::Discard
-                | Purpose::Measure(_) => {}
+                Purpose::Reply(_) | Purpose::Leased(_) | Purpose::Discard | Purpose::Measure(_) => {
+                }
             }
         }
         outcome

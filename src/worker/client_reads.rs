@@ -144,7 +144,11 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<ClientReads>() <= 256, "{}", size_of::<ClientReads>());
+        assert!(
+            size_of::<ClientReads>() <= 256,
+            "{}",
+            size_of::<ClientReads>()
+        );
     }
 
     /// contract: R13

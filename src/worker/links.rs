@@ -177,7 +177,7 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
-        if connection.role != Role::Shared {
+        if matches!(connection.role, Role::Lease(_)) {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;

@@ -128,7 +128,8 @@ impl Core {
                 .as_ref()
                 .is_some_and(|password| password.matches(given))
         };
-        let (advertised_host, advertised_port) = advertised(listener, &client.session.local_address);
+        let (advertised_host, advertised_port) =
+            advertised(listener, &client.session.local_address);
         let world = World {
             topology: self.nodes.topology().map(Arc::as_ref),
             username: &listener.username,
@@ -248,7 +249,10 @@ impl Core {
             version: env!("CARGO_PKG_VERSION"),
             run_id: &facts.run_id,
             process_id: std::process::id(),
-            tcp_port: facts.listener(listener).listen.map_or(0, |listen| listen.port()),
+            tcp_port: facts
+                .listener(listener)
+                .listen
+                .map_or(0, |listen| listen.port()),
             uptime_seconds: self.now_us / 1_000_000,
             connected_clients: facts
                 .workers

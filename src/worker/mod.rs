@@ -36,7 +36,7 @@ pub mod wait;
 pub mod watch;
 
 pub use local::{ListenerFacts, LocalFacts};
-pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};
 pub use refresh_requests::{RefreshReason, RefreshRequests};
+pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};
 pub use thread::{Note, WorkerContext, spawn};
 pub use topology_cell::TopologyCell;

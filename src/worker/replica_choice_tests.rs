@@ -106,11 +106,16 @@ fn properties_of_every_choice() {
         let reader = random.u64(..);
         let standings = nodes(&text);
         let choice = chosen(policy, reader, &text, fastest);
-        assert_eq!(choice, chosen(policy, reader, &text, fastest), "it is sticky");
+        assert_eq!(
+            choice,
+            chosen(policy, reader, &text, fastest),
+            "it is sticky"
+        );
         let case = format!("{policy:?} {text} {fastest:?} {reader}: {choice:?}");
         let Choice::Replica(node) = choice else {
-            let serves =
-                |one: &Standing| one.is_reachable && one.fitness == Fitness::Fit && one.node != PRIMARY;
+            let serves = |one: &Standing| {
+                one.is_reachable && one.fitness == Fitness::Fit && one.node != PRIMARY
+            };
             let is_wanted = policy == PreferReplica || !standings[0].is_reachable;
             assert!(!is_wanted || !standings[1..].iter().any(serves), "{case}");
             continue;
@@ -128,13 +133,7 @@ fn properties_of_every_choice() {
             let left = standings[1..].iter().copied();
             let left = left.filter(|replica| replica.node.0 != gone);
             if gone != node.0 {
-                let again = choose(
-                    policy,
-                    reader,
-                    standings[0],
-                    left,
-                    fastest.map(NodeKey),
-                );
+                let again = choose(policy, reader, standings[0], left, fastest.map(NodeKey));
                 assert_eq!(again, choice, "{case} without {gone}");
             }
         }

@@ -4,9 +4,9 @@
 //! [`super::replica_choice`]. A read that a replica cannot serve goes elsewhere at once: the client never
 //! hears of it.
 
+use super::client_reads::ClientReads;
 use super::clients::UNSETTLED;
 use super::core::Core;
-use super::client_reads::ClientReads;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
@@ -114,8 +114,8 @@ impl Core {
         }
         let (nodes, now_us) = (&self.nodes, self.now_us);
         let owner = nodes.owner(slot);
-        let Some((primary, node)) = owner
-            .and_then(|owner| Some((nodes.standing(owner, now_us)?, nodes.get(owner)?)))
+        let Some((primary, node)) =
+            owner.and_then(|owner| Some((nodes.standing(owner, now_us)?, nodes.get(owner)?)))
         else {
             return Choice::NoReplica;
         };
@@ -363,11 +363,7 @@ impl Core {
     pub(super) fn policy_may_change(&mut self, key: ClientKey, local: Local) {
         if matches!(
             local,
-            Local::ReadOnly
-                | Local::ReadWrite
-                | Local::ClientSetName
-                | Local::Hello
-                | Local::Reset
+            Local::ReadOnly | Local::ReadWrite | Local::ClientSetName | Local::Hello | Local::Reset
         ) {
             self.refresh_policy(key);
         }
@@ -387,7 +383,10 @@ impl Core {
             Some((_, policy)) => *policy,
             None => listener.read_policy,
         };
-        let before = client.reads.as_ref().map_or(ReadPolicy::Primary, |r| r.policy);
+        let before = client
+            .reads
+            .as_ref()
+            .map_or(ReadPolicy::Primary, |r| r.policy);
         if policy == before {
             return;
         }

@@ -48,7 +48,11 @@ fn a_replica_that_cannot_serve_is_left_at_once() {
 fn other_errors_of_a_replica_are_passed_on() {
     let (fake, keyway) = scene(1, 1, "prefer-replica");
     let mut client = keyway.client();
-    for error in ["-WRONGTYPE Operation against a key", "-ERR no", "-NOPERM no"] {
+    for error in [
+        "-WRONGTYPE Operation against a key",
+        "-ERR no",
+        "-NOPERM no",
+    ] {
         fake.node(1).once("GET", Action::line(error));
         client.expect("GET a", error);
     }
@@ -91,16 +95,20 @@ fn moved_from_a_replica_is_followed_and_refreshed() {
     client.expect("GET b", "'node-2'");
     let refreshes = keyway.metric("keyway_topology_refreshes_total");
     fake.change(|layout| layout.assign(3300, 3300, 1));
-    fake.node(2).always("GET b", Action::moved(3300, fake.node(1)));
-    fake.node(0).always("GET b", Action::moved(3300, fake.node(1)));
+    fake.node(2)
+        .always("GET b", Action::moved(3300, fake.node(1)));
+    fake.node(0)
+        .always("GET b", Action::moved(3300, fake.node(1)));
     let reply = client.call("GET b").to_string();
     assert!(reply == "'node-1'" || reply == "'node-3'", "{reply}");
     eventually("the map is refreshed", Duration::from_secs(5), || {
         keyway.metric("keyway_topology_refreshes_total") > refreshes
     });
-    eventually("the new shard's replica serves", Duration::from_secs(5), || {
-        client.call("GET b").to_string() == "'node-3'"
-    });
+    eventually(
+        "the new shard's replica serves",
+        Duration::from_secs(5),
+        || client.call("GET b").to_string() == "'node-3'",
+    );
     assert_eq!(keyway.metric("keyway_errors_total"), 0.0);
 }
 
@@ -112,7 +120,8 @@ fn a_lost_connection_to_a_replica_is_no_error() {
     let (fake, keyway) = scene(1, 1, "prefer-replica");
     let mut client = keyway.client();
     client.expect("GET a", "'node-1'");
-    fake.node(1).once("GET c", Action::ReplyAndClose(b"$6\r\nnod".to_vec()));
+    fake.node(1)
+        .once("GET c", Action::ReplyAndClose(b"$6\r\nnod".to_vec()));
     let replies = client.pipeline(&["GET b", "GET c", "GET d", "MGET e f g"]);
     assert_eq!(replies[0].to_string(), "'node-1'");
     for reply in &replies[1..3] {
@@ -141,7 +150,10 @@ fn writes_and_readonly_never_share_a_connection() {
     for (index, node) in fake.nodes().iter().enumerate() {
         let all = node.requests("");
         let of = |words: &str| -> std::collections::BTreeSet<u64> {
-            node.requests(words).iter().map(|request| request.connection).collect()
+            node.requests(words)
+                .iter()
+                .map(|request| request.connection)
+                .collect()
         };
         let (read_only, writes) = (of("READONLY"), &(&of("SET") | &of("DEL")) | &of("FLUSHALL"));
         assert!(read_only.is_disjoint(&writes), "node {index}");
@@ -149,7 +161,9 @@ fn writes_and_readonly_never_share_a_connection() {
         assert_eq!(!read_only.is_empty(), is_replica, "node {index}");
         assert_eq!(writes.is_empty(), is_replica, "node {index}");
         for connection in read_only {
-            let mine = all.iter().filter(|request| request.connection == connection);
+            let mine = all
+                .iter()
+                .filter(|request| request.connection == connection);
             let names: std::collections::BTreeSet<String> =
                 mine.map(|request| request.text(0)).collect();
             let allowed = ["GET", "HELLO", "MGET", "READONLY"];
@@ -169,7 +183,10 @@ fn writes_and_readonly_never_share_a_connection() {
 fn a_write_waits_for_a_read_at_a_replica() {
     let (fake, keyway) = scene(1, 1, "prefer-replica");
     let gate = Gate::new();
-    fake.node(1).once("GET a", Action::After(gate.clone(), Box::new(Action::Default)));
+    fake.node(1).once(
+        "GET a",
+        Action::After(gate.clone(), Box::new(Action::Default)),
+    );
     let mut client = keyway.client();
     client.send("GET a");
     client.send("SET a 1");

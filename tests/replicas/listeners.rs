@@ -44,11 +44,18 @@ fn two_listeners(flavor: Flavor) {
     for address in [keyway.addr(), reads] {
         assert!(list.contains(&format!("laddr={address}")), "{list}");
         let mut client = Client::connect(address);
-        client.call(if address == reads { "AUTH two" } else { "AUTH one" });
+        client.call(if address == reads {
+            "AUTH two"
+        } else {
+            "AUTH one"
+        });
         let slots = client.call("CLUSTER SLOTS").to_string();
         assert!(slots.contains(&format!(":{}", address.port())), "{slots}");
         let info = client.call("INFO server").text();
-        assert!(info.contains(&format!("tcp_port:{}", address.port())), "{info}");
+        assert!(
+            info.contains(&format!("tcp_port:{}", address.port())),
+            "{info}"
+        );
     }
     let metric = |name: &str| {
         keyway.metric(&format!(
@@ -57,7 +64,10 @@ fn two_listeners(flavor: Flavor) {
     };
     assert_eq!((metric("main"), metric("reads")), (2.0, 2.0));
     let log = keyway.log();
-    assert!(log.contains(&format!("{reads} (reads, reads: prefer-replica)")), "{log}");
+    assert!(
+        log.contains(&format!("{reads} (reads, reads: prefer-replica)")),
+        "{log}"
+    );
     // RESET takes the listener's own rule back.
     reader.expect("RESET", "+RESET");
     reader.expect("GET a", "-NOAUTH Authentication required.");

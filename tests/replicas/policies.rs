@@ -56,14 +56,21 @@ fn prefer_replica(flavor: Flavor) {
     let mut client = keyway.client();
     for (command, reply, name) in [
         ("EXISTS key:1 key:2", ":2", "exists"),
-        ("EVAL_RO \"return redis.call('get', KEYS[1])\" 1 key:1", "'key:1'", "eval_ro"),
+        (
+            "EVAL_RO \"return redis.call('get', KEYS[1])\" 1 key:1",
+            "'key:1'",
+            "eval_ro",
+        ),
         ("XREAD COUNT 1 STREAMS key:x 0", "~*", "xread"),
         ("STRLEN key:1", ":5", "strlen"),
         ("SORT_RO key:none", "[]", "sort_ro"),
     ] {
         let (before, _) = calls_by_role(&cluster, 3, name);
         let said = client.call(command).to_string();
-        assert!(said == reply || reply == "~*" && !said.starts_with('-'), "{command}: {said}");
+        assert!(
+            said == reply || reply == "~*" && !said.starts_with('-'),
+            "{command}: {said}"
+        );
         let (primary, replica) = calls_by_role(&cluster, 3, name);
         assert_eq!(primary, before, "{command}");
         assert!(replica > 0, "{command}");
@@ -86,13 +93,25 @@ fn any_takes_turns_and_sticks(flavor: Flavor) {
     for _ in 0..20 {
         client.expect("GET key:7", "'key:7'");
     }
-    let counts: Vec<u64> = cluster.nodes().iter().map(|node| calls(node, "get")).collect();
-    assert_eq!(counts.iter().filter(|count| **count == 20).count(), 1, "{counts:?}");
+    let counts: Vec<u64> = cluster
+        .nodes()
+        .iter()
+        .map(|node| calls(node, "get"))
+        .collect();
+    assert_eq!(
+        counts.iter().filter(|count| **count == 20).count(),
+        1,
+        "{counts:?}"
+    );
     assert_eq!(counts.iter().sum::<u64>(), 20, "{counts:?}");
     for _ in 0..5 {
         read_all(&mut keyway.client(), &keys);
     }
-    let counts: Vec<u64> = cluster.nodes().iter().map(|node| calls(node, "get")).collect();
+    let counts: Vec<u64> = cluster
+        .nodes()
+        .iter()
+        .map(|node| calls(node, "get"))
+        .collect();
     // Of 200 reads each node has about 67.
     assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
     assert!(keyway.metric("keyway_primary_reads_total{kind=\"chosen\"}") > 20.0);
@@ -104,7 +123,10 @@ fn same_zone_by_configuration(flavor: Flavor) {
     let zoned = |near: &str| {
         before(&cluster, "same-zone")
             .set("cluster.zone", "\"a\"")
-            .set("cluster.zones", &format!("{{ \"127.0.0.1\" = \"{near}\" }}"))
+            .set(
+                "cluster.zones",
+                &format!("{{ \"127.0.0.1\" = \"{near}\" }}"),
+            )
     };
     // All nodes are here: a replica serves.
     let keyway = start(zoned("a"), 2);
@@ -127,7 +149,10 @@ fn same_zone_by_configuration(flavor: Flavor) {
             2,
         );
         read_all(&mut keyway.client(), &keys);
-        assert_eq!(calls(cluster.node(1), "get") + calls(cluster.node(2), "get"), 30);
+        assert_eq!(
+            calls(cluster.node(1), "get") + calls(cluster.node(2), "get"),
+            30
+        );
         let near = calls(cluster.node(1), "get");
         read_all(&mut keyway.client(), &keys);
         assert_eq!(calls(cluster.node(1), "get"), near + 10);

@@ -40,18 +40,21 @@ fn a_replica_is_killed_under_load(flavor: Flavor) {
     // It comes back and serves again.
     cluster.restart(1);
     wait_for_serving(&keyway, 2);
-    eventually("the restarted replica serves", Duration::from_secs(10), || {
-        read_all(&mut client, &keys);
-        calls(cluster.node(1), "get") > 0
-    });
+    eventually(
+        "the restarted replica serves",
+        Duration::from_secs(10),
+        || {
+            read_all(&mut client, &keys);
+            calls(cluster.node(1), "get") > 0
+        },
+    );
     assert_eq!(keyway.metric("keyway_errors_total"), 0.0);
 }
 
 /// contract: F5
 fn a_replica_hangs(flavor: Flavor) {
     let cluster = cluster(flavor, 1, 1);
-    let options =
-        before(&cluster, "prefer-replica").set("cluster.replica_timeout", "\"300ms\"");
+    let options = before(&cluster, "prefer-replica").set("cluster.replica_timeout", "\"300ms\"");
     let keyway = start(options, 1);
     let mut client = keyway.client();
     let keys = fill(&cluster, &mut client, 20);
@@ -100,7 +103,10 @@ fn a_replica_is_cut_off_and_lags(flavor: Flavor) {
     cluster.node(1).ok("CONFIG SET masterauth \"\"");
     wait_for_serving(&keyway, 1);
     read_all(&mut client, &keys);
-    assert_eq!(calls_by_role(&cluster, 1, "get"), (primary + 5, replica + 5));
+    assert_eq!(
+        calls_by_role(&cluster, 1, "get"),
+        (primary + 5, replica + 5)
+    );
 }
 
 /// A primary that is gone leaves reads to its replicas, whose link is down then; writes wait.
@@ -111,7 +117,9 @@ fn the_primary_dies(flavor: Flavor) {
     let keys = fill(&cluster, &mut client, 60);
     // Nobody takes over.
     for replica in 3..6 {
-        cluster.node(replica).ok("CONFIG SET cluster-replica-no-failover yes");
+        cluster
+            .node(replica)
+            .ok("CONFIG SET cluster-replica-no-failover yes");
     }
     cluster.kill(0);
     // Until the failure is known, a read may have to find that out.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use keyway::resp::Protocol;
+use keyway::upstream::Role;
 use keyway::worker::nodes::ConnectionKey;
 
 use super::node::{Execution, Node, Session, next_request};
@@ -46,10 +47,12 @@ impl Link {
         key: ConnectionKey,
         node: usize,
         protocol: Protocol,
+        role: Role,
         now_us: u64,
     ) -> Link {
         let session = Session {
             protocol,
+            is_read_only: role == Role::Read,
             ..Session::default()
         };
         Link {

@@ -64,6 +64,9 @@ pub struct Execution {
     pub id: u64,
     pub node: usize,
     pub keys: Vec<String>,
+    pub is_write: bool,
+    /// Whether it was read from a replica.
+    pub is_replica: bool,
 }
 
 /// One connection as the server sees it.
@@ -73,6 +76,8 @@ pub struct Session {
     pub output: Vec<u8>,
     pub protocol: Protocol,
     pub is_asking: bool,
+    /// `READONLY` was said.
+    pub is_read_only: bool,
 }
 
 impl Session {
@@ -146,6 +151,10 @@ impl Node {
             write::simple(&mut session.output, "OK");
             return None;
         }
+        if name == "PING" {
+            write::simple(&mut session.output, "PONG");
+            return None;
+        }
         let is_asking = std::mem::take(&mut session.is_asking);
         if session.protocol == Protocol::Resp3 && rng.u8(..50) == 0 {
             session
@@ -162,7 +171,12 @@ impl Node {
             .filter(|key| !key.contains('#'))
             .cloned()
             .collect();
-        if let Err(text) = self.admit(rng, &real, is_write, is_asking) {
+        assert!(
+            !(is_write && session.is_read_only),
+            "a write on a connection for reads: {name} {keys:?}"
+        );
+        let asks_replica = session.is_read_only && !is_write;
+        if let Err(text) = self.admit(rng, &real, is_write, is_asking, asks_replica) {
             write::error(&mut session.output, text);
             return None;
         }
@@ -182,6 +196,8 @@ impl Node {
             id,
             node: self.index,
             keys: real,
+            is_write,
+            is_replica: session.is_read_only,
         })
     }
 
@@ -192,6 +208,7 @@ impl Node {
         keys: &[String],
         is_write: bool,
         is_asking: bool,
+        asks_replica: bool,
     ) -> Result<(), String> {
         if self.is_loading {
             return Err("LOADING Redis is loading the dataset in memory".to_owned());
@@ -226,6 +243,13 @@ impl Node {
             return match missing > 0 && keys.len() > 1 {
                 true => try_again(),
                 false => Ok(()),
+            };
+        }
+        if asks_replica && self.follows == Some(owner) {
+            return match rng.u8(..40) {
+                0 => Err("MASTERDOWN Link with MASTER is down".to_owned()),
+                1 => try_again(),
+                _ => Ok(()),
             };
         }
         if self.follows.is_some() && is_write && rng.u8(..4) == 0 {

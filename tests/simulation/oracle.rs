@@ -106,12 +106,19 @@ impl Oracle {
     }
 }
 
-/// Contract R13: what a client asked of one key took effect in the order in which it asked.
+/// Contract R13: what a client asked of one key took effect in the order in which it asked. Reads of
+/// which one is a replica's have an order only through the writes between them.
 fn in_order(client: &Client, effective: &BTreeMap<u64, &Execution>) -> Result<(), String> {
-    let mut last: BTreeMap<&str, &Execution> = BTreeMap::new();
+    // The youngest request that took effect: of all, of writes, and of writes and primaries' reads.
+    let mut last: BTreeMap<(&str, Bound), &Execution> = BTreeMap::new();
     for execution in effective.values() {
         for key in &execution.keys {
-            match last.get(key.as_str()) {
+            let (bound, raises) = match (execution.is_write, execution.is_replica) {
+                (true, _) => (Bound::All, &[Bound::All, Bound::Writes, Bound::Primary][..]),
+                (false, false) => (Bound::Primary, &[Bound::All, Bound::Primary][..]),
+                (false, true) => (Bound::Writes, &[Bound::All][..]),
+            };
+            match last.get(&(key.as_str(), bound)) {
                 Some(earlier) if earlier.id > execution.id => {
                     return Err(format!(
                         "client {}: on key {key} request {} took effect (node {}, serial {}) after \
@@ -125,11 +132,23 @@ fn in_order(client: &Client, effective: &BTreeMap<u64, &Execution>) -> Result<()
                         earlier.serial,
                     ));
                 }
-                _ => {
-                    last.insert(key, execution);
+                _ => {}
+            }
+            for bound in raises {
+                let last = last.entry((key, *bound)).or_insert(execution);
+                if last.id < execution.id {
+                    *last = execution;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// What an execution must not be older than.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bound {
+    All,
+    Writes,
+    Primary,
 }

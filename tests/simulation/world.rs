@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use fastrand::Rng;
-use keyway::cluster::AddressMap;
+use keyway::cluster::{AddressMap, Endpoint};
+use keyway::config::ReadPolicy;
 use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Purpose;
 use keyway::worker::client_task::{End, poll_client, poll_settled};
@@ -15,12 +17,14 @@ use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
 use keyway::worker::local::Asked;
 use keyway::worker::upstream_task::poll_connection;
-use keyway::worker::{ListenerFacts, LocalFacts, RefreshRequests};
+use keyway::worker::{
+    Fitness, ListenerFacts, LocalFacts, NodeFacts, RefreshRequests, ReplicaFacts,
+};
 
 use super::client::{self, Client};
 use super::cluster::Cluster;
 use super::link::{self, Link};
-use super::node::View;
+use super::node::{View, host};
 use super::oracle::Oracle;
 use super::request::Op;
 use super::tasks::Flag;
@@ -35,6 +39,8 @@ const LATE_US: u64 = 300_000;
 /// One run.
 pub struct World {
     pub rng: Rng,
+    /// Decides about replicas.
+    replica_rng: Rng,
     pub core: Core,
     pub tallies: Arc<WorkerTallies>,
     pub clients: Vec<Client>,
@@ -72,11 +78,24 @@ impl World {
             outbox_bytes: pick(&mut rng, &[60, 500, 100_000]),
             ..WorkerLimits::default()
         };
+        let mut replica_rng = Rng::with_seed(!seed);
+        let limits = WorkerLimits {
+            replica_timeout_us: pick(&mut replica_rng, &[0, 100_000, 500_000]) as u64,
+            ..limits
+        };
+        let policies = [
+            ReadPolicy::Primary,
+            ReadPolicy::PreferReplica,
+            ReadPolicy::Any,
+            ReadPolicy::LowestLatency,
+        ];
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
             listeners: vec![ListenerFacts {
                 username: "default".to_owned(),
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
+                read_policy: policies[replica_rng.usize(..policies.len())],
+                read_your_writes: Duration::from_millis(50 * u64::from(replica_rng.u8(..4) == 0)),
                 ..ListenerFacts::default()
             }],
             clients_max: 100,
@@ -94,6 +113,7 @@ impl World {
         core.now_us = 1_000_000;
         World {
             rng,
+            replica_rng,
             core,
             tallies,
             clients: Vec::new(),
@@ -146,7 +166,27 @@ impl World {
         topology.version = self.version;
         self.trace(|| format!("snapshot as of {as_of_us}: {view:?}"));
         self.core.apply_topology(Arc::new(topology));
+        self.judge_replicas();
         self.run_errands();
+    }
+
+    /// Some replicas may serve reads, some may not.
+    fn judge_replicas(&mut self) {
+        let mut facts = ReplicaFacts::default();
+        for index in 0..self.cluster.nodes.len() {
+            let endpoint = Endpoint {
+                host: host(index).into(),
+                port: 6379,
+            };
+            let fitness = match self.replica_rng.u8(..10) {
+                0 => Fitness::Unfit,
+                1 => Fitness::CutOff,
+                _ => Fitness::Fit,
+            };
+            let is_near = self.replica_rng.bool();
+            facts.0.insert(endpoint, NodeFacts { fitness, is_near });
+        }
+        self.core.apply_replica_facts(Arc::new(facts));
     }
 
     /// Lets time pass.
@@ -174,13 +214,14 @@ impl World {
             let Some((endpoint, protocol)) = self.core.endpoint_of(key) else {
                 continue;
             };
+            let role = self.core.role_of(key);
             let last = endpoint.host.rsplit('.').next();
             let node = last.and_then(|last| last.parse::<usize>().ok());
             let node = node.expect("Keyway dials announced nodes") - 1;
             self.trace(|| format!("{key:?} to node {node} is dialled, {protocol:?}"));
             let now_us = self.core.now_us;
             self.links
-                .push(Link::new(&mut self.rng, key, node, protocol, now_us));
+                .push(Link::new(&mut self.rng, key, node, protocol, role, now_us));
         }
         let questions = std::mem::take(&mut self.core.questions);
         self.notes
