@@ -15,9 +15,19 @@ pub struct Oracle {
     /// A replica took over. A part of a request to all primaries that waits meanwhile goes to the new
     /// owner of a slot of its primary's, who may be another one if that slot moves at the same time.
     pub has_failed_over: bool,
+    /// Reads may go to replicas.
+    pub reads_replicas: bool,
 }
 
 impl Oracle {
+    /// One that has seen nothing yet.
+    pub fn new(reads_replicas: bool) -> Oracle {
+        Oracle {
+            reads_replicas,
+            ..Oracle::default()
+        }
+    }
+
     /// Keyway wrote a whole request to a node.
     pub fn wrote(&mut self, id: u64) {
         self.written.insert(id);
@@ -102,21 +112,26 @@ impl Oracle {
                 _ => {}
             }
         }
-        in_order(client, &effective)
+        in_order(client, &effective, self.reads_replicas)
     }
 }
 
-/// Contract R13: what a client asked of one key took effect in the order in which it asked. Reads of
-/// which one is a replica's have an order only through the writes between them.
-fn in_order(client: &Client, effective: &BTreeMap<u64, &Execution>) -> Result<(), String> {
-    // The youngest request that took effect: of all, of writes, and of writes and primaries' reads.
+/// Contract R13: what a client asked of one key took effect in the order in which it asked. Where replicas
+/// serve reads, a read that had to go to another node may come after a later one, but never before an
+/// earlier write nor after a later one.
+fn in_order(
+    client: &Client,
+    effective: &BTreeMap<u64, &Execution>,
+    reads_replicas: bool,
+) -> Result<(), String> {
+    // The youngest request that took effect: of all, and of writes.
     let mut last: BTreeMap<(&str, Bound), &Execution> = BTreeMap::new();
     for execution in effective.values() {
         for key in &execution.keys {
-            let (bound, raises) = match (execution.is_write, execution.is_replica) {
-                (true, _) => (Bound::All, &[Bound::All, Bound::Writes, Bound::Primary][..]),
-                (false, false) => (Bound::Primary, &[Bound::All, Bound::Primary][..]),
-                (false, true) => (Bound::Writes, &[Bound::All][..]),
+            let (bound, raises) = match execution.is_write {
+                true => (Bound::All, &[Bound::All, Bound::Writes][..]),
+                false if reads_replicas => (Bound::Writes, &[Bound::All][..]),
+                false => (Bound::All, &[Bound::All][..]),
             };
             match last.get(&(key.as_str(), bound)) {
                 Some(earlier) if earlier.id > execution.id => {
@@ -150,5 +165,4 @@ fn in_order(client: &Client, effective: &BTreeMap<u64, &Execution>) -> Result<()
 enum Bound {
     All,
     Writes,
-    Primary,
 }

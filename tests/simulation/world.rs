@@ -89,12 +89,13 @@ impl World {
             ReadPolicy::Any,
             ReadPolicy::LowestLatency,
         ];
+        let read_policy = policies[replica_rng.usize(..policies.len())];
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
             listeners: vec![ListenerFacts {
                 username: "default".to_owned(),
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
-                read_policy: policies[replica_rng.usize(..policies.len())],
+                read_policy,
                 read_your_writes: Duration::from_millis(50 * u64::from(replica_rng.u8(..4) == 0)),
                 ..ListenerFacts::default()
             }],
@@ -119,7 +120,7 @@ impl World {
             clients: Vec::new(),
             links: Vec::new(),
             cluster,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(read_policy != ReadPolicy::Primary),
             tags,
             wants_trace,
             surveys: VecDeque::new(),
