@@ -29,10 +29,13 @@ mod settings;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
-pub use kind::{ClusterView, HostPort, LogFormat, ReadPolicy, fits_pattern};
+pub use kind::{
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
+    ReadPolicy, fits_pattern,
+};
 pub use resolve::{Effective, resolve};
 pub use secret::Secret;
 pub use settings::{
-    AdminSettings, ClusterSettings, KEYS, LimitSettings, ListenSettings, LogSettings, Settings,
-    TimeoutSettings, UpstreamSettings,
+    AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings, ListenSettings,
+    LogSettings, Settings, TimeoutSettings, UpstreamSettings,
 };

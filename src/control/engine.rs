@@ -38,6 +38,9 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
     let refresh = Arc::new(RefreshRequests::default());
     let local = Arc::new(LocalFacts {
         listeners: settings.all_listeners().map(listener_facts).collect(),
+        cross_slot_reads: settings.compatibility.cross_slot_reads,
+        cross_slot_transactions: settings.compatibility.cross_slot_transactions,
+        cross_slot_blocking: settings.compatibility.cross_slot_blocking,
         clients_max: settings.limits.max_clients,
         run_id: run_id(),
         executable: path_of_program(),
@@ -154,6 +157,8 @@ fn limits(settings: &Settings) -> WorkerLimits {
         client_output_soft_bytes: limits.client_output_soft_bytes,
         client_output_hard_bytes: limits.client_output_hard_bytes,
         outbox_bytes: limits.outbox_bytes,
+        cross_slot_read_bytes: limits.cross_slot_read_bytes,
+        transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
         replica_timeout_us: settings.cluster.replica_timeout.as_micros() as u64,
         leases: limits.leases,

@@ -10,6 +10,7 @@ use super::client_reads::ClientReads;
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
+use super::transactions::Transaction;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
@@ -69,6 +70,8 @@ pub struct Client {
     pub reads: Option<Box<ClientReads>>,
     /// What it watches (`WATCH`).
     pub watch: Option<Box<Watch>>,
+    /// What it queued since `MULTI`.
+    pub transaction: Option<Box<Transaction>>,
     /// The primaries it wrote to (`WAIT`).
     pub written: WrittenTo,
     waker: Option<Waker>,
@@ -151,6 +154,7 @@ impl Clients {
             blocked: None,
             reads: None,
             watch: None,
+            transaction: None,
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,

@@ -22,6 +22,8 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// The blocks of an `EXEC` in steps (contract: T2).
+    Blocks,
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -32,6 +32,7 @@ mod requests;
 mod spread;
 mod thread;
 pub mod topology_cell;
+pub mod transactions;
 mod unblock;
 pub mod upstream_task;
 pub mod wait;
