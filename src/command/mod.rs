@@ -10,6 +10,7 @@ pub mod table;
 pub mod block;
 pub mod block_time;
 mod lookup;
+pub mod stream_ids;
 
 pub mod errors;
 pub mod keys;

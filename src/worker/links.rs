@@ -266,20 +266,24 @@ impl Core {
     }
 
     fn expire(&mut self, dispatched: &Dispatched) {
-        let name = dispatched.command.name;
-        let seconds = self.now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
-        let (kind, text) = if dispatched.command.is_repeatable() {
-            let text =
-                format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
-            (ErrorKind::Deadline, text)
-        } else {
-            let text = format!(
-                "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
-                 or may not have been executed and was not sent again"
-            );
-            (ErrorKind::OutcomeUnknown, text)
-        };
+        let (kind, text) = no_answer(dispatched, self.now_us);
         self.fail(dispatched.ticket, kind, &text);
+    }
+}
+
+/// What a client is told when a node was asked and did not answer in time.
+pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, String) {
+    let name = dispatched.command.name;
+    let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+    if dispatched.command.is_repeatable() {
+        let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
+        (ErrorKind::Deadline, text)
+    } else {
+        let text = format!(
+            "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
+             or may not have been executed and was not sent again"
+        );
+        (ErrorKind::OutcomeUnknown, text)
     }
 }
 

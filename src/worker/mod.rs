@@ -23,6 +23,7 @@ mod modes;
 pub mod node_reads;
 pub mod nodes;
 pub mod park;
+mod polling;
 pub mod refresh_requests;
 mod replica_choice;
 pub mod replica_facts;

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use fastrand::Rng;
-use keyway::cluster::{AddressMap, Endpoint};
-use keyway::config::ReadPolicy;
+use keyway::cluster::AddressMap;
+use keyway::config::{CrossSlotTransactions, ReadPolicy};
 use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Purpose;
 use keyway::worker::client_task::{End, poll_client, poll_settled};
@@ -17,15 +16,14 @@ use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
 use keyway::worker::local::Asked;
 use keyway::worker::upstream_task::poll_connection;
-use keyway::worker::{
-    Fitness, ListenerFacts, LocalFacts, NodeFacts, RefreshRequests, ReplicaFacts,
-};
+use keyway::worker::{ListenerFacts, LocalFacts, RefreshRequests};
 
 use super::client::{self, Client};
 use super::cluster::Cluster;
 use super::link::{self, Link};
-use super::node::{View, host};
+use super::node::View;
 use super::oracle::Oracle;
+use super::replicas;
 use super::request::Op;
 use super::tasks::Flag;
 use super::wire::Socket;
@@ -40,7 +38,7 @@ const LATE_US: u64 = 300_000;
 pub struct World {
     pub rng: Rng,
     /// Decides about replicas.
-    replica_rng: Rng,
+    pub replica_rng: Rng,
     pub core: Core,
     pub tallies: Arc<WorkerTallies>,
     pub clients: Vec<Client>,
@@ -49,6 +47,8 @@ pub struct World {
     pub oracle: Oracle,
     pub tags: Vec<char>,
     pub wants_trace: bool,
+    /// Whether transactions are cut by slot.
+    splits: bool,
     pub surveys: VecDeque<(View, u64)>,
     version: u64,
     notes: VecDeque<Asked>,
@@ -79,28 +79,27 @@ impl World {
             ..WorkerLimits::default()
         };
         let mut replica_rng = Rng::with_seed(!seed);
+        let read_policy = replicas::any_policy(&mut replica_rng);
         let limits = WorkerLimits {
             replica_timeout_us: pick(&mut replica_rng, &[0, 100_000, 500_000]) as u64,
             ..limits
         };
-        let policies = [
-            ReadPolicy::Primary,
-            ReadPolicy::PreferReplica,
-            ReadPolicy::Any,
-            ReadPolicy::LowestLatency,
-        ];
-        let read_policy = policies[replica_rng.usize(..policies.len())];
+        let splits = rng.bool();
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
             listeners: vec![ListenerFacts {
                 username: "default".to_owned(),
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
                 read_policy,
-                read_your_writes: Duration::from_millis(50 * u64::from(replica_rng.u8(..4) == 0)),
+                read_your_writes: replicas::any_time(&mut replica_rng),
                 ..ListenerFacts::default()
             }],
             clients_max: 100,
             workers: vec![tallies.clone()],
+            cross_slot_transactions: match splits {
+                true => CrossSlotTransactions::Split,
+                false => CrossSlotTransactions::Refuse,
+            },
             ..LocalFacts::default()
         };
         let mut core = Core::new(
@@ -123,6 +122,7 @@ impl World {
             oracle: Oracle::new(read_policy != ReadPolicy::Primary),
             tags,
             wants_trace,
+            splits,
             surveys: VecDeque::new(),
             version: 0,
             notes: VecDeque::new(),
@@ -148,7 +148,8 @@ impl World {
         let address = format!("127.0.0.1:{}", 10_000 + number);
         let key = self.core.client_joins(number, &address, Some(local));
         self.trace(|| format!("client {number} joins as {key:?}"));
-        self.clients.push(Client::new(&mut self.rng, number, key));
+        self.clients
+            .push(Client::new(&mut self.rng, number, key, self.splits));
     }
 
     /// Takes a picture of the cluster, to be published later.
@@ -171,34 +172,15 @@ impl World {
         self.run_errands();
     }
 
-    /// Some replicas may serve reads, some may not.
-    fn judge_replicas(&mut self) {
-        let mut facts = ReplicaFacts::default();
-        for index in 0..self.cluster.nodes.len() {
-            let endpoint = Endpoint {
-                host: host(index).into(),
-                port: 6379,
-            };
-            let fitness = match self.replica_rng.u8(..10) {
-                0 => Fitness::Unfit,
-                1 => Fitness::CutOff,
-                _ => Fitness::Fit,
-            };
-            let is_near = self.replica_rng.bool();
-            facts.0.insert(endpoint, NodeFacts { fitness, is_near });
-        }
-        self.core.apply_replica_facts(Arc::new(facts));
-    }
-
     /// Lets time pass.
     pub fn pass(&mut self, us: u64) {
         self.core.now_us += us;
         if self.tick_flag.lower() || self.core.now_us >= self.tick_at_us {
             self.core.tick_waker = Some(self.tick_flag.waker());
             self.core.tick();
-            let pause_us = match self.core.parked_clients.is_empty() {
-                true => 100_000,
-                false => 5_000,
+            let pause_us = match self.core.is_anyone_waiting() {
+                false => 100_000,
+                true => 5_000,
             };
             self.tick_at_us = self.core.now_us + pause_us;
             self.run_errands();
@@ -368,18 +350,24 @@ impl World {
         if !node.is_alive || node.is_hung {
             return;
         }
-        let executions = link.work(&mut self.rng, node, &mut self.serial, most);
+        let all = link.work(&mut self.rng, node, &mut self.serial, most);
         let (key, node) = (link.key, link.node);
+        let mut executions = Vec::new();
+        for done in all {
+            executions.extend(done.executions);
+            self.oracle.blocks.extend(done.block);
+        }
         for execution in &executions {
             self.trace(|| {
                 let Some(request) = self.request(execution.id) else {
                     return format!("node {node} executes {execution:?}");
                 };
                 format!(
-                    "node {node} executes {} {:?} (serial {}) from {key:?}",
+                    "node {node} executes {} {:?} (serial {}, block {:?}) from {key:?}",
                     execution.id,
                     request.args.join(" "),
-                    execution.serial
+                    execution.serial,
+                    execution.block
                 )
             });
         }
