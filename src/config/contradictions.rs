@@ -36,6 +36,10 @@ impl Settings {
             "limits.client_output_soft_bytes is above limits.client_output_hard_bytes: clients would be closed before they are slowed down",
         );
         refuse(
+            limits.subscriber_output_soft_bytes > limits.subscriber_output_hard_bytes,
+            "limits.subscriber_output_soft_bytes is above limits.subscriber_output_hard_bytes: it would never be reached",
+        );
+        refuse(
             self.cluster.zone.is_none() && self.all_listeners().any(wants_zone),
             "read_policy = \"same-zone\" needs cluster.zone (KEYWAY_ZONE): without it no node is in the same zone",
         );

@@ -38,6 +38,8 @@ pub enum Role {
     /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
     /// writes never go there.
     Read,
+    /// The worker's own, for the subscriptions of its clients; it receives pushes.
+    Hub,
 }
 
 /// One connection to one node, in one protocol version.
@@ -216,7 +218,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Read => None,
+            Role::Shared | Role::Read | Role::Hub => None,
         }
     }
 

@@ -9,6 +9,7 @@ use super::blocking::Blocked;
 use super::client_reads::ClientReads;
 use super::core::Core;
 use super::finish::Finish;
+use super::hub::Subscriptions;
 use super::park::Parked;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
@@ -68,6 +69,8 @@ pub struct Client {
     pub blocked: Option<Box<Blocked>>,
     /// What is remembered while it reads from replicas; most clients do not.
     pub reads: Option<Box<ClientReads>>,
+    /// What it is subscribed to, if it is.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// What it watches (`WATCH`).
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
@@ -153,6 +156,7 @@ impl Clients {
             phase: Phase::Open,
             blocked: None,
             reads: None,
+            subscriptions: None,
             watch: None,
             transaction: None,
             written: WrittenTo::default(),
@@ -237,6 +241,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.forget_subscriptions(key);
         self.end_watch(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
@@ -290,6 +295,7 @@ impl Core {
             {
                 self.abandon_blocked(key);
             }
+            self.forget_subscriptions(key);
         }
     }
 
@@ -314,6 +320,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.tend_hub();
         self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
@@ -340,6 +347,7 @@ impl Core {
             .iter_mut()
             .filter(|(_, client)| {
                 client.is_settled()
+                    && !client.is_subscriber()
                     && now_us.saturating_sub(client.session.last_command_us) > limit_us
             })
             .map(|(key, _)| key)

@@ -10,6 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
+use super::hub::Hub;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
@@ -51,6 +52,14 @@ pub struct WorkerLimits {
     pub client_idle_us: u64,
     /// A replica that does not answer reads for this long loses them, in microseconds.
     pub replica_timeout_us: u64,
+    /// Channels, patterns and shard channels that one client may be subscribed to.
+    pub subscriptions_per_client: usize,
+    /// Unread bytes at which a subscriber is closed at once (contract: S5).
+    pub subscriber_output_hard_bytes: usize,
+    /// Unread bytes at which a subscriber is closed after some time.
+    pub subscriber_output_soft_bytes: usize,
+    /// That time, in microseconds.
+    pub subscriber_output_soft_us: u64,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
@@ -72,6 +81,10 @@ impl Default for WorkerLimits {
             transaction_bytes: 1 << 30,
             client_idle_us: 0,
             replica_timeout_us: 1_000_000,
+            subscriptions_per_client: 100_000,
+            subscriber_output_hard_bytes: 32 << 20,
+            subscriber_output_soft_bytes: 8 << 20,
+            subscriber_output_soft_us: 60_000_000,
             leases: 10_000,
             lease_queue: 1_000,
         }
@@ -92,6 +105,8 @@ pub struct Core {
     pub connections: Slab<Connection>,
     /// The nodes and the slot table.
     pub nodes: Nodes,
+    /// What its clients are subscribed to.
+    pub hub: Hub,
     /// Counts the changes of the slot table.
     pub map_version: u64,
     /// Connections whose task must be started.
@@ -127,7 +142,7 @@ pub struct Core {
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
-    spare_buffers: Vec<Vec<u8>>,
+    pub(super) spare_buffers: Vec<Vec<u8>>,
 }
 
 /// So many output buffers are kept for the next clients that need one.
@@ -152,6 +167,7 @@ impl Core {
             clients: Clients::default(),
             connections: Slab::new(),
             nodes: Nodes::default(),
+            hub: Hub::default(),
             map_version: 1,
             to_open: Vec::new(),
             leases: Leases::default(),
@@ -189,6 +205,7 @@ impl Core {
             }
         }
         self.retire_read_connections();
+        self.hub_follows_map();
         self.leave_strangers_blocked();
         self.resume(true);
         self.retry_blocked(true);

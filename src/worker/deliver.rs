@@ -24,6 +24,9 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return Ok(());
         };
+        if connection.role == Role::Hub {
+            return self.receive_pushes(key);
+        }
         connection.heard_us = self.now_us;
         // Taken out while replies are delivered: a redirect may write to this same connection.
         let mut input = std::mem::take(&mut connection.input);

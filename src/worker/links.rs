@@ -49,19 +49,19 @@ impl Core {
             connection.phase = Phase::Ready;
         }
         connection.heard_us = self.now_us;
-        if connection.role == Role::Read {
-            let node = connection.node;
-            self.read_connection_ready(node);
-        }
-        let Some(connection) = self.connections.get(key.0 as usize) else {
-            return;
-        };
+        let node = connection.node;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
-        if let Some(node) = self.nodes.get_mut(connection.node) {
+        let role = connection.role;
+        if let Some(node) = self.nodes.get_mut(node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+        }
+        match role {
+            Role::Hub => self.hub_link_ready(key),
+            Role::Read => self.read_connection_ready(node),
+            Role::Shared | Role::Lease(_) => {}
         }
     }
 
@@ -108,6 +108,9 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if connection.role == Role::Hub {
+            self.hub_link_lost(key, &reason);
+        }
         if let Role::Lease(lessee) = connection.role {
             self.lease_ended(key);
             if let Some(client) = lessee {
@@ -188,7 +191,7 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
-        if matches!(connection.role, Role::Lease(_)) {
+        if let Role::Lease(_) = connection.role {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;

@@ -191,6 +191,8 @@ impl Core {
             | Handling::Wait
             | Handling::Refused
             | Handling::Subscription(_)
+            | Handling::Publish
+            | Handling::Census(_)
             | Handling::Monitor => false,
             Handling::Blocking => command.blocks(args),
             Handling::Transaction(_) => true,
@@ -198,7 +200,6 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
-            | Handling::HashArgument(_)
             | Handling::Scan
             | Handling::RandomKey => matches!(command.access, Access::Write | Access::Effect),
         };
