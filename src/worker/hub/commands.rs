@@ -4,6 +4,8 @@
 //! then the client is subscribed to none of them, and nothing else of it is looked at. So a message
 //! never comes before its confirmation, and a `SUBSCRIBE` that fails leaves nothing behind.
 
+use std::collections::hash_map::Entry;
+
 use std::collections::HashMap;
 
 use super::Kind;
@@ -270,9 +272,9 @@ impl Core {
             self.tallies.subscribers.add(1);
         }
         let held = &mut subscriptions.held[kind as usize];
-        if !held.contains_key(&channel_key) {
+        if let Entry::Vacant(place) = held.entry(channel_key) {
             // A worker has fewer than 2^32 clients.
-            held.insert(channel_key, channel.subscribers.len() as u32);
+            place.insert(channel.subscribers.len() as u32);
             channel.subscribers.push(Subscriber { client: key, seen });
             self.local.audience.client_joined(kind, &channel.name);
         }
