@@ -13,6 +13,7 @@ pub mod core;
 mod deliver;
 mod dispatch;
 pub mod finish;
+pub mod hub;
 mod lanes;
 mod leased;
 pub mod leases;
