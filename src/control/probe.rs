@@ -21,7 +21,7 @@ use crate::cluster::{AddressMap, Endpoint};
 use crate::net::Stream;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
-use crate::upstream::handshake::{self, More, OpenError};
+use crate::upstream::handshake::{self, OpenError};
 
 /// Longer replies are not believed; `CLUSTER NODES` of a thousand nodes has 200 KB.
 const REPLY_BYTES_MAX: usize = 32 << 20;
@@ -143,7 +143,7 @@ async fn ask_one(
             other => return other.map(|heard| (probe, heard)),
         }
     }
-    let stream = handshake::open(at, Protocol::Resp2, &More::default(), &settings.open)
+    let stream = handshake::open(at, Protocol::Resp2, &settings.open)
         .await?
         .stream;
     let mut probe = Probe {
@@ -155,6 +155,36 @@ async fn ask_one(
     };
     let heard = limited(settings, probe.hear(at)).await?;
     Ok((probe, heard))
+}
+
+/// Asks a server for these sections of its `INFO`, over `kept` if that still works.
+pub(super) async fn ask_info(
+    at: &Endpoint,
+    kept: Option<Probe>,
+    settings: &ProbeSettings,
+    sections: &[&str],
+) -> Result<(Probe, Vec<String>), ProbeError> {
+    let mut probe = match kept {
+        Some(probe) => probe,
+        None => Probe {
+            stream: handshake::open(at, Protocol::Resp2, &settings.open)
+                .await?
+                .stream,
+            inbox: Vec::new(),
+            server: Server::default(),
+            wants_slots: false,
+            is_fresh: false,
+        },
+    };
+    let commands: Vec<[&str; 2]> = sections.iter().map(|section| ["INFO", section]).collect();
+    let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
+    let replies = limited(settings, probe.exchange(&commands)).await?;
+    let texts = replies.iter().map(|reply| match reply.text() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(ProbeError::Refused(complaint(reply))),
+    });
+    let texts = texts.collect::<Result<_, _>>()?;
+    Ok((probe, texts))
 }
 
 async fn limited<T>(

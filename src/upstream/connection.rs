@@ -12,6 +12,9 @@ use crate::routing::NodeKey;
 /// What goes right before a request that `ASK` sent elsewhere (contract: R4).
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
+/// Asks for a sign of life.
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
 /// How far a connection is.
 ///
 /// ```text
@@ -37,6 +40,11 @@ pub enum Role {
     Lease(Option<ClientKey>),
     /// Of one client that tracks keys (`CLIENT TRACKING`), for all its requests to this node.
     Tracking(ClientKey),
+    /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
+    /// writes never go there.
+    Read,
+    /// The worker's own, for the subscriptions of its clients; it receives pushes.
+    Hub,
 }
 
 /// One connection to one node, in one protocol version.
@@ -161,9 +169,8 @@ impl Connection {
     /// Asks for a sign of life. Its reply comes after everything that the node has said before; without
     /// `ticket` nobody waits for it.
     pub fn ping(&mut self, ticket: Option<Ticket>, now_us: u64) {
-        const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
-        self.outbox.push(PING);
         let purpose = ticket.map_or(Purpose::Discard, Purpose::Barrier);
+        self.outbox.push(PING);
         self.expect(purpose, PING.len(), now_us);
     }
 
@@ -177,6 +184,12 @@ impl Connection {
             }
         }
         tickets
+    }
+
+    /// Asks the node for a sign of life, to measure how fast it answers.
+    pub fn send_measure(&mut self, now_us: u64) {
+        self.outbox.push(PING);
+        self.expect(Purpose::Measure(now_us), PING.len(), now_us);
     }
 
     /// Hands over a request on a private connection, whose reply is not awaited by time.
@@ -247,7 +260,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Tracking(_) => None,
+            Role::Shared | Role::Read | Role::Hub | Role::Tracking(_) => None,
         }
     }
 
@@ -281,7 +294,8 @@ impl Connection {
                 | Purpose::Queued(_)
                 | Purpose::Barrier(_)
                 | Purpose::Push
-                | Purpose::Discard => None,
+                | Purpose::Discard
+                | Purpose::Measure(_) => None,
             })
             .min()
     }
@@ -310,7 +324,8 @@ impl Connection {
                 | Purpose::Queued(_)
                 | Purpose::Barrier(_)
                 | Purpose::Push
-                | Purpose::Discard => {}
+                | Purpose::Discard
+                | Purpose::Measure(_) => {}
             }
         }
         outcome

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::Role;
 use crate::cluster::Endpoint;
 use crate::config::Secret;
 use crate::net::{self, Stream};
@@ -75,57 +76,85 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub async fn open(
     endpoint: &Endpoint,
     protocol: Protocol,
+    settings: &Settings,
+) -> Result<Opened, OpenError> {
+    open_as(endpoint, protocol, Role::Shared, &More::default(), settings).await
+}
+
+/// As [`open`], for a connection of this role: one for reads from a replica says `READONLY`. `more` is
+/// asked for before it is used.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open_as(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    role: Role,
     more: &More,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
-    match tokio::time::timeout(
-        settings.timeout,
-        dial_and_greet(endpoint, protocol, more, settings),
-    )
-    .await
-    {
+    let dialogue = async {
+        let mut opened = dial_and_greet(endpoint, protocol, settings).await?;
+        if role == Role::Read {
+            ask(&mut opened.stream, READONLY).await?;
+        }
+        more.ask(&mut opened.stream).await?;
+        Ok(opened)
+    };
+    match tokio::time::timeout(settings.timeout, dialogue).await {
         Ok(outcome) => outcome,
         Err(_) => Err(OpenError::TimedOut(settings.timeout)),
     }
 }
 
+/// A replica serves reads only after it.
+const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
+
 async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
-    more: &More,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
-    stream
-        .write_all(&greeting(protocol, &settings.credentials))
-        .await
-        .map_err(OpenError::Lost)?;
-    let greeted = read_reply(&mut stream).await?;
-    accept(&greeted)?;
-    if !more.requests.is_empty() {
-        stream
-            .write_all(&more.requests)
-            .await
-            .map_err(OpenError::Lost)?;
-    }
-    for _ in 0..more.count {
-        accept(&read_one_reply(&mut stream).await?)?;
-    }
+    let reply = ask(&mut stream, &greeting(protocol, &settings.credentials)).await?;
     Ok(Opened {
         stream,
-        client_id: client_id(&greeted),
+        client_id: client_id(&reply),
     })
 }
 
-fn accept(reply: &[u8]) -> Result<(), OpenError> {
+impl More {
+    /// Asks, and wants no error.
+    async fn ask(&self, stream: &mut Stream) -> Result<(), OpenError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        stream
+            .write_all(&self.requests)
+            .await
+            .map_err(OpenError::Lost)?;
+        for _ in 0..self.count {
+            accept(read_one_reply(stream).await?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends one request of the handshake, whose reply must be no error.
+async fn ask(stream: &mut Stream, request: &[u8]) -> Result<Vec<u8>, OpenError> {
+    stream.write_all(request).await.map_err(OpenError::Lost)?;
+    accept(read_reply(stream).await?)
+}
+
+fn accept(reply: Vec<u8>) -> Result<Vec<u8>, OpenError> {
     match reply.first() {
         Some(b'-') => {
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(()),
+        _ => Ok(reply),
     }
 }
 

@@ -51,6 +51,9 @@ pub struct Dispatched {
     pub attempts: u8,
     /// What its client said about caching its reply.
     pub caching: Caching,
+    /// Whether its client reads from replicas and wants to read what it wrote: the time of the reply
+    /// is noted.
+    pub is_noted: bool,
 }
 
 /// What to do with a reply.
@@ -69,6 +72,8 @@ pub enum Purpose {
     Push,
     /// Nobody wants it: the `+OK` of `ASKING`, or the late reply to a request that was given up.
     Discard,
+    /// How fast the node answers; asked at this time.
+    Measure(u64),
 }
 
 /// The replies to `MULTI` and to the commands behind it, one after another. The bytes of all of them

@@ -1,5 +1,6 @@
 //! What happens once all parts of a request were answered.
 
+use super::hub::census;
 use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
@@ -27,6 +28,10 @@ pub enum Finish {
     Tracking(Box<Tracking>),
     /// `PING` of a client that tracks: this, once all its nodes have answered (contract: S6).
     Barrier(Vec<u8>),
+    /// `PUBLISH`: the node's count is put right (contract: S4).
+    Published(census::Published),
+    /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
+    Census(census::Asked),
     /// The blocks of an `EXEC` in steps (contract: T2).
     Blocks,
     /// The workers' answers about their clients (contract: C2).

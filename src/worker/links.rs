@@ -46,7 +46,7 @@ impl Core {
     pub fn asked_first(&mut self, key: ConnectionKey) -> More {
         match self.connections.get(key.0 as usize).map(|c| c.role) {
             Some(Role::Tracking(client)) => self.tracking_requests(client),
-            Some(Role::Shared | Role::Lease(_)) | None => More::default(),
+            Some(Role::Shared | Role::Lease(_) | Role::Read | Role::Hub) | None => More::default(),
         }
     }
 
@@ -60,16 +60,20 @@ impl Core {
             connection.phase = Phase::Ready;
         }
         connection.heard_us = self.now_us;
-        let (node, role) = (connection.node, connection.role);
+        let node = connection.node;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
+        let role = connection.role;
         if let Some(node) = self.nodes.get_mut(node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
         }
-        if let Role::Tracking(client) = role {
-            self.private_ready(client, key);
+        match role {
+            Role::Hub => self.hub_link_ready(key),
+            Role::Read => self.read_connection_ready(node),
+            Role::Tracking(client) => self.private_ready(client, key),
+            Role::Shared | Role::Lease(_) => {}
         }
     }
 
@@ -91,6 +95,7 @@ impl Core {
             self.nodes
                 .set_connection(node_key, connection.protocol, None);
         }
+        self.read_connection_lost(key, &connection);
         if loss == Loss::Lost {
             self.tallies.upstream_connections.subtract(1);
         }
@@ -121,6 +126,9 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if connection.role == Role::Hub {
+            self.hub_link_lost(key, &reason);
+        }
         if let Role::Lease(lessee) = connection.role {
             self.lease_ended(key);
             if let Some(client) = lessee {
@@ -184,7 +192,9 @@ impl Core {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                connection.phase == Phase::Opening && !self.nodes.owns_slots(connection.node)
+                connection.phase == Phase::Opening
+                    && connection.role != Role::Read
+                    && !self.nodes.owns_slots(connection.node)
             })
             .map(|(index, _)| index)
             .collect();
@@ -194,7 +204,7 @@ impl Core {
     }
 
     /// Takes back what waits in the outbox of a connection that is not open yet.
-    fn empty_unopened(&mut self, index: usize, why: &str) {
+    pub(super) fn empty_unopened(&mut self, index: usize, why: &str) {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
@@ -227,7 +237,7 @@ impl Core {
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
             // A lease is silent while its client is blocked.
-            has_silent |= is_silent && !matches!(connection.role, Role::Lease(_));
+            has_silent |= is_silent && matches!(connection.role, Role::Shared | Role::Tracking(_));
             let has_failed = nodes
                 .get(connection.node)
                 .is_some_and(|node| node.has_failed);
@@ -280,20 +290,24 @@ impl Core {
     }
 
     fn expire(&mut self, dispatched: &Dispatched) {
-        let name = dispatched.command.name;
-        let seconds = self.now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
-        let (kind, text) = if dispatched.command.is_repeatable() {
-            let text =
-                format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
-            (ErrorKind::Deadline, text)
-        } else {
-            let text = format!(
-                "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
-                 or may not have been executed and was not sent again"
-            );
-            (ErrorKind::OutcomeUnknown, text)
-        };
+        let (kind, text) = no_answer(dispatched, self.now_us);
         self.fail(dispatched.ticket, kind, &text);
+    }
+}
+
+/// What a client is told when a node was asked and did not answer in time.
+pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, String) {
+    let name = dispatched.command.name;
+    let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+    if dispatched.command.is_repeatable() {
+        let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
+        (ErrorKind::Deadline, text)
+    } else {
+        let text = format!(
+            "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
+             or may not have been executed and was not sent again"
+        );
+        (ErrorKind::OutcomeUnknown, text)
     }
 }
 

@@ -146,6 +146,8 @@ impl Core {
             | Finish::Tracking(_)
             | Finish::Barrier(_)
             | Finish::Workers(_)
+            | Finish::Published(_)
+            | Finish::Census(_)
             | Finish::Blocks => None,
         }
     }
@@ -243,7 +245,7 @@ impl Core {
         let client = dispatched.ticket.client;
         let route = match parked.asked {
             Some(node) => self.connection_of(client, node, dispatched.protocol),
-            None => self.connection_for(client, dispatched.target, dispatched.protocol),
+            None => self.connection_again(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if !lanes.takes(dispatched.lane, connection) => {
@@ -287,7 +289,8 @@ impl Core {
             .clients
             .get(ticket.client)
             .is_some_and(|client| client.replies.is_gathering(ticket.sequence));
-        if is_part && !parked.dispatched.command.is_repeatable() {
+        let command = parked.dispatched.command;
+        if is_part && !command.is_repeatable() && !command.is_block() {
             // The error of one part becomes the reply to the whole request (contract: M1).
             text.push_str(" (this speaks of a part of the request; other parts may have been)");
         }

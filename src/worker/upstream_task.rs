@@ -14,8 +14,8 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::Phase;
 use crate::upstream::handshake::{self, OpenError};
+use crate::upstream::{Phase, Role};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -27,9 +27,9 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
-    let more = worker.turn(|core| core.asked_first(key));
+    let (role, more) = worker.turn(|core| (core.role_of(key), core.asked_first(key)));
     let settings = worker.upstream();
-    let opened = match handshake::open(&endpoint, protocol, &more, settings).await {
+    let opened = match handshake::open_as(&endpoint, protocol, role, &more, settings).await {
         Ok(opened) => opened,
         Err(error) => {
             let loss = match error {
@@ -72,6 +72,12 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
         return Poll::Ready(why);
     }
     for round in 0.. {
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            break;
+        };
+        if connection.role == Role::Hub && core.is_held_back(key) {
+            break;
+        }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {
             break;
         };

@@ -389,6 +389,24 @@ fn a_ping_comes_behind_all_invalidations() {
     assert_eq!(told, [invalid("a"), invalid("b")]);
 }
 
+/// A replica would be asked over a connection that does not track.
+///
+/// contract: S6
+#[test]
+fn who_tracks_reads_from_primaries() {
+    let fake = FakeCluster::start_with_replicas(1, 1);
+    let keyway = Keyway::before(&fake.seeds())
+        .set("listen.read_policy", "\"prefer-replica\"")
+        .start();
+    let mut client = keyway.client_resp3();
+    client.expect("GET a", "'node-1'");
+    client.expect("CLIENT TRACKING ON", "+OK");
+    client.expect("GET a", "'node-0'");
+    client.expect("MGET a b", "['node-0' 'node-0']");
+    client.expect("CLIENT TRACKING OFF", "+OK");
+    client.expect("GET a", "'node-1'");
+}
+
 /// A new primary, and one that was away, are told what a client in `BCAST` mode wants; what they did
 /// not tell meanwhile is made up for.
 ///
