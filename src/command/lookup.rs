@@ -38,6 +38,19 @@ pub fn lookup(args: &Args<'_>) -> Lookup {
     }
 }
 
+/// The row with exactly this name (`container|sub` for a sub-command), off the path of requests.
+pub fn row_named(name: &str) -> Option<&'static Command> {
+    let (container, subcommand) = match name.split_once('|') {
+        Some((container, subcommand)) => (container, Some(subcommand)),
+        None => (name, None),
+    };
+    let (row, place) = find(container.as_bytes(), TOP)?;
+    match subcommand {
+        None => Some(row),
+        Some(subcommand) => Some(find(subcommand.as_bytes(), place.row)?.0),
+    }
+}
+
 /// The row called `name` under the container in row `of`, and its place.
 #[inline]
 fn find(name: &[u8], of: u16) -> Option<(&'static Command, &'static Place)> {
@@ -288,6 +301,7 @@ mod tests {
                 let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
                 assert_eq!(found(&words), row.name);
             }
+            assert_eq!(row_named(row.name).map(|row| row.name), Some(row.name));
         }
     }
 

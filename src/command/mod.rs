@@ -11,8 +11,10 @@ mod lookup;
 
 pub mod errors;
 pub mod keys;
+pub mod sha;
 
 pub use keys::{KeyPositions, KeysError, key_positions};
-pub use lookup::{Lookup, lookup};
-pub use row::{Access, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+pub use lookup::{Lookup, lookup, row_named};
+pub use row::{Access, Command, Handling, Keys, Local, Merge, Script, Subscription, Transaction};
+pub use sha::Sha;
 pub use table::supported;

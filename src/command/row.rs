@@ -98,6 +98,8 @@ pub enum Handling {
     Local(Local),
     /// Needs `MULTI` state: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     Transaction(Transaction),
+    /// Runs scripts or speaks of them (contract: T4).
+    Script(Script),
     /// May block its client: a private connection (contract: T5).
     Blocking,
     /// Changes or uses subscriptions (contract: S1).
@@ -128,6 +130,8 @@ pub enum Merge {
     OneSucceeded,
     /// Arrays of 0/1 combined with a logical and (`SCRIPT EXISTS`); also plain integers.
     LogicalAnd,
+    /// The same with a logical or.
+    LogicalOr,
     /// Arrays are concatenated (`KEYS`); replies of another kind stand as in `AllSucceeded`
     /// (`ACL LOG RESET`).
     Concat,
@@ -198,6 +202,24 @@ pub enum Transaction {
     Unwatch,
 }
 
+/// Commands that run scripts or speak of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// `EVAL`: goes where its keys are; the body is kept for later.
+    Eval,
+    /// `EVALSHA`: goes where its keys are; a node that lacks the script is given the body.
+    EvalSha,
+    /// `SCRIPT LOAD`: goes to every primary; the body is kept for later.
+    Load,
+    /// `SCRIPT EXISTS`: true where all primaries have it, or Keyway has the body.
+    Exists,
+    /// `SCRIPT FLUSH`: goes to every primary; no body is kept any more.
+    Flush,
+    /// `SCRIPT KILL`, `FUNCTION KILL`: one primary must succeed; not behind the script on its own
+    /// connection.
+    Kill,
+}
+
 /// Commands about subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each variant is the command it is named after
@@ -218,6 +240,15 @@ impl Command {
             argc as i64 == arity
         } else {
             argc as i64 >= -arity
+        }
+    }
+
+    /// The command that does the same with a script's body in place of its name.
+    pub fn with_body(&self) -> Option<&'static Command> {
+        match (self.handling, self.access) {
+            (Handling::Script(Script::EvalSha), Access::Read) => super::row_named("eval_ro"),
+            (Handling::Script(Script::EvalSha), _) => super::row_named("eval"),
+            _ => None,
         }
     }
 
@@ -242,6 +273,20 @@ impl Handling {
             Handling::RandomKey => ("a primary, weighted by its keys", None),
             Handling::Local(_) => ("answered by Keyway", None),
             Handling::Transaction(_) => ("transaction", None),
+            Handling::Script(Script::Eval | Script::EvalSha) => {
+                ("by key, missing scripts are sent along", None)
+            }
+            Handling::Script(Script::Load | Script::Flush) => {
+                ("every primary", Some(Merge::AllSucceeded))
+            }
+            Handling::Script(Script::Exists) => (
+                "every primary, true where all have it or Keyway can send it along",
+                None,
+            ),
+            Handling::Script(Script::Kill) => (
+                "every primary, over a connection of its own",
+                Some(Merge::OneSucceeded),
+            ),
             Handling::Blocking => ("by key, private connection while it blocks", None),
             Handling::Subscription(_) => ("subscription", None),
             Handling::Monitor => ("streamed by Keyway", None),
@@ -265,6 +310,7 @@ impl Merge {
             Merge::AllSucceeded => "all must succeed",
             Merge::OneSucceeded => "one must succeed",
             Merge::LogicalAnd => "true where all are",
+            Merge::LogicalOr => "true where one is",
             Merge::Concat => "concatenated",
             Merge::Union => "joined without duplicates",
             Merge::SumByName => "sum for each name",

@@ -20,7 +20,9 @@
 //! Adding a command is one row, in the sorted place. The build fails when it is out of order or
 //! there twice, or when a sub-command has no container.
 
-use super::row::{Access, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+use super::row::{
+    Access, Command, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
+};
 
 mod bits;
 mod cluster;
@@ -146,6 +148,9 @@ macro_rules! handling_column {
     };
     (Subscription $of:ident) => {
         super::Handling::Subscription(super::Subscription::$of)
+    };
+    (Script $of:ident) => {
+        super::Handling::Script(super::Script::$of)
     };
     (HashArgument $of:literal) => {
         super::Handling::HashArgument($of)

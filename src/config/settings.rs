@@ -131,6 +131,9 @@ sections! {
         /// Request bytes held for one connection to a node, unsent or unanswered; who fills it is
         /// not read until it empties.
         outbox_bytes: usize = Bytes<{ 64 * KB }, GB>("8mb"),
+        /// Bodies of scripts, over all workers, that nodes which lack them are given; those least
+        /// recently used leave. "0" keeps none.
+        script_cache_bytes: usize = Bytes<0, GB>("16mb"),
     }
 
     /// The admin port: /live, /ready, /metrics, /topology.

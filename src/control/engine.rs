@@ -13,7 +13,7 @@ use crate::config::{HostPort, Settings};
 use crate::telemetry::clock::now_us;
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
-use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
+use crate::worker::{LocalFacts, RefreshRequests, ScriptCache, TopologyCell, WorkerContext, spawn};
 
 /// Spawns the workers and the refresher.
 ///
@@ -52,6 +52,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let workers: Arc<[_]> = senders.into();
+    let scripts = Arc::new(ScriptCache::new(settings.limits.script_cache_bytes));
     for (seat, notes) in seats.into_iter().zip(receivers) {
         spawn(WorkerContext {
             index: seat.index,
@@ -64,6 +65,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             topology: Arc::clone(&topology),
             refresh: Arc::clone(&refresh),
             local: Arc::clone(&local),
+            scripts: Arc::clone(&scripts),
             notes,
             workers: Arc::clone(&workers),
         })?;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Dispatched, InFlight, Outbox, Purpose};
+use super::{Dispatched, InFlight, KnownScripts, Outbox, Purpose};
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
@@ -32,6 +32,8 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease,
+    /// Opened for one request, past all others; closed after its reply.
+    Once,
 }
 
 /// One connection to one node, in one protocol version.
@@ -62,6 +64,8 @@ pub struct Connection {
     pub waiting_for_room: Vec<ClientKey>,
     /// Closed as soon as nothing is in flight: its node left the cluster (contract: R10).
     pub is_retiring: bool,
+    /// The scripts that its node has; rare.
+    pub scripts: Option<Box<KnownScripts>>,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -109,7 +113,8 @@ impl Connection {
             heard_us: 0,
             waiting_since_us: 0,
             waiting_for_room: Vec::new(),
-            is_retiring: false,
+            is_retiring: role == Role::Once,
+            scripts: None,
             waker: None,
             is_woken: false,
         }

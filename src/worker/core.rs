@@ -14,6 +14,7 @@ use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
+use super::script_cache::{ScriptCache, SeenScripts};
 use crate::cluster::{AddressMap, Topology};
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
@@ -99,6 +100,10 @@ pub struct Core {
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
     pub drained_waker: Option<Waker>,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
+    /// Those bodies this worker has seen lately.
+    pub seen_scripts: SeenScripts,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     address_map: Arc<AddressMap>,
@@ -142,6 +147,8 @@ impl Core {
             is_draining: false,
             drained_waker: None,
             questions: Vec::new(),
+            scripts: Arc::default(),
+            seen_scripts: SeenScripts::default(),
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -157,7 +164,7 @@ impl Core {
         self.leave_silent_strangers();
         let strangers: Vec<ConnectionKey> = self.nodes.strangers().collect();
         for (_, connection) in &mut self.connections {
-            connection.is_retiring = false;
+            connection.is_retiring = connection.role == Role::Once;
         }
         for key in strangers {
             if let Some(connection) = self.connections.get_mut(key.0 as usize) {

@@ -21,6 +21,8 @@ pub mod nodes;
 pub mod park;
 pub mod refresh_requests;
 mod requests;
+pub mod script_cache;
+mod scripts;
 mod spread;
 mod thread;
 pub mod topology_cell;
@@ -28,5 +30,6 @@ pub mod upstream_task;
 
 pub use local::LocalFacts;
 pub use refresh_requests::{RefreshReason, RefreshRequests};
+pub use script_cache::ScriptCache;
 pub use thread::{Note, WorkerContext, spawn};
 pub use topology_cell::TopologyCell;

@@ -84,6 +84,7 @@ impl Core {
             is_whole = true;
             dispatched.target = Target::Any;
         }
+        self.carry_body(&mut dispatched, &mut bytes);
         let pause_us = (PAUSE_FIRST_US << dispatched.attempts.min(8)).min(PAUSE_MAX_US);
         let not_before_us = self.now_us + pause_us;
         dispatched.attempts = dispatched.attempts.saturating_add(1);
@@ -139,7 +140,7 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) => None,
+            _ => None,
         }
     }
 
@@ -235,7 +236,7 @@ impl Core {
         }
         let route = match parked.asked {
             Some(node) => self.connection_to(node, dispatched.protocol),
-            None => self.connection_for(dispatched.target, dispatched.protocol),
+            None => self.connection_of(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if !lanes.takes(dispatched.lane, connection) => {

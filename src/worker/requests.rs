@@ -265,6 +265,7 @@ impl Core {
             | Handling::HashArgument(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Script(script) => self.plan_script(key, command, args, script),
             Handling::Local(local) => self.answer_locally(key, local, args),
             Handling::Transaction(_)
             | Handling::Blocking

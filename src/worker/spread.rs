@@ -8,7 +8,7 @@ use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{Command, Handling, Merge};
+use crate::command::{Command, Handling, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
 use crate::resp::{Args, write};
@@ -27,7 +27,9 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        if !self.may_route(key) || !self.has_room_everywhere(key) {
+        // A script that does not end is ended although its connection is full.
+        let needs_room = command.handling != Handling::Script(Script::Kill);
+        if !self.may_route(key) || (needs_room && !self.has_room_everywhere(key)) {
             return Taken::NotYet;
         }
         let sequence = self.open_place(key, None);
@@ -63,14 +65,15 @@ impl Core {
         }
         let protocol = dispatched.protocol;
         let targets = match dispatched.command.handling {
-            Handling::Primaries(_) | Handling::Nodes(_) | Handling::RandomKey => {
-                match self.primaries() {
-                    Ok(targets) => targets,
-                    Err(reason) => {
-                        return self.park(dispatched, args.frame().to_vec(), true, reason);
-                    }
+            Handling::Primaries(_)
+            | Handling::Nodes(_)
+            | Handling::Script(_)
+            | Handling::RandomKey => match self.primaries() {
+                Ok(targets) => targets,
+                Err(reason) => {
+                    return self.park(dispatched, args.frame().to_vec(), true, reason);
                 }
-            }
+            },
             _ => Vec::new(),
         };
         match dispatched.command.handling {
@@ -90,6 +93,14 @@ impl Core {
                     targets,
                     Finish::merge(merge, protocol),
                 );
+            }
+            Handling::Script(script) => {
+                let finish = match script {
+                    Script::Exists => Finish::script_exists(self.kept_scripts(args), protocol),
+                    Script::Kill => Finish::merge(Merge::OneSucceeded, protocol),
+                    _ => Finish::merge(Merge::AllSucceeded, protocol),
+                };
+                self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::RandomKey => {
                 let mut sizes = Vec::new();
@@ -160,8 +171,8 @@ impl Core {
         Ok(targets)
     }
 
-    fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
-        match self.connection_for(dispatched.target, dispatched.protocol) {
+    pub(super) fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
+        match self.connection_of(&dispatched) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
@@ -250,6 +261,17 @@ impl Core {
         match &gather.plan {
             Finish::Merge(plan) => {
                 merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut out);
+            }
+            Finish::ScriptExists { plan, kept } => {
+                let mut on_all = Vec::new();
+                merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut on_all);
+                merge::or_kept(&on_all, kept, &mut out);
+            }
+            Finish::ScriptBody { call, bytes, error } => {
+                if self.body_was_asked_for((*call, bytes.clone()), gather.replies()) {
+                    return;
+                }
+                out.extend_from_slice(error);
             }
             Finish::Scan { step, .. } => {
                 let reply = gather.replies().next().unwrap_or_default();

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::core::{Core, WorkerLimits};
 use super::local::{Asked, LocalFacts};
 use super::refresh_requests::RefreshRequests;
+use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
 use crate::cluster::AddressMap;
@@ -54,6 +55,8 @@ pub struct WorkerContext {
     pub refresh: Arc<RefreshRequests>,
     /// What local commands need to know.
     pub local: Arc<LocalFacts>,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
     /// open as requests (`limits.requests_in_flight_per_client`).
     pub notes: mpsc::UnboundedReceiver<Note>,
@@ -135,7 +138,7 @@ async fn run(context: WorkerContext) {
         mut notes,
         ..
     } = context;
-    let core = Core::new(
+    let mut core = Core::new(
         context.index,
         context.limits,
         context.tallies,
@@ -143,6 +146,7 @@ async fn run(context: WorkerContext) {
         context.refresh,
         context.local,
     );
+    core.scripts = context.scripts;
     let worker = Rc::new(Worker {
         core: RefCell::new(core),
         upstream: context.upstream,

@@ -48,46 +48,72 @@ pub(super) fn integers<'a>(
     Ok(())
 }
 
-/// Integers, or arrays of integers of the same length; 1 where every part has something but 0.
-pub(super) fn logical_and<'a>(
+/// Integers, or arrays of integers of the same length, taken for true where they are something but 0
+/// and folded with `fold`.
+pub(super) fn logical<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
+    fold: fn(bool, bool) -> bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
     let one = replies.clone().next().ok_or(Misfit::NoParts)?;
-    if one.first() == Some(&b':') {
-        return integers(
-            replies,
-            |all, number| i64::from(all != 0 && number != 0),
-            out,
-        );
-    }
-    let mut all: Option<Vec<bool>> = None;
+    let is_array = Aggregate::new(one).is_some();
+    let mut folded: Option<Vec<bool>> = None;
     for (part, reply) in replies.enumerate() {
-        let elements = Aggregate::new(reply).ok_or(Misfit::Shape(part, "array"))?;
-        let count = elements.left;
-        let mut flags = Vec::new();
-        for element in elements {
-            let number = reply::integer(element);
-            flags.push(number.ok_or(Misfit::Shape(part, "array of integers"))? != 0);
-        }
-        if flags.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
-            return Err(Misfit::Count(part));
-        }
-        all = Some(match all {
-            Some(all) => all
-                .iter()
-                .zip(flags)
-                .map(|(all, one)| *all && one)
-                .collect(),
+        let flags = match is_array {
+            true => flags(part, reply)?,
+            false => vec![truth(reply).ok_or(Misfit::Shape(part, "integer"))?],
+        };
+        folded = Some(match folded {
+            Some(folded) if folded.len() != flags.len() => return Err(Misfit::Count(part)),
+            Some(folded) => {
+                let pairs = folded.into_iter().zip(flags);
+                pairs.map(|(all, one)| fold(all, one)).collect()
+            }
             None => flags,
         });
     }
-    let all = all.unwrap_or_default();
-    write::array(out, all.len());
-    for flag in all {
+    let folded = folded.unwrap_or_default();
+    if is_array {
+        write::array(out, folded.len());
+    }
+    for flag in folded {
         write::integer(out, i64::from(flag));
     }
     Ok(())
+}
+
+/// An integer, or a boolean of RESP3.
+fn truth(reply: &[u8]) -> Option<bool> {
+    match reply {
+        b"#t\r\n" => Some(true),
+        b"#f\r\n" => Some(false),
+        _ => Some(reply::integer(reply)? != 0),
+    }
+}
+
+fn flags(part: usize, reply: &[u8]) -> Result<Vec<bool>, Misfit> {
+    let elements = Aggregate::new(reply).ok_or(Misfit::Shape(part, "array"))?;
+    let count = elements.left;
+    let flags: Option<Vec<bool>> = elements.map(truth).collect();
+    match flags {
+        Some(flags) if flags.len() == count => Ok(flags),
+        Some(_) => Err(Misfit::Count(part)),
+        None => Err(Misfit::Shape(part, "array of integers")),
+    }
+}
+
+/// Appends an array of 0 and 1 with 1 also where `kept` says so. Another reply, an error for instance,
+/// stands as it is.
+pub fn or_kept(merged: &[u8], kept: &[bool], out: &mut Vec<u8>) {
+    match Aggregate::new(merged).map(|_| flags(0, merged)) {
+        Some(Ok(flags)) if flags.len() == kept.len() => {
+            write::array(out, flags.len());
+            for (flag, kept) in flags.iter().zip(kept) {
+                write::integer(out, i64::from(*flag || *kept));
+            }
+        }
+        _ => out.extend_from_slice(merged),
+    }
 }
 
 /// The elements of all parts, one part after the other. The type is the first part's; if that is no
