@@ -59,7 +59,15 @@ pub enum Question {
     /// Those who match are closed, after their earlier replies if it is the one who asks; the reply
     /// is how many there were.
     Kill(ClientFilter),
-    /// The same; the reply is `OK`, or [`NO_SUCH_CLIENT`] if there was none.
+    /// The client with this number, if it is blocked by a command, is let go, as if its time had passed
+    /// or with an error; the reply is how many there were.
+    Unblock {
+        /// Its number (`CLIENT ID`).
+        id: u64,
+        /// Whether it gets an error.
+        with_error: bool,
+    },
+    /// As `Kill`; the reply is `OK`, or [`NO_SUCH_CLIENT`] if there was none.
     KillAddress(ClientFilter),
 }
 
@@ -118,7 +126,7 @@ pub fn answer(
         Local::ClientCapa => ok(out),
         Local::ClientPause => not_served("CLIENT PAUSE"),
         Local::ClientUnpause => not_served("CLIENT UNPAUSE"),
-        Local::ClientUnblock => not_served("CLIENT UNBLOCK"),
+        Local::ClientUnblock => client::unblock(args),
         Local::ClientCaching => not_served("CLIENT CACHING"),
         Local::ClientTracking => not_served("CLIENT TRACKING"),
         Local::ClientHelp => help::write("CLIENT", help::CLIENT, out),

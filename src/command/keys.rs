@@ -6,6 +6,7 @@
 //! say what is wrong".
 
 use super::row::{Command, Handling, Keys};
+use super::spec;
 use crate::resp::Args;
 
 /// The argument indices of a request's keys, counted from the command's name at 0.
@@ -17,14 +18,14 @@ pub struct KeyPositions {
 
 /// `count` indices from `first`, `step` apart. 32 bits suffice: a request has at most 2^20 arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Run {
+pub(super) struct Run {
     first: u32,
     count: u32,
     step: u32,
 }
 
-/// Why the keys of a request cannot be told. Each means that the request is wrong in a way every
-/// node sees: the caller sends it to any of them and passes the error on.
+/// Why the keys of a request cannot be told. Each but the last means that the request is wrong in a way
+/// every node sees: the caller sends it to any of them and passes the error on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     /// There are fewer arguments than key positions.
@@ -42,6 +43,9 @@ pub enum KeysError {
     /// A key and the word `KEYS` (`MIGRATE`).
     #[error("both a key and KEYS")]
     Migrate,
+    /// The request need not be wrong: only a node can tell (`COMMAND GETKEYS`).
+    #[error("only a node can tell")]
+    Asked,
 }
 
 /// The positions of a request's keys. The arity must have been accepted; if not, the result may be
@@ -88,6 +92,21 @@ impl KeyPositions {
         (!self.is_empty()).then_some(self.runs[0].first as usize)
     }
 
+    /// Adds a run; false when there is no room for it.
+    pub(super) fn push(&mut self, run: Run) -> bool {
+        let [one, two] = &mut self.runs;
+        let last = if two.count > 0 { two } else { one };
+        if run.count == 0 || last.join(run) {
+            return true;
+        }
+        match &mut self.runs {
+            [one, _] if one.count == 0 => *one = run,
+            [_, two] if two.count == 0 => *two = run,
+            _ => return false,
+        }
+        true
+    }
+
     fn one(index: usize) -> Self {
         KeyPositions::run(index, 1, 1)
     }
@@ -107,13 +126,30 @@ impl KeyPositions {
 }
 
 impl Run {
-    fn new(first: usize, count: usize, step: usize) -> Self {
+    pub(super) fn new(first: usize, count: usize, step: usize) -> Self {
         debug_assert!(first + count * step <= u32::MAX as usize);
         Run {
             first: first as u32,
             count: count as u32,
             step: step as u32,
         }
+    }
+
+    /// Takes up what goes on where this ends.
+    fn join(&mut self, next: Run) -> bool {
+        let gap = next
+            .first
+            .wrapping_sub(self.first + (self.count.max(1) - 1) * self.step);
+        let step = if self.count == 1 { gap } else { self.step };
+        let goes_on = self.count > 0
+            && next.first > self.first
+            && gap == step
+            && (next.count == 1 || next.step == step);
+        if goes_on {
+            self.step = step;
+            self.count += next.count;
+        }
+        goes_on
     }
 
     #[inline]
@@ -140,6 +176,8 @@ fn by_row(command: &Command, args: &Args<'_>) -> Result<KeyPositions, KeysError>
         Keys::Sort => with_store(args, sort_store(args)),
         Keys::GeoRadius => with_store(args, georadius_store(args)),
         Keys::Migrate => migrate(args),
+        Keys::Specs(specs) => spec::positions(specs, args),
+        Keys::Asked(_) => Err(KeysError::Asked),
     }
 }
 
@@ -170,7 +208,7 @@ fn counted(args: &Args<'_>, count: u8, first: u8, step: u8) -> Result<usize, Key
 
 /// A number as the servers read it: decimal digits, no sign, no leading zero. Eighteen digits are
 /// more than any request has arguments.
-fn parse_count(digits: &[u8]) -> Option<usize> {
+pub(super) fn parse_count(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 18 || (digits[0] == b'0' && digits.len() > 1) {
         return None;
     }
@@ -184,26 +222,23 @@ fn parse_count(digits: &[u8]) -> Option<usize> {
 struct StreamOptions {
     /// Where the word is.
     streams: usize,
-    /// Whether `BLOCK` is among them.
-    has_block: bool,
+    /// Where the time of `BLOCK` is, if that is among them.
+    block: Option<usize>,
 }
 
 /// Walks options one by one, so that a group, a consumer or a key called `STREAMS` or `BLOCK` is not
 /// taken for the word.
 fn stream_options(args: &Args<'_>) -> Option<StreamOptions> {
-    let mut has_block = false;
+    let mut block = None;
     let mut at = 1;
     loop {
         let word = args.get(at)?;
         at += match word {
             _ if word.eq_ignore_ascii_case(b"streams") => {
-                return Some(StreamOptions {
-                    streams: at,
-                    has_block,
-                });
+                return Some(StreamOptions { streams: at, block });
             }
             _ if word.eq_ignore_ascii_case(b"block") => {
-                has_block = true;
+                block = Some(at + 1);
                 2
             }
             _ if word.eq_ignore_ascii_case(b"count") => 2,
@@ -213,6 +248,11 @@ fn stream_options(args: &Args<'_>) -> Option<StreamOptions> {
             _ => return None,
         };
     }
+}
+
+/// Where `XREAD` or `XREADGROUP` says how long it may block.
+pub(super) fn block_option(args: &Args<'_>) -> Option<usize> {
+    stream_options(args)?.block
 }
 
 fn streams(args: &Args<'_>) -> Result<KeyPositions, KeysError> {
@@ -293,9 +333,7 @@ impl Command {
     /// [`Handling::Keyed`].
     pub fn blocks(&self, args: &Args<'_>) -> bool {
         match (self.handling, self.keys) {
-            (Handling::Blocking, Keys::Streams) => {
-                stream_options(args).is_some_and(|options| options.has_block)
-            }
+            (Handling::Blocking, Keys::Streams) => block_option(args).is_some(),
             (Handling::Blocking, _) => true,
             _ => false,
         }

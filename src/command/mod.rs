@@ -7,14 +7,19 @@
 mod row;
 pub mod table;
 
+pub mod block_time;
 mod lookup;
 
 pub mod errors;
 pub mod keys;
 pub mod sha;
+pub mod spec;
 
+pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use lookup::{Lookup, lookup, row_named};
-pub use row::{Access, Command, Handling, Keys, Local, Merge, Script, Subscription, Transaction};
+pub use row::{
+    Access, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
+};
 pub use sha::Sha;
 pub use table::supported;

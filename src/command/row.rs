@@ -1,9 +1,12 @@
 //! One row of the table: its columns and what they can say.
 
+use super::spec::KeySpec;
+
 /// What Keyway knows about one command or sub-command: one row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// Lower-case name; a sub-command's row is named `container|sub`.
+    /// Lower-case name; a sub-command's row is named `container|sub`. A learnt command has the name
+    /// that the servers say, of any case.
     pub name: &'static str,
     /// Redis' arity: `n` is exactly n arguments (the name, and the sub-command's, included),
     /// `-n` at least n.
@@ -14,6 +17,32 @@ pub struct Command {
     pub keys: Keys,
     /// What Keyway does with it.
     pub handling: Handling,
+    /// What the servers say of it besides, where Keyway has learnt it from them.
+    pub flags: Flags,
+}
+
+/// Flags that servers give to a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// None, or none that are known.
+    pub const NONE: Flags = Flags(0);
+    /// Not allowed inside `MULTI`.
+    pub const NO_MULTI: Flags = Flags(1);
+    /// Keyway has learnt it from the servers.
+    pub const LEARNT: Flags = Flags(2);
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether all of these are among them.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// What a command does to the data; decides whether it may be sent again after its connection was
@@ -69,6 +98,11 @@ pub enum Keys {
     GeoRadius,
     /// One key at 3, or when that is empty those after the word `KEYS` (`MIGRATE`).
     Migrate,
+    /// As the servers specify it (learnt commands).
+    Specs(&'static [KeySpec]),
+    /// Only the servers can tell, for each request anew; these are the specifications that are known
+    /// (learnt commands).
+    Asked(&'static [KeySpec]),
 }
 
 /// What Keyway does with a command.
@@ -102,6 +136,8 @@ pub enum Handling {
     Script(Script),
     /// May block its client: a private connection (contract: T5).
     Blocking,
+    /// Waits for the replicas of all primaries that the client wrote to (contract: T8).
+    Wait,
     /// Changes or uses subscriptions (contract: S1).
     Subscription(Subscription),
     /// Streams what passes through this Keyway (contract: S7).
@@ -120,7 +156,7 @@ pub enum Merge {
     ByKey,
     /// Integers are added (`DEL`).
     Sum,
-    /// The smallest integer (`WAIT`, `LASTSAVE`).
+    /// The smallest integer (`WAIT`, `LASTSAVE`), in arrays at each place (`WAITAOF`).
     Min,
     /// The largest integer.
     Max,
@@ -287,6 +323,7 @@ impl Handling {
                 "every primary, over a connection of its own",
                 Some(Merge::OneSucceeded),
             ),
+            Handling::Wait => ("every primary the client wrote to, smallest", None),
             Handling::Blocking => ("by key, private connection while it blocks", None),
             Handling::Subscription(_) => ("subscription", None),
             Handling::Monitor => ("streamed by Keyway", None),

@@ -101,6 +101,7 @@ macro_rules! commands {
             access: super::Access::$access,
             keys: super::keys_column!($keys),
             handling: super::handling_column!($handling $($of)?),
+            flags: $crate::command::Flags::NONE,
         }),+];
         const _: () = super::assert_sorted(ROWS);
     };

@@ -134,6 +134,11 @@ sections! {
         /// Bodies of scripts, over all workers, that nodes which lack them are given; those least
         /// recently used leave. "0" keeps none.
         script_cache_bytes: usize = Bytes<0, GB>("16mb"),
+        /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
+        /// WAIT) or watch.
+        leases: usize = Count<1, 1_000_000>("10000"),
+        /// Clients of one worker that may wait for a private connection; more get an error at once.
+        lease_queue: usize = Count<0, 1_000_000>("1000"),
     }
 
     /// The admin port: /live, /ready, /metrics, /topology.

@@ -126,6 +126,8 @@ fn limits(settings: &Settings) -> WorkerLimits {
         client_output_hard_bytes: limits.client_output_hard_bytes,
         outbox_bytes: limits.outbox_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
+        leases: limits.leases,
+        lease_queue: limits.lease_queue,
     }
 }
 

@@ -143,7 +143,9 @@ async fn ask_one(
             other => return other.map(|heard| (probe, heard)),
         }
     }
-    let stream = handshake::open(at, Protocol::Resp2, &settings.open).await?;
+    let stream = handshake::open(at, Protocol::Resp2, &settings.open)
+        .await?
+        .stream;
     let mut probe = Probe {
         stream,
         inbox: Vec::new(),

@@ -4,12 +4,14 @@
 //! hot path: they frame without decoding. Everything that is not on the path of a plain request
 //! (topology, handshakes, merges) may use the `redis-protocol` crate instead.
 
+pub mod accepted;
 pub mod args;
 pub mod inline;
 pub mod reply;
 pub mod scan;
 pub mod write;
 
+pub use accepted::with_args;
 pub use args::{Args, Span};
 
 /// The protocol version a connection speaks. A client's version is its own (contract: P1).

@@ -88,6 +88,14 @@ pub fn push(out: &mut Vec<u8>, protocol: Protocol, len: usize) {
     }
 }
 
+/// The null of an array, which blocking commands and `EXEC` give: `*-1` in RESP2, `_` in RESP3.
+pub fn null_array(out: &mut Vec<u8>, protocol: Protocol) {
+    out.extend_from_slice(match protocol {
+        Protocol::Resp2 => b"*-1\r\n",
+        Protocol::Resp3 => b"_\r\n",
+    });
+}
+
 /// The null of a bulk string: `$-1` in RESP2, `_` in RESP3.
 pub fn null(out: &mut Vec<u8>, protocol: Protocol) {
     out.extend_from_slice(match protocol {

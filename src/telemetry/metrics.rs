@@ -190,6 +190,16 @@ pub static METRICS: &[Metric] = &[
         "Connections to nodes open now.",
     ),
     metric(
+        "keyway_leases",
+        Reading::Level(|worker| worker.leases.value()),
+        "Private connections to nodes open now (limits.leases).",
+    ),
+    metric(
+        "keyway_blocked_clients",
+        Reading::Level(|worker| worker.blocked_clients.value()),
+        "Clients that wait for a blocking command, WAIT or WATCH now.",
+    ),
+    metric(
         "keyway_upstream_connects_total",
         Reading::Count(|worker| worker.upstream_connects.value()),
         "Connections to nodes that were opened.",

@@ -32,6 +32,10 @@ pub struct WorkerTallies {
     pub upstream_connects: Tally,
     /// Connections to nodes that could not be opened or were lost.
     pub upstream_failures: Tally,
+    /// Clients that wait for a private connection's reply now: blocking commands, `WAIT`, `WATCH`.
+    pub blocked_clients: Gauge,
+    /// Private connections open now, lent or not.
+    pub leases: Gauge,
     /// Requests written or queued to a node and not yet answered.
     pub in_flight: Gauge,
     /// Requests that wait for a node, a slot owner or the end of a pause.

@@ -9,6 +9,9 @@ use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
 use crate::routing::NodeKey;
 
+/// What goes right before a request that `ASK` sent elsewhere (contract: R4).
+pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
 /// How far a connection is.
 ///
 /// ```text
@@ -31,7 +34,7 @@ pub enum Role {
     /// All clients of the worker share it.
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
-    Lease,
+    Lease(Option<ClientKey>),
     /// Opened for one request, past all others; closed after its reply.
     Once,
 }
@@ -43,6 +46,8 @@ pub struct Connection {
     pub node: NodeKey,
     /// Whose it is.
     pub role: Role,
+    /// Its client number at the node (`CLIENT ID`), once that is known.
+    pub upstream_id: Option<u64>,
     /// The version its replies come in (contract: P1).
     pub protocol: Protocol,
     /// How far it is.
@@ -104,6 +109,7 @@ impl Connection {
         Connection {
             node,
             role,
+            upstream_id: None,
             protocol,
             phase: Phase::Opening,
             outbox: Outbox::default(),
@@ -140,10 +146,28 @@ impl Connection {
 
     /// Hands over a request with `ASKING` right before it (contract: R4).
     pub fn send_asking(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
-        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
-        self.outbox.push(ASKING);
-        self.expect(Purpose::Discard, ASKING.len(), now_us);
+        self.send_unheard(ASKING, now_us);
         self.send(dispatched, bytes, now_us);
+    }
+
+    /// Hands over a request on a private connection, whose reply is not awaited by time.
+    pub fn send_leased(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(Purpose::Leased(dispatched), bytes.len(), now_us);
+    }
+
+    /// Hands over a request whose reply nobody wants.
+    pub fn send_unheard(&mut self, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(Purpose::Discard, bytes.len(), now_us);
+    }
+
+    /// The client that a private connection is lent to.
+    pub fn lessee(&self) -> Option<ClientKey> {
+        match self.role {
+            Role::Lease(lessee) => lessee,
+            Role::Shared | Role::Once => None,
+        }
     }
 
     #[inline]
@@ -172,7 +196,7 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Discard => None,
+                Purpose::Leased(_) | Purpose::Discard => None,
             })
             .min()
     }
@@ -196,7 +220,7 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_) | Purpose::Discard => {}
+                Purpose::Reply(_) | Purpose::Leased(_) | Purpose::Discard => {}
             }
         }
         outcome

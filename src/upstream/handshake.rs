@@ -31,6 +31,14 @@ pub struct Credentials {
     pub password: Option<Secret>,
 }
 
+/// A connection that is ready for requests.
+pub struct Opened {
+    /// Its socket.
+    pub stream: Stream,
+    /// Its client number at the node, if the node told it.
+    pub client_id: Option<u64>,
+}
+
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -59,7 +67,7 @@ pub async fn open(
     endpoint: &Endpoint,
     protocol: Protocol,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     match tokio::time::timeout(
         settings.timeout,
         dial_and_greet(endpoint, protocol, settings),
@@ -75,7 +83,7 @@ async fn dial_and_greet(
     endpoint: &Endpoint,
     protocol: Protocol,
     settings: &Settings,
-) -> Result<Stream, OpenError> {
+) -> Result<Opened, OpenError> {
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
@@ -89,7 +97,10 @@ async fn dial_and_greet(
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(stream),
+        _ => Ok(Opened {
+            stream,
+            client_id: client_id(&reply),
+        }),
     }
 }
 
@@ -108,6 +119,14 @@ fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
     let mut out = Vec::new();
     write::command(&mut out, &args);
     out
+}
+
+/// The number that the reply to `HELLO` gives, in either version.
+fn client_id(reply: &[u8]) -> Option<u64> {
+    const ID: &[u8] = b"$2\r\nid\r\n:";
+    let rest = reply.get(memchr::memmem::find(reply, ID)? + ID.len()..)?;
+    let end = memchr::memchr(b'\r', rest)?;
+    std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
 }
 
 async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
@@ -134,6 +153,17 @@ async fn read_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hello_tells_the_client_number() {
+        for head in ["*14", "%7"] {
+            let reply = format!(
+                "{head}\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:4711\r\n$4\r\nmode\r\n"
+            );
+            assert_eq!(client_id(reply.as_bytes()), Some(4711));
+        }
+        assert_eq!(client_id(b"+OK\r\n"), None);
+    }
 
     #[test]
     fn one_hello_says_it_all() {

@@ -33,6 +33,8 @@ pub struct Dispatched {
 pub enum Purpose {
     /// It belongs to a request.
     Reply(Dispatched),
+    /// It belongs to a request on a private connection, which may take as long as it likes.
+    Leased(Dispatched),
     /// Nobody wants it: the `+OK` of `ASKING`, or the late reply to a request that was given up.
     Discard,
 }

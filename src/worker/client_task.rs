@@ -22,6 +22,8 @@ use crate::pipeline::ClientKey;
 const READ_BYTES: usize = 64 * 1024;
 /// So many reads in one turn; then others have theirs.
 const READS_PER_TURN: usize = 4;
+/// So many bytes of a blocked client are read ahead, because only reading tells that it has left.
+const BLOCKED_INPUT_BYTES: usize = 1024 * 1024;
 /// A client that was still sending when it was to be closed gets this long to read its replies.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -157,9 +159,10 @@ impl Core {
         }
         let soft = self.limits.client_output_soft_bytes;
         self.clients.get(key).is_some_and(|client| {
-            client.phase == Phase::Open
-                && !client.is_stalled
-                && client.replies.buffered_bytes() < soft
+            // Of a blocked client the end has to be noticed.
+            let is_taken = !client.is_stalled
+                || (client.blocked.is_some() && client.unprocessed() < BLOCKED_INPUT_BYTES);
+            client.phase == Phase::Open && is_taken && client.replies.buffered_bytes() < soft
         })
     }
 
@@ -208,6 +211,9 @@ impl Core {
 
     /// The client sends no more; a request that is not whole is dropped with it.
     fn input_ended(&mut self, key: ClientKey) {
+        if !self.blocked_input_ended(key) {
+            return self.cut_off(key);
+        }
         if let Some(client) = self.clients.get(key)
             && client.phase == Phase::Open
         {

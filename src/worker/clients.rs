@@ -9,6 +9,8 @@ use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
+use super::wait::WrittenTo;
+use super::watch::Watch;
 use crate::client::Session;
 use crate::pipeline::{ClientKey, Replies};
 use crate::resp::scan::RequestScanner;
@@ -62,6 +64,10 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// What it watches (`WATCH`).
+    pub watch: Option<Box<Watch>>,
+    /// The primaries it wrote to (`WAIT`).
+    pub written: WrittenTo,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -140,6 +146,8 @@ impl Clients {
             is_stalled: false,
             phase: Phase::Open,
             blocked: None,
+            watch: None,
+            written: WrittenTo::default(),
             waker: None,
             is_woken: false,
         });
@@ -208,6 +216,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.end_watch(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
         }
@@ -227,6 +236,18 @@ impl Core {
             client.phase = Phase::Leaving;
             client.is_stalled = false;
             client.wake();
+            self.let_go(key);
+        }
+    }
+
+    /// A client that leaves waits no longer for a command that may block for ever. What it was given
+    /// by then it still gets.
+    fn let_go(&mut self, key: ClientKey) {
+        if !self.unblock(key, false) {
+            return;
+        }
+        if let Some(client) = self.clients.get(key) {
+            client.wake();
         }
     }
 
@@ -241,6 +262,13 @@ impl Core {
             client.input_start = 0;
             client.replies.discard_output();
             client.wake();
+            if client
+                .blocked
+                .as_ref()
+                .is_some_and(|blocked| blocked.is_by_command())
+            {
+                self.abandon_blocked(key);
+            }
         }
     }
 
@@ -265,6 +293,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }
@@ -272,6 +301,8 @@ impl Core {
         self.expire_in_flight();
         self.leave_silent_strangers();
         self.forget_strangers();
+        self.look_after_blocked();
+        self.close_idle_leases();
         self.close_idle_clients();
     }
 

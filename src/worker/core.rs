@@ -10,6 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
+use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
@@ -44,6 +45,10 @@ pub struct WorkerLimits {
     pub outbox_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+    /// Private connections to nodes, for clients that block or watch.
+    pub leases: usize,
+    /// Clients that may wait for one.
+    pub lease_queue: usize,
 }
 
 impl Default for WorkerLimits {
@@ -58,6 +63,8 @@ impl Default for WorkerLimits {
             client_output_hard_bytes: 1 << 30,
             outbox_bytes: 8 << 20,
             client_idle_us: 0,
+            leases: 10_000,
+            lease_queue: 1_000,
         }
     }
 }
@@ -80,6 +87,10 @@ pub struct Core {
     pub map_version: u64,
     /// Connections whose task must be started.
     pub to_open: Vec<ConnectionKey>,
+    /// Private connections.
+    pub leases: Leases,
+    /// Blocked clients that wait for a node or a private connection.
+    pub blocked_retry: Vec<ClientKey>,
     /// Clients with requests that wait.
     pub parked_clients: Vec<ClientKey>,
     /// Those for whom a reply has come that others may have waited for.
@@ -136,6 +147,8 @@ impl Core {
             nodes: Nodes::default(),
             map_version: 1,
             to_open: Vec::new(),
+            leases: Leases::default(),
+            blocked_retry: Vec::new(),
             parked_clients: Vec::new(),
             to_resume: Vec::new(),
             tick_waker: None,
@@ -162,23 +175,24 @@ impl Core {
         self.map_version += 1;
         self.reroute_unsent();
         self.leave_silent_strangers();
-        let strangers: Vec<ConnectionKey> = self.nodes.strangers().collect();
         for (_, connection) in &mut self.connections {
-            connection.is_retiring = connection.role == Role::Once;
-        }
-        for key in strangers {
-            if let Some(connection) = self.connections.get_mut(key.0 as usize) {
-                connection.is_retiring = true;
+            let node = self.nodes.get(connection.node);
+            connection.is_retiring =
+                connection.role == Role::Once || node.is_none_or(|node| !node.is_member);
+            if connection.is_retiring {
                 connection.wake();
             }
         }
+        self.leave_strangers_blocked();
         self.resume(true);
+        self.retry_blocked(true);
     }
 
     /// Forgets nodes nobody needs any more.
     pub fn forget_strangers(&mut self) {
         let clients = &mut self.clients;
-        let mut waited_for = Vec::new();
+        let connections = self.connections.iter();
+        let mut waited_for: Vec<NodeKey> = connections.map(|(_, to)| to.node).collect();
         for key in &self.parked_clients {
             let Some(client) = clients.get(*key) else {
                 continue;
@@ -375,6 +389,11 @@ impl Core {
             );
         }
         self.cut_off(key);
+    }
+
+    /// Whether requests or clients wait for a node, so that time has to be looked at often.
+    pub fn is_anyone_waiting(&self) -> bool {
+        !self.parked_clients.is_empty() || !self.blocked_retry.is_empty()
     }
 
     /// Whether something is left to be done outside the core.

@@ -43,7 +43,8 @@ impl Core {
                 }
                 Ok(None) => break Ok(()),
                 Ok(Some(Arrived { entry, len })) => {
-                    self.deliver(key, entry, &input[position..position + len]);
+                    let node = connection.node;
+                    self.deliver(key, node, entry, &input[position..position + len]);
                     position += len;
                 }
                 Err(error) => break Err(error),
@@ -64,7 +65,7 @@ impl Core {
     }
 
     #[inline]
-    fn deliver(&mut self, from: ConnectionKey, entry: InFlight, reply: &[u8]) {
+    fn deliver(&mut self, from: ConnectionKey, node: NodeKey, entry: InFlight, reply: &[u8]) {
         let len = entry.len as usize;
         if let Purpose::Reply(dispatched) = entry.purpose {
             self.tallies.in_flight.subtract(1);
@@ -72,7 +73,10 @@ impl Core {
                 && self
                     .clients
                     .get(dispatched.ticket.client)
-                    .is_none_or(|client| client.parked.is_empty());
+                    .is_none_or(|client| {
+                        client.written.note(node, dispatched.command.access);
+                        client.parked.is_empty()
+                    });
             if is_plain {
                 self.tallies
                     .latency
@@ -81,6 +85,8 @@ impl Core {
             } else {
                 self.deliver_with_care(from, dispatched, len, reply);
             }
+        } else if let Purpose::Leased(dispatched) = entry.purpose {
+            self.deliver_leased(from, dispatched, reply);
         }
         if let Some(connection) = self.connections.get_mut(from.0 as usize) {
             connection.outbox.pop(len);
@@ -190,7 +196,7 @@ impl Core {
     }
 
     /// The node a redirect means; `None` when the node that answered does not know it either.
-    fn named_node(&mut self, to: RedirectTo<'_>, answered: NodeKey) -> Option<NodeKey> {
+    pub(super) fn named_node(&mut self, to: RedirectTo<'_>, answered: NodeKey) -> Option<NodeKey> {
         let announced = to.announced(&self.nodes.get(answered)?.announced)?;
         Some(self.node_at(announced))
     }

@@ -17,6 +17,15 @@ use crate::upstream::Dispatched;
 /// Redis' own text (contract: M2).
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
+/// Why the keys of a request name no one place to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WrongKeys {
+    /// They lie in several slots (contract: M2).
+    SeveralSlots,
+    /// One has no value.
+    Unpaired,
+}
+
 impl Core {
     /// Whether the client's next request may be routed now. Requests that are outstanding under an
     /// older slot map may still be sent elsewhere; a newer one must not overtake them
@@ -83,31 +92,55 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        let target = match command::key_positions(command, args) {
+        match self.target_of(key, command, args) {
+            Ok(target) => self.forward(key, command, target, args.frame()),
+            Err(refusal) => self.refuse_keys(key, command, args, refusal),
+        }
+    }
+
+    /// Where a request goes whose keys share a slot.
+    #[inline]
+    pub(super) fn target_of(
+        &self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Result<Target, WrongKeys> {
+        match command::key_positions(command, args) {
             Ok(positions) => {
                 let mut slots = positions
                     .iter()
                     .map(|at| Slot::of_key(args.get(at).unwrap_or_default()));
                 match slots.next() {
-                    None => self.any_for(key),
-                    Some(slot) if slots.all(|other| other == slot) => Target::Slot(slot),
-                    Some(slot) if self.nodes.is_standalone() => Target::Slot(slot),
-                    Some(_) => {
-                        return self.refuse_request(key, args, ErrorKind::CrossSlot, |_| {
-                            CROSSSLOT.as_bytes().to_vec()
-                        });
-                    }
+                    None => Ok(self.any_for(key)),
+                    Some(slot) if slots.all(|other| other == slot) => Ok(Target::Slot(slot)),
+                    Some(slot) if self.nodes.is_standalone() => Ok(Target::Slot(slot)),
+                    Some(_) => Err(WrongKeys::SeveralSlots),
                 }
             }
-            Err(KeysError::Pairs) => {
-                return self.refuse_request(key, args, ErrorKind::Arity, |_| {
-                    command::errors::wrong_arity(command)
-                });
-            }
+            Err(KeysError::Pairs) => Err(WrongKeys::Unpaired),
             // The server has the right words for arguments that make no sense.
-            Err(_) => self.any_for(key),
-        };
-        self.forward(key, command, target, args.frame())
+            Err(_) => Ok(self.any_for(key)),
+        }
+    }
+
+    /// Answers a request that has no one place to go to.
+    #[cold]
+    pub(super) fn refuse_keys(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+        wrong: WrongKeys,
+    ) -> Taken {
+        match wrong {
+            WrongKeys::SeveralSlots => {
+                self.refuse_request(key, args, ErrorKind::CrossSlot, |_| CROSSSLOT.into())
+            }
+            WrongKeys::Unpaired => self.refuse_request(key, args, ErrorKind::Arity, |_| {
+                command::errors::wrong_arity(command)
+            }),
+        }
     }
 
     /// Sends a request as it is to one node.

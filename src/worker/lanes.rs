@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::nodes::ConnectionKey;
 use crate::cluster::Slot;
 use crate::command::{self, Command};
-use crate::resp::Args;
-use crate::resp::scan::{Limits, RequestScanner, Scanned};
+use crate::resp::with_args;
 
 /// Where the lanes of one client lead while its requests are sent again.
 pub struct Lanes {
@@ -66,24 +65,12 @@ pub fn share_key(one: (&Command, &[u8]), other: (&Command, &[u8])) -> bool {
 }
 
 fn keys_of(command: &Command, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut scanner = RequestScanner::default();
-    // It was accepted once, by the limits that hold for its client.
-    let limits = Limits {
-        bulk_bytes_max: i64::MAX,
-        request_bytes_max: usize::MAX,
-        is_authenticated: true,
-    };
-    let Ok(Scanned::Request { len }) = scanner.scan(bytes, &limits) else {
-        return Vec::new();
-    };
-    let args = Args::new(&bytes[..len], scanner.spans());
-    match command::key_positions(command, &args) {
-        Ok(positions) => positions
-            .iter()
-            .filter_map(|at| args.get(at).map(<[u8]>::to_vec))
-            .collect(),
-        Err(_) => Vec::new(),
-    }
+    let keys = with_args(bytes, |args| {
+        let positions = command::key_positions(command, args).ok()?;
+        let keys = positions.iter().filter_map(|at| args.get(at));
+        Some(keys.map(<[u8]>::to_vec).collect())
+    });
+    keys.flatten().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -121,15 +108,8 @@ mod tests {
                 out
             };
             let row = |words: &[&str]| {
-                let frame = frame(words);
-                let mut scanner = RequestScanner::default();
-                let limits = Limits {
-                    bulk_bytes_max: 1 << 20,
-                    request_bytes_max: 1 << 20,
-                    is_authenticated: true,
-                };
-                scanner.scan(&frame, &limits).expect("a request");
-                match lookup(&Args::new(&frame, scanner.spans())) {
+                let found = with_args(&frame(words), lookup);
+                match found.expect("a request") {
                     Lookup::Found(row) => row,
                     Lookup::Unknown | Lookup::UnknownSubcommand(_) => panic!("no row"),
                 }

@@ -9,7 +9,7 @@ use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Connection, Dispatched, Phase, Purpose};
+use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
 
 /// The first pause after a node could not be reached; doubled up to the longest.
 const PAUSE_FIRST_US: u64 = 20_000;
@@ -54,6 +54,13 @@ impl Core {
         }
     }
 
+    /// A connection knows its client number at the node.
+    pub fn connection_numbered(&mut self, key: ConnectionKey, client_id: Option<u64>) {
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+            connection.upstream_id = client_id;
+        }
+    }
+
     /// A connection ends. Each of its requests is answered or waits for another connection
     /// (contract: F1, F2).
     pub fn connection_lost(&mut self, key: ConnectionKey, loss: Loss, why: &str) {
@@ -89,6 +96,12 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if let Role::Lease(lessee) = connection.role {
+            self.lease_ended(key);
+            if let Some(client) = lessee {
+                self.lost_watch(client, key);
+            }
+        }
         for client in std::mem::take(&mut connection.waiting_for_room) {
             if let Some(client) = self.clients.get(client) {
                 client.wake();
@@ -111,17 +124,18 @@ impl Core {
                     self.park(dispatched, bytes, false, reason);
                 }
             }
+            if let Purpose::Leased(dispatched) = entry.purpose {
+                let was_written =
+                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                self.lost_leased(dispatched, was_written, why);
+            }
             connection.outbox.pop(len);
         }
     }
 
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
     fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
-        let name = dispatched.command.name;
-        let text = format!(
-            "ERR the connection to the node was lost before '{name}' was answered ({why}): outcome \
-             unknown; it may or may not have been executed and was not sent again"
-        );
+        let text = unknown_outcome(dispatched, why);
         self.fail(dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
     }
 
@@ -169,7 +183,8 @@ impl Core {
                 && !connection.in_flight.is_empty()
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
-            has_silent |= is_silent;
+            // A private connection is silent while its client is blocked.
+            has_silent |= is_silent && connection.role == Role::Shared;
             let has_failed = nodes
                 .get(connection.node)
                 .is_some_and(|node| node.has_failed);
@@ -237,4 +252,13 @@ impl Core {
         };
         self.fail(dispatched.ticket, kind, &text);
     }
+}
+
+/// What a client is told when nobody can know whether its request was executed.
+pub(super) fn unknown_outcome(dispatched: &Dispatched, why: &str) -> String {
+    let name = dispatched.command.name;
+    format!(
+        "ERR the connection to the node was lost before '{name}' was answered ({why}): outcome \
+         unknown; it may or may not have been executed and was not sent again"
+    )
 }

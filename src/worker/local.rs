@@ -137,7 +137,7 @@ impl Core {
         let protocol = self.protocol_of(key);
         let answer = match &question {
             Question::List(_) => WorkersAnswer::List(protocol),
-            Question::Kill(_) => WorkersAnswer::Count,
+            Question::Kill(_) | Question::Unblock { .. } => WorkersAnswer::Count,
             Question::KillAddress(_) => WorkersAnswer::Killed,
         };
         let workers = self.local.workers.len();
@@ -178,6 +178,13 @@ impl Core {
                     };
                     out.extend_from_slice(&describe_client(&client.session, &figures));
                 }
+            }
+            Question::Unblock { id, with_error } => {
+                let mut clients = self.clients.iter_mut();
+                let found = clients.find_map(|(key, c)| (c.session.id == *id).then_some(key));
+                drop(clients);
+                let is_unblocked = found.is_some_and(|key| self.unblock(key, *with_error));
+                write::integer(&mut out, i64::from(is_unblocked));
             }
             Question::Kill(filter) | Question::KillAddress(filter) => {
                 let keys: Vec<ClientKey> = self

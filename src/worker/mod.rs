@@ -14,6 +14,7 @@ mod deliver;
 mod dispatch;
 pub mod finish;
 mod lanes;
+pub mod leases;
 pub mod links;
 pub mod local;
 mod modes;
@@ -27,6 +28,8 @@ mod spread;
 mod thread;
 pub mod topology_cell;
 pub mod upstream_task;
+pub mod wait;
+pub mod watch;
 
 pub use local::LocalFacts;
 pub use refresh_requests::{RefreshReason, RefreshRequests};

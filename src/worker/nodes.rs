@@ -268,14 +268,6 @@ impl Nodes {
         });
     }
 
-    /// Connections to nodes that left the cluster.
-    pub fn strangers(&self) -> impl Iterator<Item = ConnectionKey> + '_ {
-        self.nodes
-            .iter()
-            .filter(|(_, node)| !node.is_member)
-            .flat_map(|(_, node)| node.connections.iter().flatten().copied())
-    }
-
     /// Whether a node owns any slot in the worker's table.
     pub fn owns_slots(&self, key: NodeKey) -> bool {
         self.owners.contains(&key.0)

@@ -31,6 +31,8 @@ pub enum Reason {
     NoTopology,
     /// Nobody owns the slot.
     NoOwner(Slot),
+    /// No private connection was free.
+    NoLease,
     /// The map does not say where to go; in these words.
     Unsettled(&'static str),
     /// The node could not be reached, or the connection was lost before the request was executed.
@@ -318,7 +320,7 @@ impl Parked {
 
 impl Reason {
     /// What the client is told when the deadline has passed. It was not executed in any case.
-    fn text(&self, dispatched: &Dispatched, now_us: u64) -> String {
+    pub(super) fn text(&self, dispatched: &Dispatched, now_us: u64) -> String {
         let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
         let name = dispatched.command.name;
         match self {
@@ -330,6 +332,10 @@ impl Reason {
                 "CLUSTERDOWN Hash slot not served: slot {} has no owner; '{name}' waited \
                  {seconds:.1} s and was not executed; try again when the cluster has recovered",
                 slot.number()
+            ),
+            Reason::NoLease => format!(
+                "ERR no private connection was free for {seconds:.1} s (limits.leases); '{name}' was not \
+                 executed; try again later"
             ),
             Reason::Unsettled(why) => format!(
                 "CLUSTERDOWN {why}; '{name}' waited {seconds:.1} s and was not executed; try again \

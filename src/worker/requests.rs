@@ -5,10 +5,10 @@ use tracing::warn;
 use super::clients::Phase;
 use super::core::Core;
 use crate::client;
-use crate::command::{self, Command, Handling, Lookup};
+use crate::command::{self, Command, Handling, Lookup, Transaction};
 use crate::pipeline::ClientKey;
 use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
-use crate::resp::{Args, inline, write};
+use crate::resp::{Args, inline, with_args, write};
 use crate::telemetry::worker_tallies::ErrorKind;
 
 /// So many requests of one client are taken on in one turn; then others have theirs.
@@ -146,18 +146,7 @@ impl Core {
         }
         let mut frame = Vec::new();
         write::command(&mut frame, &words);
-        let mut scanner = RequestScanner::default();
-        let limits = Limits {
-            bulk_bytes_max: i64::MAX,
-            request_bytes_max: usize::MAX,
-            is_authenticated: true,
-        };
-        match scanner.scan(&frame, &limits) {
-            Ok(Scanned::Request { len }) => {
-                self.take(key, &Args::new(&frame[..len], scanner.spans()))
-            }
-            _ => Taken::Yes,
-        }
+        with_args(&frame, |args| self.take(key, args)).unwrap_or(Taken::Yes)
     }
 
     /// The client broke the protocol: it is told so after its earlier replies, and leaves
@@ -267,8 +256,13 @@ impl Core {
             | Handling::RandomKey => self.plan_whole(key, command, args),
             Handling::Script(script) => self.plan_script(key, command, args, script),
             Handling::Local(local) => self.answer_locally(key, local, args),
-            Handling::Transaction(_)
-            | Handling::Blocking
+            Handling::Blocking => self.plan_blocking(key, command, args),
+            Handling::Wait => self.plan_wait(key, command, args),
+            Handling::Transaction(Transaction::Watch) => self.plan_watch(key, command, args),
+            Handling::Transaction(Transaction::Unwatch) => self.plan_unwatch(key),
+            Handling::Transaction(
+                Transaction::Multi | Transaction::Exec | Transaction::Discard,
+            )
             | Handling::Subscription(_)
             | Handling::Monitor => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))

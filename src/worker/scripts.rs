@@ -22,8 +22,7 @@ use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::{self, Command, Handling, Script, Sha};
 use crate::pipeline::{ClientKey, Gather, Ticket};
-use crate::resp::scan::{Limits, RequestScanner, Scanned};
-use crate::resp::{Args, reply, write};
+use crate::resp::{Args, reply, with_args, write};
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::RedirectKind;
 use crate::upstream::{Dispatched, Role};
@@ -100,10 +99,8 @@ impl Core {
         let Some((with_body, bytes)) = self.with_body(command, args) else {
             return self.plan_keyed(key, command, args);
         };
-        let mut taken = Taken::Yes;
-        with_args(&bytes, |args| {
-            taken = self.plan_keyed(key, with_body, args);
-        });
+        let taken = with_args(&bytes, |args| self.plan_keyed(key, with_body, args));
+        let taken = taken.unwrap_or(Taken::Yes);
         if taken == Taken::Yes
             && let Some(connection) = self.connection_of_call(key, command, args)
             && let Some(connection) = self.connections.get_mut(connection.0 as usize)
@@ -165,11 +162,8 @@ impl Core {
         if dispatched.command.handling != Handling::Script(Script::EvalSha) {
             return;
         }
-        let mut carried = None;
-        with_args(bytes, |args| {
-            carried = self.with_body(dispatched.command, args);
-        });
-        if let Some((command, with_body)) = carried {
+        let carried = with_args(bytes, |args| self.with_body(dispatched.command, args));
+        if let Some((command, with_body)) = carried.flatten() {
             dispatched.command = command;
             *bytes = with_body;
         }
@@ -284,7 +278,7 @@ impl Core {
     /// the client gets one now.
     pub(super) fn body_was_asked_for<'a>(
         &mut self,
-        (mut call, mut bytes): (Dispatched, Vec<u8>),
+        (mut call, bytes): (Dispatched, &[u8]),
         mut replies: impl Iterator<Item = &'a [u8]>,
     ) -> bool {
         let Some(body) = replies.find_map(reply::text) else {
@@ -294,11 +288,11 @@ impl Core {
         let Some(with_body) = call.command.with_body() else {
             return false;
         };
-        let mut carrying = Vec::new();
-        with_args(&bytes, |args| carrying = write_call(with_body, body, args));
+        let Some(carrying) = with_args(bytes, |args| write_call(with_body, body, args)) else {
+            return false;
+        };
         call.command = with_body;
-        bytes = carrying;
-        self.send_with_body(call, bytes);
+        self.send_with_body(call, carrying);
         true
     }
 
@@ -356,17 +350,4 @@ fn is_flush(args: &Args<'_>) -> bool {
 fn has_script_show(valkey_version: &str) -> bool {
     let major = valkey_version.split('.').next().unwrap_or_default();
     major.parse::<u32>().is_ok_and(|major| major >= 8)
-}
-
-/// Lends the arguments of a request that was accepted once.
-pub(super) fn with_args(bytes: &[u8], then: impl FnOnce(&Args<'_>)) {
-    let mut scanner = RequestScanner::default();
-    let limits = Limits {
-        bulk_bytes_max: i64::MAX,
-        request_bytes_max: usize::MAX,
-        is_authenticated: true,
-    };
-    if let Ok(Scanned::Request { len }) = scanner.scan(bytes, &limits) {
-        then(&Args::new(&bytes[..len], scanner.spans()));
-    }
 }

@@ -10,8 +10,8 @@ use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::{Command, Handling, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
-use crate::resp::scan::{Limits, RequestScanner, Scanned, parse_integer};
-use crate::resp::{Args, write};
+use crate::resp::scan::parse_integer;
+use crate::resp::{Args, with_args, write};
 use crate::routing::Target;
 use crate::routing::merge;
 use crate::routing::scan_cursor::{self, ScanError};
@@ -48,15 +48,7 @@ impl Core {
 
     /// A whole request that waited is planned once more.
     pub fn plan_again(&mut self, dispatched: Dispatched, bytes: Vec<u8>) {
-        let mut scanner = RequestScanner::default();
-        let limits = Limits {
-            bulk_bytes_max: i64::MAX,
-            request_bytes_max: usize::MAX,
-            is_authenticated: true,
-        };
-        if let Ok(Scanned::Request { len }) = scanner.scan(&bytes, &limits) {
-            self.spread(dispatched, &Args::new(&bytes[..len], scanner.spans()));
-        }
+        with_args(&bytes, |args| self.spread(dispatched, args));
     }
 
     fn spread(&mut self, dispatched: Dispatched, args: &Args<'_>) {
@@ -268,7 +260,7 @@ impl Core {
                 merge::or_kept(&on_all, kept, &mut out);
             }
             Finish::ScriptBody { call, bytes, error } => {
-                if self.body_was_asked_for((*call, bytes.clone()), gather.replies()) {
+                if self.body_was_asked_for((*call, bytes), gather.replies()) {
                     return;
                 }
                 out.extend_from_slice(error);

@@ -241,14 +241,14 @@ async fn keep_time(worker: Rc<Worker>) {
     loop {
         let has_parked = worker.turn(|core| {
             core.tick();
-            !core.parked_clients.is_empty()
+            core.is_anyone_waiting()
         });
         let pause = if has_parked { TICK_PARKED } else { TICK };
         // Ends early when the first request has to wait.
         let parked = std::future::poll_fn(|context| {
             worker.turn(|core| {
                 core.tick_waker = Some(context.waker().clone());
-                if !has_parked && !core.parked_clients.is_empty() {
+                if !has_parked && core.is_anyone_waiting() {
                     Poll::Ready(())
                 } else {
                     Poll::Pending

@@ -27,14 +27,18 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
         return;
     };
     let settings = worker.upstream();
-    let mut stream = match handshake::open(&endpoint, protocol, settings).await {
-        Ok(stream) => stream,
+    let opened = match handshake::open(&endpoint, protocol, settings).await {
+        Ok(opened) => opened,
         Err(error) => {
             worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));
             return;
         }
     };
-    worker.turn(|core| core.connection_ready(key));
+    let mut stream = opened.stream;
+    worker.turn(|core| {
+        core.connection_ready(key);
+        core.connection_numbered(key, opened.client_id);
+    });
     let why = poll_fn(|context| {
         worker.turn(|core| poll_connection(core, key, Pin::new(&mut stream), context))
     })

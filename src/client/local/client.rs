@@ -4,6 +4,7 @@ use super::{Answered, Effect, Question, World, ok, refuse, shown, syntax_error};
 use crate::client::filter::Kill;
 use crate::client::session::DEFAULT_USER;
 use crate::client::{ClientFilter, ReplyMode, Session, describe_client};
+use crate::resp::scan::parse_integer;
 use crate::resp::{Args, write};
 
 pub(super) fn id(session: &Session, out: &mut Vec<u8>) -> Answered {
@@ -30,6 +31,27 @@ pub(super) fn kill(args: &Args<'_>, session: &Session, world: &World<'_>) -> Ans
             Kill::Filter(filter) => Question::Kill(filter),
         },
     ))
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`
+pub(super) fn unblock(args: &Args<'_>) -> Answered {
+    let with_error = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"timeout") => false,
+        Some(b"error") => true,
+        Some(_) => return refuse("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+    };
+    if args.len() > 4 {
+        return syntax_error();
+    }
+    let Some(id) = parse_integer(args.get(2).unwrap_or_default()) else {
+        return refuse("ERR value is not an integer or out of range");
+    };
+    let Ok(id) = u64::try_from(id) else {
+        // Nobody has such a number.
+        let id = 0;
+        return Ok(Effect::Ask(Question::Unblock { id, with_error }));
+    };
+    Ok(Effect::Ask(Question::Unblock { id, with_error }))
 }
 
 pub(super) fn name(session: &Session, out: &mut Vec<u8>) -> Answered {

@@ -35,6 +35,6 @@ commands! {
     "ttl"               2 Read     [1]             Keyed,
     "type"              2 Read     [1]             Keyed,
     "unlink"           -2 Write    [1 to -1]       Split(Sum),
-    "wait"              3 Effect   none            Blocking,
-    "waitaof"           4 Effect   none            Blocking,
+    "wait"              3 Effect   none            Wait,
+    "waitaof"           4 Effect   none            Wait,
 }

@@ -48,72 +48,92 @@ pub(super) fn integers<'a>(
     Ok(())
 }
 
-/// Integers, or arrays of integers of the same length, taken for true where they are something but 0
-/// and folded with `fold`.
+/// Integers or booleans, or arrays of integers of the same length; true where every part has something
+/// but 0, or with `is_or` where one part has.
 pub(super) fn logical<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
-    fold: fn(bool, bool) -> bool,
+    is_or: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
     let one = replies.clone().next().ok_or(Misfit::NoParts)?;
-    let is_array = Aggregate::new(one).is_some();
-    let mut folded: Option<Vec<bool>> = None;
-    for (part, reply) in replies.enumerate() {
-        let flags = match is_array {
-            true => flags(part, reply)?,
-            false => vec![truth(reply).ok_or(Misfit::Shape(part, "integer"))?],
+    if one.first() == Some(&b'#') {
+        let mut truths = replies.map(|reply| reply == b"#t\r\n");
+        let truth = match is_or {
+            true => truths.any(|truth| truth),
+            false => truths.all(|truth| truth),
         };
-        folded = Some(match folded {
-            Some(folded) if folded.len() != flags.len() => return Err(Misfit::Count(part)),
-            Some(folded) => {
-                let pairs = folded.into_iter().zip(flags);
-                pairs.map(|(all, one)| fold(all, one)).collect()
-            }
-            None => flags,
-        });
+        out.extend_from_slice(if truth { b"#t\r\n" } else { b"#f\r\n" });
+        return Ok(());
     }
-    let folded = folded.unwrap_or_default();
-    if is_array {
-        write::array(out, folded.len());
-    }
-    for flag in folded {
-        write::integer(out, i64::from(flag));
-    }
-    Ok(())
-}
-
-/// An integer, or a boolean of RESP3.
-fn truth(reply: &[u8]) -> Option<bool> {
-    match reply {
-        b"#t\r\n" => Some(true),
-        b"#f\r\n" => Some(false),
-        _ => Some(reply::integer(reply)? != 0),
-    }
-}
-
-fn flags(part: usize, reply: &[u8]) -> Result<Vec<bool>, Misfit> {
-    let elements = Aggregate::new(reply).ok_or(Misfit::Shape(part, "array"))?;
-    let count = elements.left;
-    let flags: Option<Vec<bool>> = elements.map(truth).collect();
-    match flags {
-        Some(flags) if flags.len() == count => Ok(flags),
-        Some(_) => Err(Misfit::Count(part)),
-        None => Err(Misfit::Shape(part, "array of integers")),
-    }
+    let fold: fn(i64, i64) -> i64 = match is_or {
+        true => |any, number| i64::from(any != 0 || number != 0),
+        false => |all, number| i64::from(all != 0 && number != 0),
+    };
+    // A part alone is folded with itself, so that it says 0 or 1, too.
+    folded(replies.clone().take(1).chain(replies), fold, out)
 }
 
 /// Appends an array of 0 and 1 with 1 also where `kept` says so. Another reply, an error for instance,
 /// stands as it is.
 pub fn or_kept(merged: &[u8], kept: &[bool], out: &mut Vec<u8>) {
-    match Aggregate::new(merged).map(|_| flags(0, merged)) {
-        Some(Ok(flags)) if flags.len() == kept.len() => {
-            write::array(out, flags.len());
-            for (flag, kept) in flags.iter().zip(kept) {
-                write::integer(out, i64::from(*flag || *kept));
-            }
-        }
-        _ => out.extend_from_slice(merged),
+    let flags: Vec<Option<i64>> = match Aggregate::new(merged) {
+        Some(elements) => elements.map(reply::integer).collect(),
+        None => Vec::new(),
+    };
+    if flags.is_empty() || flags.len() != kept.len() {
+        return out.extend_from_slice(merged);
     }
+    write::array(out, flags.len());
+    for (flag, kept) in flags.iter().zip(kept) {
+        write::integer(out, i64::from(*kept || *flag == Some(1)));
+    }
+}
+
+/// Integers, or arrays of integers of the same length; at each place the smallest.
+pub(super) fn smallest<'a>(
+    replies: impl Iterator<Item = &'a [u8]> + Clone,
+    out: &mut Vec<u8>,
+) -> Result<(), Misfit> {
+    folded(replies, i64::min, out)
+}
+
+/// Integers, or arrays of integers of the same length, folded place by place.
+fn folded<'a>(
+    replies: impl Iterator<Item = &'a [u8]> + Clone,
+    fold: fn(i64, i64) -> i64,
+    out: &mut Vec<u8>,
+) -> Result<(), Misfit> {
+    let one = replies.clone().next().ok_or(Misfit::NoParts)?;
+    if one.first() == Some(&b':') {
+        return integers(replies, fold, out);
+    }
+    let mut all: Option<Vec<i64>> = None;
+    for (part, reply) in replies.enumerate() {
+        let elements = Aggregate::new(reply).ok_or(Misfit::Shape(part, "array"))?;
+        let count = elements.left;
+        let mut numbers = Vec::new();
+        for element in elements {
+            let number = reply::integer(element);
+            numbers.push(number.ok_or(Misfit::Shape(part, "array of integers"))?);
+        }
+        if numbers.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
+            return Err(Misfit::Count(part));
+        }
+        all = Some(match all {
+            Some(all) => all
+                .iter()
+                .zip(numbers)
+                .map(|(all, one)| fold(*all, one))
+                .collect(),
+            None => numbers,
+        });
+    }
+    let all = all.unwrap_or_default();
+    write::array(out, all.len());
+    for number in all {
+        write::integer(out, number);
+    }
+    Ok(())
 }
 
 /// The elements of all parts, one part after the other. The type is the first part's; if that is no

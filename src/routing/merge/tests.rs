@@ -92,6 +92,8 @@ fn policies() {
         ":9223372036854775807\r\n",
     );
     check(Merge::Min, &[], &[":3\r\n", ":-2\r\n", ":7\r\n"], ":-2\r\n");
+    let parts = ["*2\r\n:1\r\n:2\r\n", "*2\r\n:0\r\n:3\r\n"];
+    check(Merge::Min, &[], &parts, "*2\r\n:0\r\n:2\r\n");
     check(Merge::Max, &[], &[":3\r\n", ":-2\r\n", ":7\r\n"], ":7\r\n");
     check(Merge::AllSucceeded, &[], &["+OK\r\n", "+OK\r\n"], "+OK\r\n");
     let idle = "-NOTBUSY No scripts in execution right now.\r\n";

@@ -1,0 +1,146 @@
+//! Private connections, lent to one client at a time: for commands that block, and for `WATCH`
+//! (contract: T3, T5).
+//!
+//! A lease that comes back clean is kept for the next client. Their number is limited; whoever finds
+//! none waits as if blocked until one comes back, and gets an error when that takes too long
+//! (contract: F6). A lease that may hold something of its last client is closed, never lent again
+//! (contract: C1).
+
+use super::core::Core;
+use super::nodes::ConnectionKey;
+use super::park::Reason;
+use crate::pipeline::ClientKey;
+use crate::resp::Protocol;
+use crate::routing::NodeKey;
+use crate::upstream::{Phase, Role};
+
+/// A lease that nobody used for this long is closed.
+const IDLE_US: u64 = 60_000_000;
+
+/// The private connections of a worker.
+#[derive(Debug, Default)]
+pub struct Leases {
+    /// Open or being opened, lent or not.
+    open: usize,
+    /// Not lent, the one that came back last at the end.
+    idle: Vec<Idle>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    connection: ConnectionKey,
+    node: NodeKey,
+    protocol: Protocol,
+    since_us: u64,
+}
+
+/// Why there is no lease.
+#[derive(Debug)]
+pub enum NoLease {
+    /// All are lent.
+    Busy,
+    /// The node cannot be reached.
+    Unreachable(Reason),
+}
+
+impl Leases {
+    /// How many there are, lent or not.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Whether as many as allowed are there, and all are lent.
+    pub fn is_exhausted(&self, limit: usize) -> bool {
+        self.open >= limit && self.idle.is_empty()
+    }
+}
+
+impl Core {
+    /// Lends a client a private connection to a node.
+    pub(super) fn lease(
+        &mut self,
+        node: NodeKey,
+        protocol: Protocol,
+        client: ClientKey,
+    ) -> Result<ConnectionKey, NoLease> {
+        let idle = &mut self.leases.idle;
+        let fitting = idle
+            .iter()
+            .rposition(|idle| idle.node == node && idle.protocol == protocol);
+        if let Some(place) = fitting {
+            let key = idle.remove(place).connection;
+            if let Some(connection) = self.connections.get_mut(key.0 as usize)
+                && connection.phase != Phase::Closed
+            {
+                connection.role = Role::Lease(Some(client));
+                return Ok(key);
+            }
+        }
+        if self.leases.open >= self.limits.leases {
+            if self.leases.idle.is_empty() {
+                return Err(NoLease::Busy);
+            }
+            // One of another node makes room; it counts until its task has ended.
+            let other = self.leases.idle.remove(0).connection;
+            self.close_lease(other);
+            return Err(NoLease::Busy);
+        }
+        let key = self
+            .open(node, protocol, Role::Lease(Some(client)))
+            .map_err(NoLease::Unreachable)?;
+        self.leases.open += 1;
+        self.tallies.leases.add(1);
+        Ok(key)
+    }
+
+    /// Takes back a lease that holds nothing of its client.
+    pub(super) fn release_lease(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return;
+        };
+        if connection.phase != Phase::Ready || connection.is_retiring {
+            return self.close_lease(key);
+        }
+        connection.role = Role::Lease(None);
+        self.leases.idle.push(Idle {
+            connection: key,
+            node: connection.node,
+            protocol: connection.protocol,
+            since_us: self.now_us,
+        });
+    }
+
+    /// Closes a lease: whatever its node does with it is for nobody.
+    pub(super) fn close_lease(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
+            connection.role = Role::Lease(None);
+            connection.phase = Phase::Closed;
+            connection.wake();
+        }
+    }
+
+    /// A lease's connection has ended.
+    pub(super) fn lease_ended(&mut self, key: ConnectionKey) {
+        self.leases.open = self.leases.open.saturating_sub(1);
+        self.tallies.leases.subtract(1);
+        self.leases.idle.retain(|idle| idle.connection != key);
+    }
+
+    /// Closes leases that nobody needed for a while.
+    pub(super) fn close_idle_leases(&mut self) {
+        let now_us = self.now_us;
+        let is_old = |idle: &Idle| now_us.saturating_sub(idle.since_us) > IDLE_US;
+        // The oldest stand first.
+        let old = self.leases.idle.iter().take_while(|idle| is_old(idle));
+        let count = old.count();
+        let old: Vec<Idle> = self.leases.idle.drain(..count).collect();
+        for idle in old {
+            self.close_lease(idle.connection);
+        }
+    }
+}

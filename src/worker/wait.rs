@@ -1,0 +1,109 @@
+//! `WAIT` and `WAITAOF`: the replicas of every primary that this client wrote to (contract: T8).
+//!
+//! A server counts the replicas that have what the asking connection wrote. A client's writes went out
+//! on connections that others share, so the question goes out on a private connection to each of those
+//! primaries, right after a command that brings the connection's own offset up to now.
+
+use super::blocking::{BlockedBy, Call};
+use super::core::Core;
+use super::finish::Finish;
+use super::requests::Taken;
+use crate::command::{self, Access, Command, Merge};
+use crate::pipeline::ClientKey;
+use crate::resp::Args;
+use crate::routing::{NodeKey, Target};
+
+/// The primaries a client wrote to: one bit for each of the first 63 nodes, the last bit for all
+/// others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrittenTo(u64);
+
+const OTHERS: u32 = 63;
+
+impl WrittenTo {
+    /// Notes what a command does to a node.
+    #[inline]
+    pub fn note(&mut self, node: NodeKey, access: Access) {
+        match access {
+            Access::Write | Access::Effect => self.0 |= 1 << node.0.min(OTHERS),
+            Access::Read | Access::Harmless => {}
+        }
+    }
+
+    /// The nodes; `None` when it is not known of one which it is.
+    fn nodes(self) -> Option<Vec<NodeKey>> {
+        if self.0 >> OTHERS != 0 {
+            return None;
+        }
+        let bits = (0..OTHERS).filter(|bit| self.0 >> bit & 1 == 1);
+        Some(bits.map(NodeKey).collect())
+    }
+}
+
+impl Core {
+    /// `WAIT`, `WAITAOF`.
+    pub(super) fn plan_wait(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        if let Some(refused) = self.refuse_without_lease(key, args) {
+            return refused;
+        }
+        if !self.is_settled(key) || !self.may_route(key) {
+            return Taken::NotYet;
+        }
+        let calls: Vec<Call> = self
+            .written_shards(key)
+            .into_iter()
+            .map(|target| Call::new(target, args.frame().to_vec()))
+            .collect();
+        let time = command::block_time(command, args);
+        let finish = Finish::merge(Merge::Min, self.protocol_of(key));
+        self.block_for(key, BlockedBy::Replicas, command, time, calls, Some(finish));
+        Taken::Yes
+    }
+
+    /// The primaries a client wrote to; all of them when it wrote to none, and when one that it wrote
+    /// to is a primary no more: which one took its slots over is not known.
+    fn written_shards(&mut self, key: ClientKey) -> Vec<Target> {
+        let written = self.clients.get(key).and_then(|c| c.written.nodes());
+        let shards = self.nodes.shards();
+        let target = |(slot, node): &(_, NodeKey)| Target::Primary(*node, *slot);
+        let is_written = |node: &NodeKey| written.as_ref().is_some_and(|all| all.contains(node));
+        let found: Vec<Target> = shards
+            .iter()
+            .filter(|(_, node)| is_written(node))
+            .map(target)
+            .collect();
+        let count = written.as_ref().map_or(0, Vec::len);
+        if count > 0 && found.len() == count {
+            return found;
+        }
+        let all: Vec<Target> = shards.iter().map(target).collect();
+        match all.is_empty() {
+            true => vec![Target::Any],
+            false => all,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// contract: T8
+    #[test]
+    fn only_what_may_change_data_counts() {
+        let mut written = WrittenTo::default();
+        written.note(NodeKey(3), Access::Read);
+        written.note(NodeKey(4), Access::Harmless);
+        assert_eq!(written.nodes(), Some(vec![]));
+        written.note(NodeKey(0), Access::Write);
+        written.note(NodeKey(62), Access::Effect);
+        assert_eq!(written.nodes(), Some(vec![NodeKey(0), NodeKey(62)]));
+        written.note(NodeKey(1000), Access::Write);
+        assert_eq!(written.nodes(), None);
+    }
+}

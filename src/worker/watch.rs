@@ -1,0 +1,226 @@
+//! `WATCH`: a client's keys are watched on a private connection, and its `EXEC` goes there
+//! (contract: T3).
+//!
+//! All watched keys, and those of the transaction, share a slot. If the connection or its node is
+//! lost, or the slot moves, nobody knows any more whether a key was touched: `EXEC` answers nil, as
+//! it does when one was.
+
+use super::blocking::{BlockedBy, Call};
+use super::core::Core;
+use super::links::unknown_outcome;
+use super::nodes::ConnectionKey;
+use super::requests::Taken;
+use crate::cluster::Slot;
+use crate::command::Command;
+use crate::pipeline::{ClientKey, Ticket};
+use crate::resp::{Args, write};
+use crate::routing::Target;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::Dispatched;
+
+/// What a client watches.
+#[derive(Debug)]
+pub struct Watch {
+    /// The slot of all its keys.
+    pub slot: Slot,
+    /// The connection that watches; `None` once it was lost.
+    connection: Option<ConnectionKey>,
+}
+
+impl Core {
+    /// `WATCH`.
+    pub(super) fn plan_watch(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        let target = match self.target_of(key, command, args) {
+            Ok(target) => target,
+            Err(refusal) => return self.refuse_keys(key, command, args, refusal),
+        };
+        let Target::Slot(slot) = target else {
+            return Taken::Yes;
+        };
+        let is_standalone = self.nodes.is_standalone();
+        let watch = self.clients.get(key).and_then(|c| c.watch.as_ref());
+        if watch.is_some_and(|watch| watch.slot != slot && !is_standalone) {
+            return self.refuse_request(key, args, ErrorKind::CrossSlot, |_| {
+                b"CROSSSLOT Keys in request don't hash to the same slot: WATCH holds keys of one slot \
+                  at a time"
+                    .to_vec()
+            });
+        }
+        if watch.is_some_and(|watch| watch.connection.is_none()) {
+            return self.answer_ok(key);
+        }
+        if let Some(refused) = self.refuse_without_lease(key, args) {
+            return refused;
+        }
+        if !self.is_settled(key) {
+            return Taken::NotYet;
+        }
+        let call = Call::new(target, args.frame().to_vec());
+        self.block(key, BlockedBy::Watch, command, None, call);
+        Taken::Yes
+    }
+
+    /// `UNWATCH`.
+    pub(super) fn plan_unwatch(&mut self, key: ClientKey) -> Taken {
+        self.end_watch(key);
+        self.answer_ok(key)
+    }
+
+    fn answer_ok(&mut self, key: ClientKey) -> Taken {
+        self.tallies.replies.increment();
+        if let Some(client) = self.clients.get(key) {
+            let is_muted = client.session.next_is_muted();
+            client
+                .replies
+                .answer(is_muted, |out| write::simple(out, "OK"));
+        }
+        Taken::Yes
+    }
+
+    /// Forgets what a client watches; its connection goes back.
+    pub(super) fn end_watch(&mut self, key: ClientKey) {
+        let watch = self.clients.get(key).and_then(|c| c.watch.take());
+        let Some(connection) = watch.and_then(|watch| watch.connection) else {
+            return;
+        };
+        if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
+            connection.send_unheard(b"*1\r\n$7\r\nUNWATCH\r\n", self.now_us);
+        }
+        self.release_lease(connection);
+    }
+
+    /// `EXEC` of a client that watches: its whole block goes out on the connection that watches. The
+    /// client's earlier requests must have been answered.
+    pub(super) fn exec_watched(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        block: Vec<u8>,
+    ) {
+        let Some(watch) = self.clients.get(key).and_then(|c| c.watch.as_ref()) else {
+            return;
+        };
+        let target = Target::Slot(watch.slot);
+        if watch.connection.is_none() {
+            self.end_watch(key);
+            return self.answer_aborted(key);
+        }
+        let call = Call::new(target, block);
+        self.block(key, BlockedBy::Exec, command, None, call);
+    }
+
+    /// `EXEC` without effect: a watched key was touched, or may have been.
+    fn answer_aborted(&mut self, key: ClientKey) {
+        self.tallies.replies.increment();
+        if let Some(client) = self.clients.get(key) {
+            let is_muted = client.session.next_is_muted();
+            let protocol = client.session.protocol;
+            client
+                .replies
+                .answer(is_muted, |out| write::null_array(out, protocol));
+        }
+    }
+
+    /// The connection on which a client watches.
+    pub(super) fn watching_connection(&mut self, key: ClientKey) -> Option<ConnectionKey> {
+        self.clients.get(key)?.watch.as_ref()?.connection
+    }
+
+    /// `WATCH` or `EXEC` has its answer.
+    pub(super) fn watch_answered(
+        &mut self,
+        key: ClientKey,
+        kind: BlockedBy,
+        from: Option<ConnectionKey>,
+        target: Target,
+        reply: &[u8],
+    ) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        if kind == BlockedBy::Exec {
+            client.watch = None;
+            if let Some(from) = from {
+                self.release_lease(from);
+            }
+            return;
+        }
+        if client.watch.is_some() {
+            return;
+        }
+        match (from, target) {
+            (Some(connection), Target::Slot(slot)) if reply.first() != Some(&b'-') => {
+                client.watch = Some(Box::new(Watch {
+                    slot,
+                    connection: Some(connection),
+                }));
+            }
+            (Some(connection), _) => self.release_lease(connection),
+            (None, _) => {}
+        }
+    }
+
+    /// A node refused a request of a client that watches there, in a way that says that the slot is
+    /// not its own any more. Returns false for a first `WATCH`, which is made again elsewhere.
+    pub(super) fn watch_is_over(&mut self, ticket: Ticket, from: ConnectionKey) -> bool {
+        if self.watching_connection(ticket.client) != Some(from) {
+            return false;
+        }
+        self.close_lease(from);
+        self.abort_watch(ticket);
+        true
+    }
+
+    /// The connection that watches was lost with a request on it.
+    pub(super) fn lost_watching(&mut self, dispatched: Dispatched, was_written: bool, why: &str) {
+        let kind = self
+            .clients
+            .get(dispatched.ticket.client)
+            .and_then(|client| client.blocked.as_ref())
+            .map(|blocked| blocked.kind);
+        if kind == Some(BlockedBy::Exec) && was_written {
+            if let Some(client) = self.clients.get(dispatched.ticket.client) {
+                client.watch = None;
+            }
+            self.tallies.failed(ErrorKind::OutcomeUnknown);
+            let mut reply = Vec::new();
+            write::error(&mut reply, unknown_outcome(&dispatched, why));
+            return self.call_done(dispatched.ticket, None, &reply);
+        }
+        self.abort_watch(dispatched.ticket);
+    }
+
+    fn abort_watch(&mut self, ticket: Ticket) {
+        let Some(client) = self.clients.get(ticket.client) else {
+            return;
+        };
+        let mut reply = Vec::new();
+        match client.blocked.as_ref().map(|blocked| blocked.kind) {
+            Some(BlockedBy::Exec) => {
+                client.watch = None;
+                write::null_array(&mut reply, client.session.protocol);
+            }
+            _ => {
+                if let Some(watch) = &mut client.watch {
+                    watch.connection = None;
+                }
+                write::simple(&mut reply, "OK");
+            }
+        }
+        self.call_done(ticket, None, &reply);
+    }
+
+    /// A private connection was lost while it only watched.
+    pub(super) fn lost_watch(&mut self, key: ClientKey, connection: ConnectionKey) {
+        if let Some(watch) = self.clients.get(key).and_then(|c| c.watch.as_mut())
+            && watch.connection == Some(connection)
+        {
+            watch.connection = None;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A thousand blocked clients, their slots on the move, their primary killed: no element is lost, none
+//! is given twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::support::{Client, Cluster, Flavor, Keyway, each_flavor};
+use super::wait_for_blocked;
+use keyway::cluster::Slot;
+
+each_flavor!(every_element_is_delivered_once, too_many_are_told_so);
+
+/// So many clients for each of the keys.
+const CLIENTS: usize = 100;
+const KEYS: usize = 10;
+
+/// contract: T5 T6
+fn every_element_is_delivered_once(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::before(&cluster.seeds())
+        .set("proxy.workers", "2")
+        .start();
+    let keys: Vec<String> = (0..KEYS).map(|number| format!("crowd:{number}")).collect();
+    let mut waiting: Vec<Client> = keys
+        .iter()
+        .flat_map(|key| std::iter::repeat_n(key, CLIENTS))
+        .map(|key| {
+            let mut client = keyway.client().with_patience(Duration::from_secs(60));
+            client.send(&format!("BLPOP {key} 0"));
+            client
+        })
+        .collect();
+    wait_for_blocked(&keyway, CLIENTS * KEYS);
+    // A quarter of them leave: they must not take anything.
+    let leaving = CLIENTS * KEYS / 4;
+    for index in 0..leaving {
+        drop(waiting.remove(index * 3));
+    }
+    wait_for_blocked(&keyway, waiting.len());
+    // Half of the slots go elsewhere and come back.
+    let homes: Vec<usize> = keys
+        .iter()
+        .map(|key| cluster.primary_of_key(key).expect("owned"))
+        .collect();
+    for (key, home) in keys.iter().zip(&homes).take(KEYS / 2) {
+        let slot = Slot::of_key(key.as_bytes()).number();
+        let away = cluster
+            .primaries()
+            .into_iter()
+            .find(|to| to != home)
+            .expect("three");
+        cluster.move_slot(slot, away);
+        cluster.move_slot(slot, *home);
+    }
+    wait_for_blocked(&keyway, waiting.len());
+    cluster.kill(homes[0]);
+    // Exactly as many elements as clients, under way while the failover is.
+    let mut pushing = keyway.client().with_patience(Duration::from_secs(60));
+    let mut pushed = BTreeMap::new();
+    for key in &keys {
+        let count = CLIENTS;
+        for number in 0..count {
+            let element = format!("{key}/{number}");
+            let reply = pushing.call(&format!("RPUSH {key} {element}"));
+            assert!(!reply.is_error(), "{reply}");
+            pushed.insert(element, 0);
+        }
+    }
+    let mut delivered = 0;
+    let mut left_over = 0;
+    for key in &keys {
+        let left = pushing.call(&format!("LRANGE {key} 0 -1"));
+        for element in left.items().iter().map(ToString::to_string) {
+            *pushed
+                .get_mut(element.trim_matches('\''))
+                .expect("it was pushed") += 1;
+            left_over += 1;
+        }
+    }
+    for client in &mut waiting {
+        let reply = client.read();
+        let element = reply.items().get(1).expect("key and element").to_string();
+        *pushed
+            .get_mut(element.trim_matches('\''))
+            .expect("it was pushed") += 1;
+        delivered += 1;
+    }
+    println!(
+        "{flavor:?}: {} pushed, {delivered} delivered, {left_over} left",
+        pushed.len()
+    );
+    assert_eq!(delivered, CLIENTS * KEYS - leaving);
+    let wrong: Vec<_> = pushed.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(wrong.is_empty(), "not exactly once: {wrong:?}");
+}
+
+/// contract: F6
+fn too_many_are_told_so(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::before(&cluster.seeds())
+        .set("limits.leases", "2")
+        .set("limits.lease_queue", "1")
+        .set("timeouts.request", "\"1s\"")
+        .start();
+    let mut clients: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = keyway.client();
+            client.send("BLPOP limit:key 0");
+            client
+        })
+        .collect();
+    wait_for_blocked(&keyway, 3);
+    let mut fourth = keyway.client();
+    fourth.expect_error("BLPOP limit:key 0", "ERR all 2 private connections");
+    // The one in the queue waits as long as a request may.
+    let told = clients[2].read().to_string();
+    assert!(
+        told.starts_with("-ERR no private connection was free"),
+        "{told}"
+    );
+    wait_for_blocked(&keyway, 2);
+    fourth.expect("RPUSH limit:key a", ":1");
+    fourth.expect("RPUSH limit:key b", ":1");
+    clients[0].expect_next("['limit:key' 'a']");
+    clients[1].expect_next("['limit:key' 'b']");
+    fourth.expect("RPUSH limit:key c", ":1");
+    fourth.expect("BLPOP limit:key 0", "['limit:key' 'c']");
+}

@@ -1,0 +1,125 @@
+//! Blocked clients whose slot moves or whose node dies go on waiting at the new owner.
+
+use std::time::{Duration, Instant};
+
+use keyway::cluster::Slot;
+
+use super::support::{Cluster, Flavor, Keyway, Takeover, each_flavor};
+use super::wait_for_blocked;
+
+each_flavor!(
+    a_slot_moves,
+    a_planned_failover,
+    a_primary_dies,
+    time_goes_on_through_moves,
+    a_slot_that_is_half_moved,
+);
+
+fn slot_of(key: &str) -> u16 {
+    Slot::of_key(key.as_bytes()).number()
+}
+
+/// contract: T6
+fn a_slot_moves(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let key = "moves:key";
+    let mut client = keyway.client();
+    let mut other = keyway.client();
+    let primaries = cluster.primaries();
+    for round in 0..4 {
+        client.send(&format!("BLPOP {key} 0"));
+        wait_for_blocked(&keyway, 1);
+        let owner = cluster.primary_of_key(key).expect("it has an owner");
+        let to = *primaries
+            .iter()
+            .find(|to| **to != owner)
+            .expect("there are three");
+        cluster.move_slot(slot_of(key), to);
+        client.expect_silence(Duration::from_millis(100));
+        other.expect(&format!("RPUSH {key} {round}"), ":1");
+        client.expect_next(&format!("['{key}' '{round}']"));
+        other.expect(&format!("EXISTS {key}"), ":0");
+    }
+}
+
+/// contract: T6
+fn a_planned_failover(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let key = "planned:key";
+    let mut client = keyway.client();
+    client.send(&format!("BZPOPMIN {key} 0"));
+    wait_for_blocked(&keyway, 1);
+    let owner = cluster.primary_of_key(key).expect("it has an owner");
+    cluster.failover(cluster.replicas_of(owner)[0], Takeover::Planned);
+    client.expect_silence(Duration::from_millis(100));
+    let mut other = keyway.client();
+    other.expect(&format!("ZADD {key} 1 element"), ":1");
+    client.expect_next(&format!("['{key}' 'element' '1']"));
+}
+
+/// contract: T6
+fn a_primary_dies(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let key = "dies:key";
+    let mut client = keyway.client();
+    client.send(&format!("BLMOVE {key} {{{key}}}:to LEFT RIGHT 0"));
+    wait_for_blocked(&keyway, 1);
+    let owner = cluster.primary_of_key(key).expect("it has an owner");
+    cluster.kill(owner);
+    let mut other = keyway.client().with_patience(Duration::from_secs(30));
+    other.expect(&format!("RPUSH {key} element"), ":1");
+    client.expect_next("'element'");
+    other.expect(&format!("LRANGE {{{key}}}:to 0 -1"), "['element']");
+}
+
+/// The time that a client gave is the time it waits, however often it is sent elsewhere. contract: T6
+fn time_goes_on_through_moves(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let key = "time:key";
+    let mut client = keyway.client();
+    let began = Instant::now();
+    client.send(&format!("BLPOP {key} 2"));
+    wait_for_blocked(&keyway, 1);
+    let owner = cluster.primary_of_key(key).expect("it has an owner");
+    let others: Vec<usize> = cluster
+        .primaries()
+        .into_iter()
+        .filter(|to| *to != owner)
+        .collect();
+    for to in others.iter().cycle().take(4) {
+        cluster.move_slot(slot_of(key), *to);
+    }
+    client.expect_next("nil-array");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// A key that is on the other side of a move is waited for there. contract: T6 R4
+fn a_slot_that_is_half_moved(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let key = "half:key";
+    let owner = cluster.primary_of_key(key).expect("it has an owner");
+    let to = cluster
+        .primaries()
+        .into_iter()
+        .find(|to| *to != owner)
+        .expect("three");
+    let half = cluster.begin_move(slot_of(key), to);
+    let mut client = keyway.client();
+    client.send(&format!("BLPOP {key} 0"));
+    wait_for_blocked(&keyway, 1);
+    let mut other = keyway.client();
+    other.expect(&format!("RPUSH {key} one"), ":1");
+    client.expect_next(&format!("['{key}' 'one']"));
+    client.send(&format!("BLPOP {key} 0"));
+    wait_for_blocked(&keyway, 1);
+    half.finish();
+    other.expect(&format!("RPUSH {key} two"), ":1");
+    client.expect_next(&format!("['{key}' 'two']"));
+}
