@@ -29,7 +29,22 @@ pub fn lookup(args: &Args<'_>) -> Lookup {
     if !place.is_container {
         return Lookup::Found(command);
     }
-    let Some(subcommand) = args.get(1) else {
+    of_container(command, place, args.get(1))
+}
+
+/// The same for a name by itself (`container|sub` for a sub-command), off the path of requests.
+pub fn lookup_named(name: &[u8]) -> Lookup {
+    let (name, subcommand) = name.split_at(bar(name));
+    match find(name, TOP) {
+        None => Lookup::Unknown,
+        Some((command, place)) if !place.is_container => Lookup::Found(command),
+        Some((command, place)) => of_container(command, place, subcommand.get(1..)),
+    }
+}
+
+#[inline]
+fn of_container(command: &'static Command, place: &Place, subcommand: Option<&[u8]>) -> Lookup {
+    let Some(subcommand) = subcommand else {
         return Lookup::Found(command);
     };
     match find(subcommand, place.row) {
@@ -38,16 +53,11 @@ pub fn lookup(args: &Args<'_>) -> Lookup {
     }
 }
 
-/// The row with exactly this name (`container|sub` for a sub-command), off the path of requests.
+/// The row with this name.
 pub fn row_named(name: &str) -> Option<&'static Command> {
-    let (container, subcommand) = match name.split_once('|') {
-        Some((container, subcommand)) => (container, Some(subcommand)),
-        None => (name, None),
-    };
-    let (row, place) = find(container.as_bytes(), TOP)?;
-    match subcommand {
-        None => Some(row),
-        Some(subcommand) => Some(find(subcommand.as_bytes(), place.row)?.0),
+    match lookup_named(name.as_bytes()) {
+        Lookup::Found(row) => Some(row),
+        Lookup::Unknown | Lookup::UnknownSubcommand(_) => None,
     }
 }
 

@@ -8,8 +8,10 @@ mod row;
 pub mod table;
 
 pub mod block_time;
+pub mod learnt;
 mod lookup;
 
+pub mod announced;
 pub mod errors;
 pub mod keys;
 pub mod sha;
@@ -17,6 +19,7 @@ pub mod spec;
 
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
+pub use learnt::LearntCommands;
 pub use lookup::{Lookup, lookup, row_named};
 pub use row::{
     Access, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription, Transaction,

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::sync::mpsc;
 
+use super::learn::{self, LearnSettings};
 use super::refresh::{self, RefreshParts, RefreshSettings};
 use super::start::{Engine, EngineParts};
 use crate::cluster::Endpoint;
@@ -13,7 +14,9 @@ use crate::config::{HostPort, Settings};
 use crate::telemetry::clock::now_us;
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
-use crate::worker::{LocalFacts, RefreshRequests, ScriptCache, TopologyCell, WorkerContext, spawn};
+use crate::worker::{
+    LearntCell, LocalFacts, RefreshRequests, ScriptCache, TopologyCell, WorkerContext, spawn,
+};
 
 /// Spawns the workers and the refresher.
 ///
@@ -52,6 +55,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let workers: Arc<[_]> = senders.into();
+    let learnt = Arc::new(LearntCell::default());
     let scripts = Arc::new(ScriptCache::new(settings.limits.script_cache_bytes));
     for (seat, notes) in seats.into_iter().zip(receivers) {
         spawn(WorkerContext {
@@ -66,10 +70,22 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             refresh: Arc::clone(&refresh),
             local: Arc::clone(&local),
             scripts: Arc::clone(&scripts),
+            learnt: Arc::clone(&learnt),
             notes,
             workers: Arc::clone(&workers),
         })?;
     }
+    let learn_settings = LearnSettings {
+        upstream: upstream.clone(),
+        response_timeout: settings.upstream.connect_timeout,
+        commands_max: settings.limits.learnt_commands,
+    };
+    tokio::spawn(learn::run(
+        learn_settings,
+        Arc::clone(&topology),
+        learnt,
+        lifecycle.clone(),
+    ));
     let refresh_settings = RefreshSettings {
         seeds: settings.cluster.seeds.iter().map(endpoint).collect(),
         address_map,
@@ -125,6 +141,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         client_output_soft_bytes: limits.client_output_soft_bytes,
         client_output_hard_bytes: limits.client_output_hard_bytes,
         outbox_bytes: limits.outbox_bytes,
+        key_shapes: limits.key_shapes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
         leases: limits.leases,
         lease_queue: limits.lease_queue,

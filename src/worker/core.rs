@@ -10,6 +10,8 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
+use super::key_shapes::KeyShapes;
+use super::learnt_cell::LearntCell;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
@@ -17,6 +19,7 @@ use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
 use crate::cluster::{AddressMap, Topology};
+use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
 use crate::routing::scan_cursor::CurrentOrder;
@@ -49,6 +52,8 @@ pub struct WorkerLimits {
     pub leases: usize,
     /// Clients that may wait for one.
     pub lease_queue: usize,
+    /// Answers about keys that are remembered.
+    pub key_shapes: usize,
 }
 
 impl Default for WorkerLimits {
@@ -65,6 +70,7 @@ impl Default for WorkerLimits {
             client_idle_us: 0,
             leases: 10_000,
             lease_queue: 1_000,
+            key_shapes: 1_024,
         }
     }
 }
@@ -111,6 +117,14 @@ pub struct Core {
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
     pub drained_waker: Option<Waker>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCommands>,
+    /// Where they come from.
+    pub teaching: Arc<LearntCell>,
+    /// Whether they are still to come: a command that nobody knows waits for them.
+    pub awaits_learnt: bool,
+    /// Where the keys of requests were that only a node could tell.
+    pub key_shapes: KeyShapes,
     /// Bodies of scripts, shared by all workers.
     pub scripts: Arc<ScriptCache>,
     /// Those bodies this worker has seen lately.
@@ -160,6 +174,10 @@ impl Core {
             is_draining: false,
             drained_waker: None,
             questions: Vec::new(),
+            learnt: Arc::default(),
+            teaching: Arc::default(),
+            awaits_learnt: false,
+            key_shapes: KeyShapes::default(),
             scripts: Arc::default(),
             seen_scripts: SeenScripts::default(),
             address_map,

@@ -22,6 +22,13 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// `COMMAND GETKEYS`, asked for the sake of a request whose keys only a node can tell.
+    Keys {
+        /// The request.
+        request: Dispatched,
+        /// As it goes over the wire.
+        bytes: Vec<u8>,
+    },
     /// `SCRIPT EXISTS`: true also where Keyway has the body (contract: T4).
     ScriptExists {
         /// How the primaries' answers are merged.

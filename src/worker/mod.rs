@@ -13,7 +13,10 @@ pub mod core;
 mod deliver;
 mod dispatch;
 pub mod finish;
+mod key_shapes;
 mod lanes;
+mod learn;
+pub mod learnt_cell;
 pub mod leases;
 pub mod links;
 pub mod local;
@@ -31,6 +34,7 @@ pub mod upstream_task;
 pub mod wait;
 pub mod watch;
 
+pub use learnt_cell::LearntCell;
 pub use local::LocalFacts;
 pub use refresh_requests::{RefreshReason, RefreshRequests};
 pub use script_cache::ScriptCache;

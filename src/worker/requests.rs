@@ -167,7 +167,7 @@ impl Core {
     /// A browser that was lured into speaking to this port would say `POST` and `Host:`; as Redis, the
     /// connection is closed before anything that follows is read as a command.
     #[cold]
-    fn refuse_http(&mut self, key: ClientKey) -> Taken {
+    pub(super) fn refuse_http(&mut self, key: ClientKey) -> Taken {
         self.tallies.failed(ErrorKind::Protocol);
         if let Some(client) = self.clients.get(key) {
             warn!(
@@ -208,17 +208,10 @@ impl Core {
         }
         let command = match command::lookup(args) {
             Lookup::Found(command) => command,
-            Lookup::Unknown if is_http(args.name()) => return self.refuse_http(key),
-            Lookup::Unknown => {
-                return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
-                    command::errors::unknown_command(args)
-                });
-            }
-            Lookup::UnknownSubcommand(container) => {
-                return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
-                    command::errors::unknown_subcommand(container, args)
-                });
-            }
+            missed => match self.learnt.look_up(missed, args) {
+                Lookup::Found(command) => command,
+                missed => return self.refuse_unknown(key, missed, args),
+            },
         };
         if !command.accepts(args.len()) {
             return self.refuse_request(key, args, ErrorKind::Arity, |_| {
@@ -294,11 +287,6 @@ impl Core {
         }
         Taken::Yes
     }
-}
-
-/// The first words of an HTTP request's lines that Redis looks out for.
-fn is_http(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// What a later version serves.

@@ -254,6 +254,10 @@ impl Core {
             Finish::Merge(plan) => {
                 merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut out);
             }
+            Finish::Keys { request, bytes } => {
+                let reply = gather.replies().next().unwrap_or_default();
+                return self.keys_were_told(*request, bytes, reply);
+            }
             Finish::ScriptExists { plan, kept } => {
                 let mut on_all = Vec::new();
                 merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut on_all);

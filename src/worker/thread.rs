@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::core::{Core, WorkerLimits};
+use super::learnt_cell::LearntCell;
 use super::local::{Asked, LocalFacts};
 use super::refresh_requests::RefreshRequests;
 use super::script_cache::ScriptCache;
@@ -57,6 +58,8 @@ pub struct WorkerContext {
     pub local: Arc<LocalFacts>,
     /// Bodies of scripts, shared by all workers.
     pub scripts: Arc<ScriptCache>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCell>,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
     /// open as requests (`limits.requests_in_flight_per_client`).
     pub notes: mpsc::UnboundedReceiver<Note>,
@@ -147,14 +150,21 @@ async fn run(context: WorkerContext) {
         context.local,
     );
     core.scripts = context.scripts;
+    core.teaching = Arc::clone(&context.learnt);
+    core.awaits_learnt = true;
     let worker = Rc::new(Worker {
         core: RefCell::new(core),
         upstream: context.upstream,
         workers: context.workers,
     });
     let mut versions = topology.subscribe();
+    let learnt = context.learnt;
+    let mut lessons = learnt.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
     apply(&worker, &topology);
+    if *lessons.borrow_and_update() > 0 {
+        worker.turn(|core| core.take_learnt(learnt.load()));
+    }
     let mut drain_until = None;
     loop {
         tokio::select! {
@@ -164,6 +174,7 @@ async fn run(context: WorkerContext) {
             },
             Some(note) = notes.recv() => handle(&worker, note),
             Ok(()) = versions.changed() => apply(&worker, &topology),
+            Ok(()) = lessons.changed() => worker.turn(|core| core.take_learnt(learnt.load())),
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
                 Lifecycle::Draining { until } => {

@@ -69,8 +69,7 @@ pub(super) fn logical<'a>(
         true => |any, number| i64::from(any != 0 || number != 0),
         false => |all, number| i64::from(all != 0 && number != 0),
     };
-    // A part alone is folded with itself, so that it says 0 or 1, too.
-    folded(replies.clone().take(1).chain(replies), fold, out)
+    folded(replies, |number| i64::from(number != 0), fold, out)
 }
 
 /// Appends an array of 0 and 1 with 1 also where `kept` says so. Another reply, an error for instance,
@@ -94,18 +93,25 @@ pub(super) fn smallest<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
-    folded(replies, i64::min, out)
+    folded(replies, |number| number, i64::min, out)
 }
 
-/// Integers, or arrays of integers of the same length, folded place by place.
+/// Integers, or arrays of integers of the same length, each read with `read` and folded place by place.
 fn folded<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
+    read: fn(i64) -> i64,
     fold: fn(i64, i64) -> i64,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
     let one = replies.clone().next().ok_or(Misfit::NoParts)?;
     if one.first() == Some(&b':') {
-        return integers(replies, fold, out);
+        let mut total = None;
+        for (part, reply) in replies.enumerate() {
+            let number = read(reply::integer(reply).ok_or(Misfit::Shape(part, "integer"))?);
+            total = Some(total.map_or(number, |total| fold(total, number)));
+        }
+        write::integer(out, total.ok_or(Misfit::NoParts)?);
+        return Ok(());
     }
     let mut all: Option<Vec<i64>> = None;
     for (part, reply) in replies.enumerate() {
@@ -114,7 +120,8 @@ fn folded<'a>(
         let mut numbers = Vec::new();
         for element in elements {
             let number = reply::integer(element);
-            numbers.push(number.ok_or(Misfit::Shape(part, "array of integers"))?);
+            let number = number.ok_or(Misfit::Shape(part, "array of integers"))?;
+            numbers.push(read(number));
         }
         if numbers.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
             return Err(Misfit::Count(part));
