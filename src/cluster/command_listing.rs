@@ -18,7 +18,12 @@ const ARGUMENTS_MAX: i64 = 1 << 20;
 
 /// What a server announces that the table does not know, sub-commands behind their container; `None`
 /// when the reply is no list of commands.
-pub fn parse_commands(reply: &Value) -> Option<Vec<Announced>> {
+pub fn parse_news(reply: &Value) -> Option<Vec<Announced>> {
+    parse_commands(reply, is_news)
+}
+
+/// What a server announces, as far as its names are wanted.
+pub fn parse_commands(reply: &Value, is_wanted: impl Fn(&str) -> bool) -> Option<Vec<Announced>> {
     let mut announced = Vec::new();
     for entry in reply.list()?.iter().take(COMMANDS_MAX) {
         let Some(fields) = entry.list() else {
@@ -28,7 +33,7 @@ pub fn parse_commands(reply: &Value) -> Option<Vec<Announced>> {
             continue;
         };
         let container = command.name.clone();
-        if is_news(&command.name) {
+        if is_wanted(&command.name) {
             announced.push(command);
         }
         let subcommands = fields.get(9).and_then(Value::list).unwrap_or_default();
@@ -40,7 +45,7 @@ pub fn parse_commands(reply: &Value) -> Option<Vec<Announced>> {
                 command.name = format!("{container}|{}", command.name);
             }
             command.is_container = false;
-            if is_news(&command.name) {
+            if is_wanted(&command.name) {
                 announced.push(command);
             }
         }
@@ -150,14 +155,14 @@ mod tests {
     use crate::resp::Protocol;
     use proptest::prelude::*;
 
-    /// `text` with `_` for each line break of RESP.
+    /// `text` with `;` for each line break of RESP.
     fn parse(text: &str, protocol: Protocol) -> Option<Vec<Announced>> {
-        let bytes = text.replace('_', "\r\n");
-        parse_commands(&Value::decode(bytes.as_bytes(), protocol).expect("well formed"))
+        let bytes = text.replace(';', "\r\n");
+        parse_news(&Value::decode(bytes.as_bytes(), protocol).expect("well formed"))
     }
 
     fn bulk(text: &str) -> String {
-        format!("${}_{text}_", text.len())
+        format!("${};{text};", text.len())
     }
 
     /// contract: R2
@@ -165,11 +170,11 @@ mod tests {
     fn redis_six_gives_seven_fields() {
         let entry = |name: &str| {
             format!(
-                "*7_{}:-3_*2_+write_+denyoom_:1_:1_:1_*2_+@write_+@slow_",
+                "*7;{}:-3;*2;+write;+denyoom;:1;:1;:1;*2;+@write;+@slow;",
                 bulk(name)
             )
         };
-        let reply = format!("*3_{}{}*0_", entry("get"), entry("JSON.SET"));
+        let reply = format!("*3;{}{}*0;", entry("get"), entry("JSON.SET"));
         let commands = parse(&reply, Protocol::Resp2).expect("a list");
         assert_eq!(commands.len(), 1, "{commands:?}");
         let command = &commands[0];
@@ -190,11 +195,11 @@ mod tests {
                     .iter()
                     .map(|(name, value)| bulk(name) + value)
                     .collect();
-                format!("{set}{}_{fields_text}", fields.len() * pairs)
+                format!("{set}{};{fields_text}", fields.len() * pairs)
             };
             let spec = |begin: String, find: String| {
                 map(&[
-                    ("flags", format!("*2_+RO_+incomplete_")),
+                    ("flags", format!("*2;+RO;+incomplete;")),
                     ("begin_search", begin),
                     ("find_keys", find),
                 ])
@@ -204,7 +209,7 @@ mod tests {
                     ("type", bulk("keyword")),
                     (
                         "spec",
-                        map(&[("keyword", bulk("KEYS")), ("startfrom", ":-2_".into())]),
+                        map(&[("keyword", bulk("KEYS")), ("startfrom", ":-2;".into())]),
                     ),
                 ]),
                 map(&[
@@ -212,9 +217,9 @@ mod tests {
                     (
                         "spec",
                         map(&[
-                            ("keynumidx", ":0_".into()),
-                            ("firstkey", ":1_".into()),
-                            ("keystep", ":2_".into()),
+                            ("keynumidx", ":0;".into()),
+                            ("firstkey", ":1;".into()),
+                            ("keystep", ":2;".into()),
                         ]),
                     ),
                 ]),
@@ -222,16 +227,16 @@ mod tests {
             let plain = spec(
                 map(&[
                     ("type", index.clone()),
-                    ("spec", map(&[("index", ":1_".into())])),
+                    ("spec", map(&[("index", ":1;".into())])),
                 ]),
                 map(&[
                     ("type", range.clone()),
                     (
                         "spec",
                         map(&[
-                            ("lastkey", ":-1_".into()),
-                            ("keystep", ":1_".into()),
-                            ("limit", ":0_".into()),
+                            ("lastkey", ":-1;".into()),
+                            ("keystep", ":1;".into()),
+                            ("limit", ":0;".into()),
                         ]),
                     ),
                 ]),
@@ -240,10 +245,10 @@ mod tests {
                 map(&[("type", bulk("unknown")), ("spec", map(&[]))]),
                 map(&[("type", bulk("unknown")), ("spec", map(&[]))]),
             );
-            let sub = |name: &str| format!("*10_{}:2_*0_:0_:0_:0_*0_*0_*0_*0_", bulk(name));
+            let sub = |name: &str| format!("*10;{}:2;*0;:0;:0;:0;*0;*0;*0;*0;", bulk(name));
             let reply = format!(
-                "*2_*10_{}:-2_*1_+readonly_:0_:0_:0_*0_*1_{}*3_{known}{plain}{unknown}*2_{}{}\
-                 *10_{}:-2_*0_:0_:0_:0_*0_*0_*0_*2_{}{}",
+                "*2;*10;{}:-2;*1;+readonly;:0;:0;:0;*0;*1;{}*3;{known}{plain}{unknown}*2;{}{}\
+                 *10;{}:-2;*0;:0;:0;:0;*0;*0;*0;*2;{}{}",
                 bulk("ft.x"),
                 bulk("request_policy:all_shards"),
                 sub("ft.x|get"),
@@ -308,7 +313,8 @@ mod tests {
         /// contract: F8
         #[test]
         fn nothing_panics(value in any_value()) {
-            let _ = parse_commands(&value);
+            let _ = parse_news(&value);
+            let _ = parse_commands(&value, |_| true);
         }
     }
 }

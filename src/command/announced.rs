@@ -147,10 +147,7 @@ impl Announced {
         match self.tip("request_policy") {
             Some("all_shards") => Handling::Primaries(merge.unwrap_or(Merge::Concat)),
             Some("all_nodes") => Handling::Nodes(merge.unwrap_or(Merge::Concat)),
-            Some("multi_shard")
-                if matches!(keys, Keys::Range { .. })
-                    && self.tip("response_policy") != Some("special") =>
-            {
+            Some("multi_shard") if self.can_be_split(keys) => {
                 Handling::Split(merge.unwrap_or(Merge::ByKey))
             }
             _ if keys != Keys::None => Handling::Keyed,
@@ -159,6 +156,15 @@ impl Announced {
             // least all clients speak of it to the same node.
             _ => Handling::HashArgument(1 + u8::from(self.name.contains('|'))),
         }
+    }
+
+    /// Servers say of `MSETNX`, too, that it may be sent in parts, and that the smallest reply stands for
+    /// all. It would not be all or nothing any more (contract: M2).
+    fn can_be_split(&self, keys: Keys) -> bool {
+        let is_all_or_nothing =
+            self.has_flag("write") && self.tip("response_policy") == Some("agg_min");
+        let is_special = self.tip("response_policy") == Some("special");
+        matches!(keys, Keys::Range { .. }) && !is_all_or_nothing && !is_special
     }
 
     /// `None` where nothing is said, or that it is special.

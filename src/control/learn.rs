@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use crate::cluster::command_listing::parse_commands;
+use crate::cluster::command_listing::parse_news;
 use crate::cluster::value::Value;
 use crate::cluster::{Endpoint, Topology};
 use crate::command::LearntCommands;
@@ -346,8 +346,6 @@ async fn hear(mut stream: crate::net::Stream) -> Result<Vec<Announced>, LearnErr
     let value = Value::decode(&reply, Protocol::Resp2).map_err(|error| unusable(&error))?;
     match &value {
         Value::Error(text) => Err(LearnError::Unusable(text.clone())),
-        value => {
-            parse_commands(value).ok_or_else(|| LearnError::Unusable("it is no list".to_owned()))
-        }
+        value => parse_news(value).ok_or_else(|| LearnError::Unusable("it is no list".to_owned())),
     }
 }
