@@ -199,7 +199,7 @@ mod tests {
             };
             let spec = |begin: String, find: String| {
                 map(&[
-                    ("flags", format!("*2;+RO;+incomplete;")),
+                    ("flags", "*2;+RO;+incomplete;".to_owned()),
                     ("begin_search", begin),
                     ("find_keys", find),
                 ])

@@ -176,7 +176,7 @@ fn by_row(command: &Command, args: &Args<'_>) -> Result<KeyPositions, KeysError>
         Keys::Sort => with_store(args, sort_store(args)),
         Keys::GeoRadius => with_store(args, georadius_store(args)),
         Keys::Migrate => migrate(args),
-        Keys::Specs(specs) => spec::positions(specs, args),
+        Keys::Specs(specs) => spec::positions(&specs.0, args),
         Keys::Asked(_) => Err(KeysError::Asked),
     }
 }

@@ -100,12 +100,14 @@ impl LearntCommands {
 
     /// Whether the other has the same rows.
     pub fn same(&self, other: &LearntCommands) -> bool {
-        let same = |(name, learnt): (&Box<[u8]>, &Learnt)| {
-            other.rows.get(name).is_some_and(|other| {
-                std::ptr::eq(learnt.row, other.row) && learnt.is_container == other.is_container
+        let mut rows = self.rows.iter();
+        self.rows.len() == other.rows.len()
+            && rows.all(|(name, learnt)| {
+                other.rows.get(name).is_some_and(|other| {
+                    let is_same_row = std::ptr::eq(learnt.row, other.row);
+                    is_same_row && learnt.is_container == other.is_container
+                })
             })
-        };
-        self.rows.len() == other.rows.len() && self.rows.iter().all(same)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One row of the table: its columns and what they can say.
 
-use super::spec::KeySpec;
+use super::spec::KeySpecs;
 
 /// What Keyway knows about one command or sub-command: one row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +99,10 @@ pub enum Keys {
     /// One key at 3, or when that is empty those after the word `KEYS` (`MIGRATE`).
     Migrate,
     /// As the servers specify it (learnt commands).
-    Specs(&'static [KeySpec]),
+    Specs(&'static KeySpecs),
     /// Only the servers can tell, for each request anew; these are the specifications that are known
     /// (learnt commands).
-    Asked(&'static [KeySpec]),
+    Asked(&'static KeySpecs),
 }
 
 /// What Keyway does with a command.
@@ -355,3 +355,6 @@ impl Merge {
         }
     }
 }
+
+/// Rows are looked at for every request: a few of them share a cache line.
+const _: () = assert!(size_of::<Command>() <= 40);

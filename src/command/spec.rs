@@ -7,6 +7,10 @@
 use super::keys::{KeyPositions, KeysError, Run, parse_count};
 use crate::resp::Args;
 
+/// All specifications of one command. A row has one word for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpecs(pub Box<[KeySpec]>);
+
 /// One specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {

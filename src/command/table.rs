@@ -72,6 +72,10 @@ const COUNT: usize = {
 pub(super) static ROWS: [Command; COUNT] = ROWS_AT_BUILD;
 
 /// The same for constants, which may not read a static.
+#[expect(
+    clippy::large_const_arrays,
+    reason = "read while building, and nowhere else"
+)]
 pub(super) const ROWS_AT_BUILD: [Command; COUNT] = {
     let mut rows = [GROUPS[0][0]; COUNT];
     let (mut at, mut group) = (0, 0);

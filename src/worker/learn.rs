@@ -162,7 +162,7 @@ impl Core {
             // specified leads at least to a node that says so.
             None => {
                 let known = match request.command.keys {
-                    Keys::Asked(specs) => command::spec::positions(specs, args).ok(),
+                    Keys::Asked(specs) => command::spec::positions(&specs.0, args).ok(),
                     _ => None,
                 };
                 let known = known.unwrap_or_default();
