@@ -146,6 +146,10 @@ impl Announced {
         let merge = self.merge();
         match self.tip("request_policy") {
             Some("all_shards") => Handling::Primaries(merge.unwrap_or(Merge::Concat)),
+            // Replicas refuse writes, and get them from their primaries.
+            Some("all_nodes") if self.access() == Access::Write => {
+                Handling::Primaries(merge.unwrap_or(Merge::Concat))
+            }
             Some("all_nodes") => Handling::Nodes(merge.unwrap_or(Merge::Concat)),
             Some("multi_shard") if self.can_be_split(keys) => {
                 Handling::Split(merge.unwrap_or(Merge::ByKey))

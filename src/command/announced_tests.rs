@@ -69,6 +69,18 @@ fn what_is_done_follows_flags_and_tips() {
             Handling::Nodes(Merge::AllSucceeded),
         ),
         (
+            "write",
+            none,
+            "request_policy:all_nodes response_policy:all_succeeded",
+            Handling::Primaries(Merge::AllSucceeded),
+        ),
+        (
+            "write",
+            keys,
+            "request_policy:multi_shard response_policy:agg_min",
+            Handling::Keyed,
+        ),
+        (
             "",
             none,
             "request_policy:all_shards response_policy:agg_logical_or",

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -17,6 +18,9 @@ use crate::worker::core::WorkerLimits;
 use crate::worker::{
     LearntCell, LocalFacts, RefreshRequests, ScriptCache, TopologyCell, WorkerContext, spawn,
 };
+
+/// So long a server may take to tell its commands at least.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Spawns the workers and the refresher.
 ///
@@ -77,7 +81,8 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
     }
     let learn_settings = LearnSettings {
         upstream: upstream.clone(),
-        response_timeout: settings.upstream.connect_timeout,
+        // A long reply, which nobody is in a hurry for.
+        response_timeout: settings.upstream.connect_timeout.max(LEARN_TIMEOUT),
         commands_max: settings.limits.learnt_commands,
     };
     tokio::spawn(learn::run(

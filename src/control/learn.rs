@@ -101,6 +101,7 @@ struct Learner {
     again_at: Instant,
     /// Which one is asked when one is enough.
     next: usize,
+    has_topology: bool,
     has_published: bool,
     is_short: bool,
 }
@@ -158,6 +159,7 @@ impl Learner {
             pause: PAUSE_FIRST,
             again_at: now + LEARN_AGAIN,
             next: fastrand::usize(..1024),
+            has_topology: false,
             has_published: false,
             is_short: false,
         }
@@ -165,6 +167,7 @@ impl Learner {
 
     /// Takes over who the primaries are.
     fn follow(&mut self, topology: &Topology) {
+        self.has_topology = true;
         let owners = topology.shards().into_iter();
         let owners = owners.filter_map(|(_, owner)| Some(topology.node(owner)?.endpoint.clone()));
         self.nodes = owners.collect();
@@ -229,8 +232,7 @@ impl Learner {
                 });
             }
         }
-        let is_known = !self.nodes.is_empty();
-        if is_known && self.asking.is_empty() && !self.has_published {
+        if self.has_topology && self.asking.is_empty() && !self.has_published {
             // Nobody told anything: clients that wait are told that nobody knows their command.
             self.publish();
         }

@@ -91,11 +91,7 @@ impl Core {
                 }
             };
         }
-        let is_settled = self
-            .clients
-            .get(key)
-            .is_some_and(|client| client.is_settled());
-        if !is_settled || !self.may_route(key) || !self.has_room_everywhere(key) {
+        if !self.is_settled(key) || !self.may_route(key) || !self.has_room_everywhere(key) {
             return Taken::NotYet;
         }
         let Some(getkeys) = command::row_named("command|getkeys") else {

@@ -160,6 +160,8 @@ pub struct SeenScripts {
 }
 
 const PLACES: usize = 256;
+/// Longer ones are hashed each time, so that what is held here, dropped or not, stays below 16 MB.
+const SEEN_BYTES_MAX: usize = 64 * 1024;
 
 impl SeenScripts {
     /// Whether this body was noted and the cache still has it.
@@ -179,6 +181,9 @@ impl SeenScripts {
 
     /// Notes a body that the cache keeps.
     pub fn note(&mut self, script: Arc<KeptScript>) {
+        if script.body.len() > SEEN_BYTES_MAX {
+            return;
+        }
         if self.places.is_empty() {
             self.places.resize(PLACES, None);
         }

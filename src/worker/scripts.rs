@@ -19,7 +19,6 @@ use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
-use crate::cluster::Slot;
 use crate::command::{self, Command, Handling, Script, Sha};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{Args, reply, with_args, write};
@@ -31,6 +30,9 @@ use crate::upstream::{Dispatched, Role};
 const NOSCRIPT: &[u8] = b"-NOSCRIPT No matching script.";
 /// What `EVAL` and `SCRIPT LOAD` say of a body that is no script.
 const NO_SCRIPT_AT_ALL: &[u8] = b"-ERR Error compiling script";
+
+/// Connections that get past others, at one time.
+const ONCE_MAX: usize = 256;
 
 impl Core {
     /// A command about scripts.
@@ -50,6 +52,8 @@ impl Core {
                 taken
             }
             Script::EvalSha => self.plan_call(key, command, args),
+            // Nor would one server read it while the client's own script runs.
+            Script::Kill if !self.is_settled(key) => Taken::NotYet,
             Script::Load | Script::Exists | Script::Flush | Script::Kill => {
                 let taken = self.plan_whole(key, command, args);
                 match script {
@@ -116,7 +120,7 @@ impl Core {
     fn is_known_there(
         &mut self,
         key: ClientKey,
-        command: &Command,
+        command: &'static Command,
         args: &Args<'_>,
         sha: Sha,
         generation: u64,
@@ -131,19 +135,14 @@ impl Core {
     fn connection_of_call(
         &mut self,
         key: ClientKey,
-        command: &Command,
+        command: &'static Command,
         args: &Args<'_>,
     ) -> Option<ConnectionKey> {
-        let positions = command::key_positions(command, args).ok()?;
-        let slot = match positions.first() {
-            Some(at) => Slot::of_key(args.get(at)?),
-            None => match self.any_for(key) {
-                Target::Slot(slot) => slot,
-                Target::Primary(..) | Target::Node(_) | Target::Any => return None,
-            },
-        };
         let protocol = self.protocol_of(key);
-        self.nodes.connection(self.nodes.owner(slot)?, protocol)
+        match self.target_of(key, command, args) {
+            Ok(Target::Slot(slot)) => self.nodes.connection(self.nodes.owner(slot)?, protocol),
+            Ok(Target::Primary(..) | Target::Node(_) | Target::Any) | Err(_) => None,
+        }
     }
 
     /// The same call with its body.
@@ -316,6 +315,11 @@ impl Core {
         match dispatched.command.handling {
             Handling::Script(Script::Kill) => {
                 // A server that runs a script reads no further on that script's connection.
+                let once = self.connections.iter();
+                let once = once.filter(|(_, connection)| connection.role == Role::Once);
+                if once.count() >= ONCE_MAX {
+                    return Err(Reason::NoLease);
+                }
                 let node = self.resolve(dispatched.target)?;
                 self.open(node, dispatched.protocol, Role::Once)
             }

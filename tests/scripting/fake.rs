@@ -116,7 +116,7 @@ fn redirected_calls_carry_the_body() {
 
 /// contract: T4, R13
 #[test]
-fn a_body_nobody_saw_is_asked_for_on_valkey() {
+fn redis_is_not_asked_for_a_body_nobody_saw() {
     let (fake, keyway) = scene();
     let mut client = keyway.client();
     let missing = Action::line("-NOSCRIPT No matching script.");
