@@ -14,6 +14,8 @@ pub struct Figures {
     pub output_bytes: usize,
     /// Requests whose replies are still to come.
     pub requests_in_flight: usize,
+    /// Commands queued since `MULTI`; `None` outside of a transaction.
+    pub queued: Option<usize>,
 }
 
 /// The line of one client in the fields and the order of Redis 7.2, with its line break. What
@@ -22,6 +24,7 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     let seconds_since = |then_us: u64| figures.now_us.saturating_sub(then_us) / 1_000_000;
     let mut flags = String::new();
     for (flag, is_set) in [
+        ('x', figures.queued.is_some()),
         ('r', session.is_read_only),
         ('e', session.is_no_evict),
         ('T', session.is_no_touch),
@@ -38,11 +41,12 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     line.extend_from_slice(format!("laddr={} fd=0 name=", session.local_address).as_bytes());
     line.extend_from_slice(session.name());
     let rest = format!(
-        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free=0 \
+        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={output_bytes} \
          tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name=",
         seconds_since(session.created_us),
         seconds_since(session.last_command_us),
+        figures.queued.map_or(-1, |queued| queued as i64),
         figures.input_bytes,
         figures.requests_in_flight,
         size_of::<Session>() + figures.input_bytes + output_bytes,
@@ -78,6 +82,7 @@ mod tests {
             input_bytes: 26,
             output_bytes: 5,
             requests_in_flight: 2,
+            queued: None,
         };
         let line = describe_client(&session, &figures);
         let expected = format!(
@@ -88,5 +93,15 @@ mod tests {
             size_of::<Session>() + 31
         );
         assert_eq!(String::from_utf8_lossy(&line), expected);
+        let figures = Figures {
+            queued: Some(3),
+            ..figures
+        };
+        let line = describe_client(&session, &figures);
+        let line = String::from_utf8_lossy(&line);
+        assert!(
+            line.contains(" flags=xT ") && line.contains(" multi=3 "),
+            "{line}"
+        );
     }
 }

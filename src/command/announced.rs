@@ -102,6 +102,7 @@ impl Announced {
             access: self.access(),
             keys,
             handling: self.handling(keys),
+            across: None,
             flags,
         }
     }

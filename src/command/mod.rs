@@ -7,6 +7,7 @@
 mod row;
 pub mod table;
 
+pub mod block;
 pub mod block_time;
 pub mod learnt;
 mod lookup;
@@ -17,12 +18,13 @@ pub mod keys;
 pub mod sha;
 pub mod spec;
 
+pub use block::{block_keys, block_len, block_row};
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use learnt::LearntCommands;
 pub use lookup::{Lookup, lookup, row_named};
 pub use row::{
-    Access, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
+    Access, Across, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
 };
 pub use sha::Sha;
 pub use table::supported;

@@ -17,8 +17,34 @@ pub struct Command {
     pub keys: Keys,
     /// What Keyway does with it.
     pub handling: Handling,
+    /// How a read whose keys are in several slots is computed, for those that can be
+    /// (contract: M3).
+    pub across: Option<Across>,
     /// What the servers say of it besides, where Keyway has learnt it from them.
     pub flags: Flags,
+}
+
+/// A read over several slots that Keyway can compute from the parts (contract: M3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Across {
+    /// `SUNION`
+    Union,
+    /// `SINTER`
+    Intersection,
+    /// `SDIFF`
+    Difference,
+    /// `SINTERCARD`
+    IntersectionSize,
+    /// `ZUNION`
+    SortedUnion,
+    /// `ZINTER`
+    SortedIntersection,
+    /// `ZDIFF`
+    SortedDifference,
+    /// `ZINTERCARD`
+    SortedIntersectionSize,
+    /// `PFCOUNT`
+    DistinctCount,
 }
 
 /// Flags that servers give to a command.
@@ -266,6 +292,16 @@ pub enum Subscription {
     PUnsubscribe,
     SSubscribe,
     SUnsubscribe,
+}
+
+impl Keys {
+    /// The distance from one key to the next in a request that is split by slot.
+    pub fn step(self) -> usize {
+        match self {
+            Keys::Range { step, .. } => usize::from(step),
+            _ => 1,
+        }
+    }
 }
 
 impl Command {

@@ -1,6 +1,7 @@
 //! The command table: one row for each command and sub-command, in one file for each group.
 //!
-//! A row reads `"name" arity access keys handling`. Keys are written as
+//! A row reads `"name" arity access keys handling`, and `across` how it is computed over several slots, if
+//! Keyway can (contract: M3). Keys are written as
 //!
 //! | written | meaning |
 //! |---|---|
@@ -21,7 +22,7 @@
 //! there twice, or when a sub-command has no container.
 
 use super::row::{
-    Access, Command, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
+    Access, Across, Command, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
 };
 
 mod bits;
@@ -98,7 +99,10 @@ pub fn supported() -> impl Iterator<Item = &'static Command> {
 
 /// Declares the rows of one group, and refuses to build when they are not sorted by name.
 macro_rules! commands {
-    ($($name:literal $arity:literal $access:ident $keys:tt $handling:ident $(($of:tt))?,)+) => {
+    ($(
+        $name:literal $arity:literal $access:ident $keys:tt $handling:ident $(($of:tt))?
+            $(across $across:ident)?,
+    )+) => {
         pub(super) const ROWS: &[super::Command] = &[$(super::Command {
             name: $name,
             arity: $arity,
@@ -106,11 +110,23 @@ macro_rules! commands {
             keys: super::keys_column!($keys),
             handling: super::handling_column!($handling $($of)?),
             flags: $crate::command::Flags::NONE,
+            across: super::across_column!($($across)?),
         }),+];
         const _: () = super::assert_sorted(ROWS);
     };
 }
 use commands;
+
+/// The `across` column of one row: how it is computed over several slots, if it can be.
+macro_rules! across_column {
+    () => {
+        None
+    };
+    ($across:ident) => {
+        Some(super::Across::$across)
+    };
+}
+use across_column;
 
 /// The `keys` column of one row.
 macro_rules! keys_column {

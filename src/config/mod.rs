@@ -28,10 +28,12 @@ mod settings;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
-pub use kind::{ClusterView, HostPort, LogFormat};
+pub use kind::{
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
+};
 pub use resolve::{Effective, resolve};
 pub use secret::Secret;
 pub use settings::{
-    AdminSettings, ClusterSettings, KEYS, LimitSettings, ListenSettings, LogSettings, Settings,
-    TimeoutSettings, UpstreamSettings,
+    AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings, ListenSettings,
+    LogSettings, Settings, TimeoutSettings, UpstreamSettings,
 };

@@ -13,8 +13,9 @@ use tracing::level_filters::LevelFilter;
 
 use super::key::sections;
 use super::kind::{
-    Bytes, ClusterView, Count, HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, OneOf,
-    Optional, Pairs, Password, SocketPath, Text, Time, Workers,
+    Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions,
+    HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, OneOf, Optional, Pairs, Password,
+    SocketPath, Text, Time, Workers,
 };
 use super::resolve::Values;
 use super::secret::Secret;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub timeouts: TimeoutSettings,
     /// How much things may hold.
     pub limits: LimitSettings,
+    /// What a cluster refuses and Keyway may do all the same.
+    pub compatibility: CompatibilitySettings,
     /// The admin port.
     pub admin: AdminSettings,
     /// Log lines.
@@ -145,6 +148,24 @@ sections! {
         leases: usize = Count<1, 1_000_000>("10000"),
         /// Clients of one worker that may wait for a private connection; more get an error at once.
         lease_queue: usize = Count<0, 1_000_000>("1000"),
+        /// What a client may queue between MULTI and EXEC; a command beyond is refused, and so is EXEC.
+        transaction_bytes: usize = Bytes<{ 64 * KB }, GB>("1gb"),
+        /// What one read over several slots may fetch from the nodes (compatibility.cross_slot_reads);
+        /// beyond, the client gets an error.
+        cross_slot_read_bytes: usize = Bytes<{ 64 * KB }, GB>("64mb"),
+    }
+
+    /// What one server does and a cluster refuses, because the keys are in several slots.
+    compatibility: CompatibilitySettings {
+        /// SUNION, ZUNION, PFCOUNT and the like over several slots: "refuse" with CROSSSLOT, or
+        /// "emulate": computed here from the parts, not atomic.
+        cross_slot_reads: CrossSlotReads = OneOf<CrossSlotReads>("refuse"),
+        /// MULTI over several slots: "refuse" with CROSSSLOT, or "split": one atomic block for each
+        /// slot, not atomic across slots.
+        cross_slot_transactions: CrossSlotTransactions = OneOf<CrossSlotTransactions>("refuse"),
+        /// BLPOP and the like over several slots: "refuse" with CROSSSLOT, or "poll": the keys are
+        /// asked in turn.
+        cross_slot_blocking: CrossSlotBlocking = OneOf<CrossSlotBlocking>("refuse"),
     }
 
     /// The admin port: /live, /ready, /metrics, /topology.
@@ -172,6 +193,7 @@ impl Settings {
             upstream: sections.upstream,
             timeouts: sections.timeouts,
             limits: sections.limits,
+            compatibility: sections.compatibility,
             admin: sections.admin,
             log: sections.log,
         }

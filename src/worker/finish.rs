@@ -45,6 +45,8 @@ pub enum Finish {
         /// What the node said, for the client when nobody knows the body.
         error: Vec<u8>,
     },
+    /// The blocks of an `EXEC` in steps (contract: T2).
+    Blocks,
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -68,6 +68,9 @@ pub fn share_key(one: (&Command, &[u8]), other: (&Command, &[u8])) -> bool {
 
 /// `None` when only a node could tell.
 fn keys_of(command: &Command, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if command.is_block() {
+        return command::block_keys(bytes);
+    }
     let keys = with_args(bytes, |args| {
         match command::key_positions(command, args) {
             Ok(positions) => {

@@ -14,7 +14,7 @@ use super::dispatch::CROSSSLOT;
 use super::finish::Finish;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Keys, LearntCommands, Lookup};
+use crate::command::{self, Command, KeyPositions, Keys, LearntCommands, Lookup};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::reply::{elements, text};
 use crate::resp::{Args, with_args, write};
@@ -129,6 +129,19 @@ impl Core {
         Taken::Yes
     }
 
+    /// The slot of a request whose keys only a node can tell, as far as it is known without asking:
+    /// from an earlier answer, else from what is specified. The node says whether it is right.
+    pub(super) fn known_slot(&self, command: &'static Command, args: &Args<'_>) -> Option<Slot> {
+        if let Some(positions) = self.key_shapes.find(command, args) {
+            let mut keys = positions.iter().filter_map(|at| args.get(*at as usize));
+            return keys.next().map(Slot::of_key);
+        }
+        specified(command, args)
+            .first()
+            .and_then(|at| args.get(at))
+            .map(Slot::of_key)
+    }
+
     /// A node has told the keys of a request, or that it cannot.
     pub(super) fn keys_were_told(&mut self, request: Dispatched, bytes: &[u8], reply: &[u8]) {
         let target = with_args(bytes, |args| self.target_of_told(request, args, reply));
@@ -157,11 +170,7 @@ impl Core {
             // It has none, or the request is wrong, or this node does not know the command: what is
             // specified leads at least to a node that says so.
             None => {
-                let known = match request.command.keys {
-                    Keys::Asked(specs) => command::spec::positions(&specs.0, args).ok(),
-                    _ => None,
-                };
-                let known = known.unwrap_or_default();
+                let known = specified(request.command, args);
                 one_slot(known.iter().filter_map(|at| args.get(at)))?
             }
         };
@@ -169,6 +178,14 @@ impl Core {
             Some(slot) => Target::Slot(slot),
             None => self.any_for(request.ticket.client),
         })
+    }
+}
+
+/// The keys that are specified, where there may be others.
+fn specified(command: &Command, args: &Args<'_>) -> KeyPositions {
+    match command.keys {
+        Keys::Asked(specs) => command::spec::positions(&specs.0, args).unwrap_or_default(),
+        _ => KeyPositions::default(),
     }
 }
 

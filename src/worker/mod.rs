@@ -31,6 +31,7 @@ mod scripts;
 mod spread;
 mod thread;
 pub mod topology_cell;
+pub mod transactions;
 mod unblock;
 pub mod upstream_task;
 pub mod wait;

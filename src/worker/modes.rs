@@ -15,7 +15,13 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some()
+        self.blocked.is_some() || self.transaction.is_some()
+    }
+
+    /// Whether its next request is not even looked at before an earlier one is answered.
+    pub fn is_held(&self) -> bool {
+        let transaction = self.transaction.as_ref();
+        self.blocked.is_some() || transaction.is_some_and(|transaction| transaction.is_executing())
     }
 }
 
@@ -26,10 +32,12 @@ impl Core {
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,
-        _command: &'static Command,
-        _args: &Args<'_>,
+        command: &'static Command,
+        args: &Args<'_>,
     ) -> Option<Taken> {
-        self.clients.get(key)?;
+        if self.clients.get(key)?.transaction.is_some() {
+            return self.decide_in_transaction(key, command, args);
+        }
         None
     }
 }

@@ -249,7 +249,7 @@ impl Core {
                 self.tallies.retries.increment();
                 match parked.asked {
                     Some(_) => self.send_asking(connection, dispatched, &parked.bytes),
-                    None => self.send(connection, dispatched, &parked.bytes),
+                    None => self.send_again(connection, dispatched, &parked.bytes),
                 }
                 Some(connection)
             }

@@ -19,9 +19,9 @@ use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
-use crate::command::{self, Command, Handling, Script, Sha};
+use crate::command::{self, Command, Handling, Merge, Script, Sha};
 use crate::pipeline::{ClientKey, Gather, Ticket};
-use crate::resp::{Args, reply, with_args, write};
+use crate::resp::{Args, Protocol, reply, with_args, write};
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::RedirectKind;
 use crate::upstream::{Dispatched, Role};
@@ -55,16 +55,26 @@ impl Core {
             // Nor would one server read it while the client's own script runs.
             Script::Kill if !self.is_settled(key) => Taken::NotYet,
             Script::Load | Script::Exists | Script::Flush | Script::Kill => {
-                let taken = self.plan_whole(key, command, args);
-                match script {
-                    _ if taken == Taken::NotYet => {}
-                    Script::Load => self.note_script(args.get(2)),
-                    Script::Flush if is_flush(args) => self.scripts.clear(),
-                    _ => {}
-                }
-                taken
+                self.plan_whole(key, command, args)
             }
         }
+    }
+
+    /// How the answers of the primaries become the reply; called as they are asked.
+    pub(super) fn spread_script(
+        &mut self,
+        script: Script,
+        args: &Args<'_>,
+        protocol: Protocol,
+    ) -> Finish {
+        match script {
+            Script::Load => self.note_script(args.get(2)),
+            Script::Flush if is_flush(args) => self.scripts.clear(),
+            Script::Exists => return Finish::script_exists(self.kept_scripts(args), protocol),
+            Script::Kill => return Finish::merge(Merge::OneSucceeded, protocol),
+            Script::Flush | Script::Eval | Script::EvalSha => {}
+        }
+        Finish::merge(Merge::AllSucceeded, protocol)
     }
 
     /// The body of the script with this name (`EVALSHA`'s argument), for calls that must not fail for
@@ -146,7 +156,7 @@ impl Core {
     }
 
     /// The same call with its body.
-    fn with_body(
+    pub(super) fn with_body(
         &mut self,
         command: &'static Command,
         args: &Args<'_>,
@@ -296,7 +306,7 @@ impl Core {
     }
 
     /// For each name in `SCRIPT EXISTS`, whether Keyway can send the body along.
-    pub(super) fn kept_scripts(&self, args: &Args<'_>) -> Vec<bool> {
+    fn kept_scripts(&self, args: &Args<'_>) -> Vec<bool> {
         let names = args.iter().skip(2);
         names
             .map(|name| self.scripts.body(name).is_some())

@@ -51,7 +51,7 @@ impl Core {
         with_args(&bytes, |args| self.spread(dispatched, args));
     }
 
-    fn spread(&mut self, dispatched: Dispatched, args: &Args<'_>) {
+    pub(super) fn spread(&mut self, dispatched: Dispatched, args: &Args<'_>) {
         if self.nodes.topology().is_none() {
             return self.park(dispatched, args.frame().to_vec(), true, Reason::NoTopology);
         }
@@ -87,11 +87,7 @@ impl Core {
                 );
             }
             Handling::Script(script) => {
-                let finish = match script {
-                    Script::Exists => Finish::script_exists(self.kept_scripts(args), protocol),
-                    Script::Kill => Finish::merge(Merge::OneSucceeded, protocol),
-                    _ => Finish::merge(Merge::AllSucceeded, protocol),
-                };
+                let finish = self.spread_script(script, args, protocol);
                 self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::RandomKey => {
@@ -249,6 +245,10 @@ impl Core {
             sequence,
             part: 0,
         };
+        if let Finish::Blocks = gather.plan {
+            let replies: Vec<&[u8]> = gather.replies().collect();
+            return self.blocks_answered(key, &replies);
+        }
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
@@ -282,6 +282,8 @@ impl Core {
                 if let Some(target) = weigh(gather.replies(), asked) {
                     let mut bytes = Vec::new();
                     write::command(&mut bytes, &["RANDOMKEY"]);
+                    let finish = Finish::merge(Merge::AllSucceeded, dispatched.protocol);
+                    self.gather_at(key, sequence, Gather::new(finish, 1));
                     return self.send_or_park(
                         Dispatched {
                             target,
@@ -296,8 +298,10 @@ impl Core {
                 }
             }
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
+            // Looked at above.
+            Finish::Blocks => {}
         }
-        self.reply(ticket, &out);
+        self.reply_or_go_on(ticket, &out);
         out.clear();
         self.recycle(out);
     }

@@ -10,7 +10,7 @@ commands! {
     "bitpos"       -3 Read     [1]             Keyed,
     "getbit"        3 Read     [1]             Keyed,
     "pfadd"        -2 Write    [1]             Keyed,
-    "pfcount"      -2 Read     [1 to -1]       Keyed,
+    "pfcount"      -2 Read     [1 to -1]       Keyed across DistinctCount,
     "pfdebug"       3 Write    [2]             Refused,
     "pfmerge"      -2 Write    [1 to -1]       Keyed,
     "pfselftest"    1 Harmless none            Refused,

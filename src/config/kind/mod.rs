@@ -4,12 +4,14 @@
 //! Rust type ([`Count`] and [`Bytes`] both give a `usize`). The text comes from the file, the
 //! environment or the default, and is read in the same way from all three.
 
+mod compatibility;
 mod number;
 mod place;
 mod text;
 
 use std::marker::PhantomData;
 
+pub use compatibility::{CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions};
 pub use number::{Bytes, Count, Time, Workers};
 pub use place::{HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
 pub use text::{ClusterView, LogFormat, OneOf, Password, Text};

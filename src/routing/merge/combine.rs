@@ -126,14 +126,10 @@ fn folded<'a>(
         if numbers.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
             return Err(Misfit::Count(part));
         }
-        all = Some(match all {
-            Some(all) => all
-                .iter()
-                .zip(numbers)
-                .map(|(all, one)| fold(*all, one))
-                .collect(),
-            None => numbers,
-        });
+        // The first is folded with itself: a part alone says what several would.
+        let before = all.unwrap_or_else(|| numbers.clone());
+        let pairs = before.iter().zip(numbers);
+        all = Some(pairs.map(|(all, one)| fold(*all, one)).collect());
     }
     let all = all.unwrap_or_default();
     write::array(out, all.len());
