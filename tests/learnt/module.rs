@@ -64,6 +64,21 @@ fn a_real_module_is_served(flavor: Flavor) {
         client.expect(&format!("TEST.AT 3 x {key}"), &format!("'{number}'"));
     }
     client.expect("TEST.AT 3 x {t}1", "'5'");
+    // In transactions as well.
+    for (command, reply) in [
+        ("MULTI", "+OK"),
+        ("TEST.SET {t}1 new", "+QUEUED"),
+        ("TEST.GET {t}1", "+QUEUED"),
+        ("TEST.AT 2 {t}1", "+QUEUED"),
+        ("EXEC", "[+OK 'new' 'new']"),
+        ("TEST.SET {t}1 5", "+OK"),
+        ("MULTI", "+OK"),
+        ("TEST.GET a", "+QUEUED"),
+    ] {
+        client.expect(command, reply);
+    }
+    client.expect_error("TEST.GET b", "CROSSSLOT");
+    client.expect_error("EXEC", "EXECABORT");
     // What it says is wrong is its own word.
     let plain = cluster.client_of_key("a").call("TEST.GET").to_string();
     client.expect("TEST.GET", &plain);

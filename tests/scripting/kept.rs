@@ -9,6 +9,7 @@ each_flavor! {
     a_flushed_node_is_given_the_script,
     what_was_run_once_is_known,
     a_flush_is_a_flush,
+    calls_inside_multi_have_their_script,
     what_is_no_script_is_not_kept,
     valkey_tells_what_keyway_never_saw,
     the_cache_is_bounded,
@@ -151,6 +152,47 @@ fn a_flush_is_a_flush(flavor: Flavor) {
     let again = load(&mut client, ADD);
     assert_eq!(again, sha);
     client.expect(&format!("EVALSHA {sha} 1 a 1"), ":4");
+}
+
+/// What is executed cannot be mended: inside `MULTI` a call always has its script with it.
+/// contract: T4, T1
+fn calls_inside_multi_have_their_script(flavor: Flavor) {
+    let stage = Stage::take(flavor);
+    let mut client = stage.client();
+    let sha = load(&mut client, ADD);
+    for (round, key) in KEYS.iter().cycle().take(12).enumerate() {
+        // Also where the connection has been used for this script before.
+        stage.flush_nodes();
+        let before = round / KEYS.len() * 2;
+        let replies = client.pipeline(&[
+            "MULTI".to_owned(),
+            format!("EVALSHA {sha} 1 {key} 1"),
+            format!("INCR {key}"),
+            "EXEC".to_owned(),
+        ]);
+        let texts: Vec<String> = replies.iter().map(ToString::to_string).collect();
+        let results = format!("[:{} :{}]", before + 1, before + 2);
+        assert_eq!(
+            texts,
+            ["+OK", "+QUEUED", "+QUEUED", results.as_str()],
+            "{key}"
+        );
+    }
+    // Nobody knows this one.
+    let unknown = "f".repeat(40);
+    client.expect("MULTI", "+OK");
+    client.expect(&format!("EVALSHA {unknown} 1 a"), "+QUEUED");
+    let reply = client.call("EXEC").to_string();
+    assert!(reply.starts_with("[-NOSCRIPT"), "{reply}");
+    // A body seen inside is known outside.
+    client.expect("MULTI", "+OK");
+    client.expect(r#"EVAL "return 'inside'" 1 a"#, "+QUEUED");
+    client.expect("EXEC", "['inside']");
+    stage.flush_nodes();
+    let sha = keyway::command::Sha::of(b"return 'inside'").to_string();
+    for key in KEYS {
+        client.expect(&format!("EVALSHA {sha} 1 {key}"), "'inside'");
+    }
 }
 
 /// contract: T4
