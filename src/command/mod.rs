@@ -11,6 +11,7 @@ pub mod block;
 pub mod block_time;
 pub mod learnt;
 mod lookup;
+pub mod stream_ids;
 
 pub mod announced;
 pub mod errors;
@@ -24,7 +25,8 @@ pub use keys::{KeyPositions, KeysError, key_positions};
 pub use learnt::LearntCommands;
 pub use lookup::{Lookup, lookup, row_named};
 pub use row::{
-    Access, Across, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
+    Access, Across, Census, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription,
+    Transaction,
 };
 pub use sha::Sha;
 pub use table::supported;

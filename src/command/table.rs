@@ -22,7 +22,8 @@
 //! there twice, or when a sub-command has no container.
 
 use super::row::{
-    Access, Across, Command, Handling, Keys, Local, Merge, Script, Subscription, Transaction,
+    Access, Across, Census, Command, Handling, Keys, Local, Merge, Script, Subscription,
+    Transaction,
 };
 
 mod bits;
@@ -173,8 +174,8 @@ macro_rules! handling_column {
     (Script $of:ident) => {
         super::Handling::Script(super::Script::$of)
     };
-    (HashArgument $of:literal) => {
-        super::Handling::HashArgument($of)
+    (Census $of:ident) => {
+        super::Handling::Census(super::Census::$of)
     };
     (SlotArgument $of:literal) => {
         super::Handling::SlotArgument($of)

@@ -37,6 +37,8 @@ pub enum Role {
     Lease(Option<ClientKey>),
     /// Opened for one request, past all others; closed after its reply.
     Once,
+    /// The worker's own, for the subscriptions of its clients; it receives pushes.
+    Hub,
 }
 
 /// One connection to one node, in one protocol version.
@@ -211,7 +213,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Once => None,
+            Role::Shared | Role::Once | Role::Hub => None,
         }
     }
 

@@ -133,8 +133,9 @@ impl Core {
             }
             Err(KeysError::Pairs) => Err(WrongKeys::Unpaired),
             Err(KeysError::Asked) => Err(WrongKeys::Unknown),
-            // The server has the right words for arguments that make no sense.
-            Err(_) => Ok(self.any_for(key)),
+            // The server has the right words for arguments that make no sense. It may still find keys
+            // among them (`ZUNION " 1" k`) and name their owner: `Any` is redirected like a slot.
+            Err(_) => Ok(Target::Any),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What happens once all parts of a request were answered.
 
+use super::hub::census;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
@@ -45,6 +46,10 @@ pub enum Finish {
         /// What the node said, for the client when nobody knows the body.
         error: Vec<u8>,
     },
+    /// `PUBLISH`: the node's count is put right (contract: S4).
+    Published(census::Published),
+    /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
+    Census(census::Asked),
     /// The blocks of an `EXEC` in steps (contract: T2).
     Blocks,
     /// The workers' answers about their clients (contract: C2).

@@ -161,6 +161,7 @@ async fn run(context: WorkerContext) {
     let learnt = context.learnt;
     let mut lessons = learnt.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
+    tokio::task::spawn_local(keep_handing_out(Rc::clone(&worker)));
     apply(&worker, &topology);
     if *lessons.borrow_and_update() > 0 {
         worker.turn(|core| core.take_learnt(learnt.load()));
@@ -240,6 +241,11 @@ fn handle(worker: &Rc<Worker>, note: Note) {
         }
         Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
     }
+}
+
+/// Hands messages out to subscribers, in turns with the clients that write them.
+async fn keep_handing_out(worker: Rc<Worker>) {
+    std::future::poll_fn(|context| worker.turn(|core| core.poll_fan_out(context.waker()))).await;
 }
 
 /// How often deadlines are looked at.

@@ -121,8 +121,10 @@ impl Core {
         args: &Args<'_>,
     ) -> Result<Place, Refusal> {
         match command.handling {
+            // PUBLISH has no key, SPUBLISH has its channel.
             Handling::Keyed
             | Handling::Blocking
+            | Handling::Publish
             | Handling::Script(Script::Eval | Script::EvalSha) => {
                 self.place_by_keys(key, command, args)
             }
@@ -133,10 +135,13 @@ impl Core {
                 place => place,
             },
             Handling::Anywhere
-            | Handling::HashArgument(_)
             | Handling::Wait
             | Handling::Local(Local::Ping | Local::Echo)
             | Handling::Transaction(_) => Ok(Place::Anywhere),
+            Handling::HashArgument(at) => {
+                let named = args.get(usize::from(at)).unwrap_or_default();
+                self.place_in(key, Slot::of_key(named))
+            }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
                 match number.and_then(|number| Slot::new(u16::try_from(number).ok()?)) {
@@ -147,6 +152,7 @@ impl Core {
             Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::Script(_)
+            | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.place_everywhere(command),
             Handling::Local(Local::Hello) if self.switches_protocol(key, args) => {
