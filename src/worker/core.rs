@@ -11,13 +11,17 @@ use tracing::warn;
 
 use super::clients::Clients;
 use super::hub::Hub;
+use super::key_shapes::KeyShapes;
+use super::learnt_cell::LearntCell;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
-use super::tracking_watch::MovingSlots;
-use crate::cluster::{AddressMap, Slot, Topology};
+use super::script_cache::{ScriptCache, SeenScripts};
+use super::tracking::Trackers;
+use crate::cluster::{AddressMap, Topology};
+use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
 use crate::routing::scan_cursor::CurrentOrder;
@@ -65,6 +69,8 @@ pub struct WorkerLimits {
     pub leases: usize,
     /// Clients that may wait for one.
     pub lease_queue: usize,
+    /// Answers about keys that are remembered.
+    pub key_shapes: usize,
 }
 
 impl Default for WorkerLimits {
@@ -88,6 +94,7 @@ impl Default for WorkerLimits {
             subscriber_output_soft_us: 60_000_000,
             leases: 10_000,
             lease_queue: 1_000,
+            key_shapes: 1_024,
         }
     }
 }
@@ -136,20 +143,22 @@ pub struct Core {
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
     pub drained_waker: Option<Waker>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCommands>,
+    /// Where they come from.
+    pub teaching: Arc<LearntCell>,
+    /// Whether they are still to come: a command that nobody knows waits for them.
+    pub awaits_learnt: bool,
+    /// Where the keys of requests were that only a node could tell.
+    pub key_shapes: KeyShapes,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
+    /// Those bodies this worker has seen lately.
+    pub seen_scripts: SeenScripts,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     /// Clients that track keys.
-    pub trackers: Vec<ClientKey>,
-    /// What is said before the request that is being taken on.
-    pub caching: Caching,
-    /// The slot table that clients that track were told of.
-    pub(super) told_version: u64,
-    /// When the map was last asked for because somebody tracks.
-    pub(super) tracking_refresh_us: u64,
-    /// Slots that are seen to move.
-    pub(super) moving_slots: MovingSlots,
-    /// Slots that other workers have to be told of.
-    pub moving: Vec<Slot>,
+    pub trackers: Trackers,
     /// Until when nodes are measured, and in which version.
     pub(super) measured_until: Option<(u64, Protocol)>,
     address_map: Arc<AddressMap>,
@@ -196,13 +205,14 @@ impl Core {
             is_draining: false,
             drained_waker: None,
             questions: Vec::new(),
-            trackers: Vec::new(),
-            caching: Caching::Unsaid,
-            told_version: 1,
-            tracking_refresh_us: 0,
-            moving_slots: MovingSlots::default(),
-            moving: Vec::new(),
+            trackers: Trackers::default(),
             measured_until: None,
+            learnt: Arc::default(),
+            teaching: Arc::default(),
+            awaits_learnt: false,
+            key_shapes: KeyShapes::default(),
+            scripts: Arc::default(),
+            seen_scripts: SeenScripts::default(),
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -217,12 +227,13 @@ impl Core {
         if is_moved {
             self.slots_moved();
         }
-        self.told_version = self.map_version;
+        self.trackers.told_version = self.map_version;
         self.reroute_unsent();
         self.leave_silent_strangers();
         for (_, connection) in &mut self.connections {
             let node = self.nodes.get(connection.node);
-            connection.is_retiring = node.is_none_or(|node| !node.is_member);
+            connection.is_retiring =
+                connection.role == Role::Once || node.is_none_or(|node| !node.is_member);
             if connection.is_retiring {
                 connection.wake();
             }
@@ -252,8 +263,6 @@ impl Core {
                 [target, parked.asked].into_iter().flatten()
             }));
         }
-        let connections = self.connections.iter();
-        waited_for.extend(connections.map(|(_, connection)| connection.node));
         self.nodes
             .forget_strangers(|node| waited_for.contains(&node));
     }
@@ -319,7 +328,7 @@ impl Core {
         protocol: Protocol,
     ) -> Result<ConnectionKey, Reason> {
         let node = self.resolve(target)?;
-        self.connection_of(client, node, protocol)
+        self.clients_connection(client, node, protocol)
     }
 
     /// The connection over which a client's requests go to a node, opened if there is none.
@@ -327,7 +336,7 @@ impl Core {
     /// # Errors
     /// The node could not be reached a moment ago.
     #[inline]
-    pub fn connection_of(
+    pub fn clients_connection(
         &mut self,
         client: ClientKey,
         node: NodeKey,
@@ -477,7 +486,7 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty() || !self.moving.is_empty()
+        !self.to_open.is_empty() || !self.questions.is_empty() || !self.trackers.moving.is_empty()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

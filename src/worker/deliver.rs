@@ -62,8 +62,8 @@ impl Core {
             connection.input = input;
             connection.waiting_since_us = self.now_us;
         }
-        if self.told_version != self.map_version {
-            self.told_version = self.map_version;
+        if self.trackers.told_version != self.map_version {
+            self.trackers.told_version = self.map_version;
             self.slots_moved();
         }
         self.resume_answered();
@@ -150,7 +150,11 @@ impl Core {
                 return;
             }
             match verdict(reply) {
-                Verdict::Pass => {}
+                Verdict::Pass => {
+                    if self.mend_script(from, dispatched, &bytes, reply) {
+                        return;
+                    }
+                }
                 // A script can say anything; the server only speaks of the request's own slot.
                 Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. } if matches!(dispatched.target, Target::Slot(own) if own != slot) =>
                     {}
@@ -169,7 +173,7 @@ impl Core {
                 }
                 Verdict::Ask { slot, to } => {
                     if self.slot_is_moving(slot) {
-                        self.moving.push(slot);
+                        self.trackers.moving.push(slot);
                     }
                     self.tallies.redirected(RedirectKind::Ask);
                     if let Target::Slot(slot) = dispatched.target {
@@ -243,14 +247,15 @@ impl Core {
     }
 
     /// Follows a redirect: at once when the client waits for nothing else, else in its turn.
-    fn send_elsewhere(
+    pub(super) fn send_elsewhere(
         &mut self,
         mut dispatched: Dispatched,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         node: NodeKey,
         is_asking: bool,
     ) {
         dispatched.attempts = dispatched.attempts.saturating_add(1);
+        self.carry_body(&mut dispatched, &mut bytes);
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
         };
@@ -263,7 +268,7 @@ impl Core {
             return self.park_redirected(dispatched, bytes, is_asking.then_some(node));
         }
         let client = dispatched.ticket.client;
-        let connection = self.connection_of(client, node, dispatched.protocol);
+        let connection = self.clients_connection(client, node, dispatched.protocol);
         match connection.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if is_asking => self.send_asking(connection, dispatched, &bytes),
             Ok(connection) => self.send_again(connection, dispatched, &bytes),

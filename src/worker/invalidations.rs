@@ -50,8 +50,8 @@ impl Core {
     /// Keys may be elsewhere now: what was read from their old node, and what is still to come from it,
     /// is not kept up to date any more.
     pub(super) fn slots_moved(&mut self) {
-        for index in 0..self.trackers.len() {
-            let Some(key) = self.trackers.get(index).copied() else {
+        for index in 0..self.trackers.keys.len() {
+            let Some(key) = self.trackers.keys.get(index).copied() else {
                 break;
             };
             let Some(client) = self.clients.get(key) else {
@@ -80,7 +80,7 @@ impl Core {
         if client.session.tracking.is_none() {
             return;
         }
-        let keys = keys_of(dispatched.command, bytes);
+        let keys = keys_of(dispatched.command, bytes).unwrap_or_default();
         let mut message = Vec::new();
         if keys.is_empty() {
             message.extend_from_slice(FLUSH);

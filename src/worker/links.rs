@@ -46,7 +46,9 @@ impl Core {
     pub fn asked_first(&mut self, key: ConnectionKey) -> More {
         match self.connections.get(key.0 as usize).map(|c| c.role) {
             Some(Role::Tracking(client)) => self.tracking_requests(client),
-            Some(Role::Shared | Role::Lease(_) | Role::Read | Role::Hub) | None => More::default(),
+            Some(Role::Shared | Role::Lease(_) | Role::Read | Role::Once | Role::Hub) | None => {
+                More::default()
+            }
         }
     }
 
@@ -73,7 +75,7 @@ impl Core {
             Role::Hub => self.hub_link_ready(key),
             Role::Read => self.read_connection_ready(node),
             Role::Tracking(client) => self.private_ready(client, key),
-            Role::Shared | Role::Lease(_) => {}
+            Role::Shared | Role::Once | Role::Lease(_) => {}
         }
     }
 

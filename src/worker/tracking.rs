@@ -22,7 +22,9 @@ use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
+use super::tracking_watch::MovingSlots;
 use crate::client::{Tracking, TrackingChange, TrackingMode};
+use crate::cluster::Slot;
 use crate::command::{Command, Handling, Local};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, Protocol, write};
@@ -33,6 +35,31 @@ use crate::upstream::{Caching, Dispatched, InFlight, Phase, Purpose, Role};
 
 /// The pause after a primary could not be told what a client wants to hear of.
 const RETRY_US: u64 = 500_000;
+
+/// The clients of a worker that track keys, and what it remembers for all of them.
+#[derive(Debug, Default)]
+pub struct Trackers {
+    /// Who they are.
+    pub(super) keys: Vec<ClientKey>,
+    /// What is said before the request that is being taken on.
+    pub(super) caching: Caching,
+    /// The slot table that they were told of.
+    pub(super) told_version: u64,
+    /// When the map was last asked for because somebody tracks.
+    pub(super) refreshed_us: u64,
+    /// Slots that are seen to move.
+    pub(super) moving_slots: MovingSlots,
+    /// Slots that the other workers have to be told of.
+    pub(super) moving: Vec<Slot>,
+}
+
+impl Trackers {
+    /// Whether nobody tracks keys.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
 
 /// What the worker keeps of a client that tracks, or is about to.
 #[derive(Debug, Default)]
@@ -79,7 +106,7 @@ impl Core {
             return Taken::NotYet;
         }
         let protocol = client.session.protocol;
-        self.caching = self.caching_of(key);
+        self.trackers.caching = self.caching_of(key);
         let taken = match self.decide_in_other_mode(key, command, args) {
             Some(taken) => taken,
             None if command.handling == Handling::Local(Local::Ping) => {
@@ -87,7 +114,7 @@ impl Core {
             }
             None => self.plan(key, command, args),
         };
-        self.caching = Caching::Unsaid;
+        self.trackers.caching = Caching::Unsaid;
         if taken == Taken::NotYet {
             return taken;
         }
@@ -195,7 +222,7 @@ impl Core {
             }
         }
         if is_new {
-            self.trackers.push(key);
+            self.trackers.keys.push(key);
             self.tallies.tracking_clients.add(1);
         }
         self.may_route(key);
@@ -297,7 +324,7 @@ impl Core {
         client.session.tracking = None;
         if let Some(tracker) = client.tracking.take() {
             self.give_back_leases(tracker.reserved);
-            self.trackers.retain(|other| *other != key);
+            self.trackers.keys.retain(|other| *other != key);
             self.tallies.tracking_clients.subtract(1);
         }
     }

@@ -78,7 +78,7 @@ impl Core {
             }
             self.leave_if_unknown(key);
         }
-        for key in self.trackers.clone() {
+        for key in self.trackers.keys.clone() {
             self.follow_primaries(key);
         }
     }
@@ -105,11 +105,11 @@ impl Core {
         if self.trackers.is_empty() {
             return;
         }
-        if self.now_us.saturating_sub(self.tracking_refresh_us) >= REFRESH_US {
-            self.tracking_refresh_us = self.now_us;
+        if self.now_us.saturating_sub(self.trackers.refreshed_us) >= REFRESH_US {
+            self.trackers.refreshed_us = self.now_us;
             self.request_refresh(RefreshReason::Tracking);
         }
-        for key in self.trackers.clone() {
+        for key in self.trackers.keys.clone() {
             self.follow_primaries(key);
             self.look_after_connections(key);
         }
@@ -160,7 +160,7 @@ impl Core {
     /// A node sent a request on to where its slot moves. Returns whether that is news for the others.
     pub(super) fn slot_is_moving(&mut self, slot: Slot) -> bool {
         let now_us = self.now_us;
-        let told = &mut self.moving_slots.0;
+        let told = &mut self.trackers.moving_slots.0;
         told.retain(|(_, told_us)| now_us.saturating_sub(*told_us) < MOVING_US);
         if told.iter().any(|(other, _)| *other == slot) {
             return false;
