@@ -21,7 +21,9 @@
 //! Adding a command is one row, in the sorted place. The build fails when it is out of order or
 //! there twice, or when a sub-command has no container.
 
-use super::row::{Access, Across, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+use super::row::{
+    Access, Across, Command, Handling, Keys, Local, Merge, Subscription, Transaction,
+};
 
 mod bits;
 mod cluster;
