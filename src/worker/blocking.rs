@@ -14,6 +14,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
+use super::wait;
 use crate::cluster::redirect::{Verdict, verdict};
 use crate::command::{self, BlockTime, Command};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
@@ -59,6 +60,8 @@ pub(super) struct Call {
     pub(super) target: Target,
     pub(super) bytes: Vec<u8>,
     pub(super) connection: Option<ConnectionKey>,
+    /// What has to succeed on its connection first.
+    pub(super) prelude: Option<&'static [u8]>,
     /// When it was handed to its connection, in microseconds.
     sent_us: u64,
     /// Something may still come for its connection: it is not lent again.
@@ -104,6 +107,7 @@ impl Call {
             target,
             bytes,
             connection: None,
+            prelude: None,
             sent_us: 0,
             is_spoilt: false,
             asked: None,
@@ -301,6 +305,7 @@ impl Core {
             (None, Ok(node)) => self.lease(node, blocked.protocol, key),
             (None, Err(reason)) => Err(NoLease::Unreachable(reason)),
         };
+        let now_us = self.now_us;
         let call = &mut blocked.calls[index];
         let connection = match lease {
             Ok(connection) => connection,
@@ -316,6 +321,19 @@ impl Core {
                 return false;
             }
         };
+        call.connection = Some(connection);
+        if let Some(connection) = self.connections.get_mut(connection.0 as usize)
+            && asked.is_some()
+        {
+            connection.send_unheard(ASKING, now_us);
+        }
+        self.send_call(blocked, index, connection);
+        true
+    }
+
+    /// Hands a call, or its prelude, to its connection.
+    fn send_call(&mut self, blocked: &mut Blocked, index: usize, to: ConnectionKey) {
+        let call = &mut blocked.calls[index];
         let left_us = blocked.time.filter(|time| time.us > 0).map(|time| {
             let passed_us = self.now_us.saturating_sub(blocked.since_us);
             (time, time.us.saturating_sub(passed_us))
@@ -330,26 +348,43 @@ impl Core {
         let dispatched = Dispatched {
             ticket: call.ticket,
             command: blocked.command,
-            target,
+            target: call.target,
             lane: None,
             protocol: blocked.protocol,
             received_us: blocked.since_us,
             attempts: call.attempts,
         };
-        call.connection = Some(connection);
         call.sent_us = self.now_us;
-        if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
-            if asked.is_some() {
-                connection.send_unheard(ASKING, self.now_us);
-            }
-            if blocked.kind == BlockedBy::Replicas {
-                // A connection's own offset is that of its last command: now it covers all writes that
-                // were answered before, whichever connection they came on (contract: T8).
-                connection.send_unheard(b"*1\r\n$4\r\nPING\r\n", self.now_us);
-            }
+        let bytes = call.prelude.unwrap_or(bytes);
+        if let Some(connection) = self.connections.get_mut(to.0 as usize) {
             connection.send_leased(dispatched, bytes, self.now_us);
         }
-        true
+    }
+
+    /// A prelude has its reply: the call follows. Returns false when it has none, or failed.
+    fn prelude_answered(&mut self, ticket: Ticket, from: ConnectionKey, reply: &[u8]) -> bool {
+        let Some(client) = self.clients.get(ticket.client) else {
+            return false;
+        };
+        let index = ticket.part as usize;
+        let Some(mut blocked) = client.blocked.take() else {
+            return false;
+        };
+        let prelude = blocked
+            .calls
+            .get_mut(index)
+            .and_then(|call| call.prelude.take());
+        let follows = prelude.is_some() && wait::prelude_succeeded(reply);
+        if follows {
+            if let Some(connection) = self.connections.get_mut(from.0 as usize) {
+                connection.send_unheard(wait::PING, self.now_us);
+            }
+            self.send_call(&mut blocked, index, from);
+        }
+        if let Some(client) = self.clients.get(ticket.client) {
+            client.blocked = Some(blocked);
+        }
+        follows
     }
 
     /// Makes the calls that wait. With `all`, pauses are ignored: the map changed.
@@ -388,7 +423,9 @@ impl Core {
             self.call_later(dispatched.ticket, again, reply);
             return;
         }
-        self.call_done(dispatched.ticket, Some(from), reply);
+        if !self.prelude_answered(dispatched.ticket, from, reply) {
+            self.call_done(dispatched.ticket, Some(from), reply);
+        }
     }
 
     /// Whether an error means that the call has to be made again, and when.

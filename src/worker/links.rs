@@ -43,7 +43,10 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return;
         };
-        connection.phase = Phase::Ready;
+        // One that was given up while it was being opened stays given up.
+        if connection.phase == Phase::Opening {
+            connection.phase = Phase::Ready;
+        }
         connection.heard_us = self.now_us;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
@@ -72,7 +75,7 @@ impl Core {
             self.nodes
                 .set_connection(node_key, connection.protocol, None);
         }
-        if connection.phase != Phase::Opening {
+        if loss != Loss::NotOpened {
             self.tallies.upstream_connections.subtract(1);
         }
         if !connection.is_retiring {
@@ -164,6 +167,11 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
+        if connection.role != Role::Shared {
+            // Its one client finds another.
+            connection.role = Role::Lease(None);
+            connection.phase = Phase::Closed;
+        }
         self.settle_in_flight(&mut emptied, why);
         for client in waiting_for_room {
             if let Some(client) = self.clients.get(client) {
