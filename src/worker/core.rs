@@ -370,6 +370,7 @@ impl Core {
                 }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
+            Filled::TooLarge => self.give_up_gather(ticket),
         }
     }
 

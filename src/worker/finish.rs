@@ -4,6 +4,7 @@ use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::Target;
+use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -22,6 +23,8 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// A read over several slots is computed (contract: M3).
+    Across(Box<Computation>),
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -6,6 +6,7 @@
 //! `requests` (bytes to requests) - `dispatch` and `spread` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
+mod across;
 pub mod blocking;
 pub mod client_task;
 pub mod clients;

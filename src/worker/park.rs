@@ -141,7 +141,9 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) => None,
+            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Across(_) | Finish::Workers(_) => {
+                None
+            }
         }
     }
 

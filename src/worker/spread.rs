@@ -152,7 +152,7 @@ impl Core {
         Ok(targets)
     }
 
-    fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
+    pub(super) fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
         match self.connection_for(dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -269,6 +269,7 @@ impl Core {
                     None => write::null(&mut out, dispatched.protocol),
                 }
             }
+            Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
         }
         self.reply(ticket, &out);
