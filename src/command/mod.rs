@@ -11,6 +11,7 @@ pub mod block_time;
 mod lookup;
 
 pub mod errors;
+mod flags;
 pub mod keys;
 
 pub use block_time::{BlockTime, block_time};

@@ -15,6 +15,7 @@ use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
+use super::scrutiny::Scrutiny;
 use crate::cluster::{AddressMap, Topology};
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
@@ -113,6 +114,8 @@ pub struct Core {
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
     pub drained_waker: Option<Waker>,
+    /// What every request is looked at for: a pause, and monitors.
+    pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     address_map: Arc<AddressMap>,
@@ -157,6 +160,7 @@ impl Core {
             looked_after_us: 0,
             is_draining: false,
             drained_waker: None,
+            scrutiny: Scrutiny::default(),
             questions: Vec::new(),
             address_map,
             refresh,
@@ -395,7 +399,7 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
+        !self.to_open.is_empty() || !self.questions.is_empty() || self.scrutiny.monitors.has_news()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

@@ -38,6 +38,10 @@ pub enum WorkersAnswer {
     Count,
     /// `CLIENT KILL addr:port`: `OK`, or an error when nobody has that address.
     Killed,
+    /// `CLIENT PAUSE` and `UNPAUSE`: `OK`.
+    Done,
+    /// `MONITOR`: `OK`, and the client is shown what passes.
+    Monitoring,
 }
 
 impl Finish {
@@ -80,6 +84,7 @@ impl WorkersAnswer {
                 0 => write::error(out, NO_SUCH_CLIENT),
                 _ => write::simple(out, "OK"),
             },
+            WorkersAnswer::Done | WorkersAnswer::Monitoring => write::simple(out, "OK"),
         }
     }
 }

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
+use super::monitors::Handovers;
 use super::requests::Taken;
-use crate::client::{Effect, Figures, Question, World, answer, describe_client};
+use super::scrutiny::SharedPause;
+use crate::client::{Effect, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
 use crate::config::{
@@ -52,6 +54,12 @@ pub struct LocalFacts {
     pub workers: Vec<Arc<WorkerTallies>>,
     /// The number of the last client of the process.
     pub last_client: AtomicU64,
+    /// The wall clock's time at the process clock's zero, in microseconds.
+    pub started_us: u64,
+    /// The pause of all clients (`CLIENT PAUSE`).
+    pub pause: SharedPause,
+    /// What workers still have to show their monitors.
+    pub handovers: Handovers,
 }
 
 impl LocalFacts {
@@ -94,12 +102,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
-        let figures = Figures {
-            now_us,
-            input_bytes: client.unprocessed(),
-            output_bytes: client.replies.buffered_bytes(),
-            requests_in_flight: client.replies.pending(),
-        };
+        let figures = client.figures(now_us);
         let is_password = |given: &[u8]| {
             facts
                 .password
@@ -128,8 +131,12 @@ impl Core {
                 match effect {
                     // Requests in flight belong to the old version; the next must not overtake them
                     // on a connection of the new one (contract: R13).
-                    Effect::ProtocolChanged | Effect::Reset => {
+                    Effect::ProtocolChanged => {
                         client.map_version = super::clients::UNSETTLED;
+                    }
+                    Effect::Reset => {
+                        client.map_version = super::clients::UNSETTLED;
+                        self.monitor_ends(key);
                     }
                     Effect::Close => client.phase = super::clients::Phase::Leaving,
                     Effect::None | Effect::Ask(_) => {}
@@ -147,7 +154,10 @@ impl Core {
             Question::List(_) => WorkersAnswer::List(protocol),
             Question::Kill(_) | Question::Unblock { .. } => WorkersAnswer::Count,
             Question::KillAddress(_) => WorkersAnswer::Killed,
+            Question::Pause(_) | Question::Unpause => WorkersAnswer::Done,
+            Question::Monitors { .. } => WorkersAnswer::Monitoring,
         };
+        self.change_pause(&question);
         let workers = self.local.workers.len();
         let Some(client) = self.clients.get(key) else {
             return;
@@ -178,12 +188,7 @@ impl Core {
                 for (_, client) in
                     clients.filter(|(_, client)| filter.matches(&client.session, now_us))
                 {
-                    let figures = Figures {
-                        now_us,
-                        input_bytes: client.unprocessed(),
-                        output_bytes: client.replies.buffered_bytes(),
-                        requests_in_flight: client.replies.pending(),
-                    };
+                    let figures = client.figures(now_us);
                     out.extend_from_slice(&describe_client(&client.session, &figures));
                 }
             }
@@ -193,6 +198,14 @@ impl Core {
                 drop(clients);
                 let is_unblocked = found.is_some_and(|key| self.unblock(key, *with_error));
                 write::integer(&mut out, i64::from(is_unblocked));
+            }
+            Question::Pause(_) | Question::Unpause => {
+                self.take_over_pause();
+                write::integer(&mut out, 1);
+            }
+            Question::Monitors { worker, count } => {
+                self.monitors_elsewhere(*worker, *count);
+                write::integer(&mut out, 1);
             }
             Question::Kill(filter) | Question::KillAddress(filter) => {
                 let keys: Vec<ClientKey> = self
@@ -231,6 +244,11 @@ impl Core {
                 .workers
                 .iter()
                 .map(|tallies| tallies.clients.value())
+                .sum(),
+            blocked_clients: facts
+                .workers
+                .iter()
+                .map(|tallies| tallies.blocked_clients.value() + tallies.held_back_clients.value())
                 .sum(),
             clients_max: facts.clients_max as u64,
             executable: &facts.executable,

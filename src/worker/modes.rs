@@ -7,6 +7,7 @@
 use super::clients::Client;
 use super::core::Core;
 use super::requests::Taken;
+use crate::client::monitor::Monitoring;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
 use crate::resp::Args;
@@ -15,7 +16,12 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some()
+        self.blocked.is_some() || self.monitoring != Monitoring::No
+    }
+
+    /// Whether none of its requests is even refused before what it waits for is there.
+    pub fn is_waiting(&self) -> bool {
+        self.blocked.is_some() || self.monitoring == Monitoring::Starting
     }
 }
 
@@ -26,10 +32,9 @@ impl Core {
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,
-        _command: &'static Command,
-        _args: &Args<'_>,
+        command: &'static Command,
+        args: &Args<'_>,
     ) -> Option<Taken> {
-        self.clients.get(key)?;
-        None
+        self.decide_monitor(key, command, args)
     }
 }

@@ -203,7 +203,7 @@ impl Core {
         }
         let is_in_mode = client.has_mode();
         // Its requests are not even refused before their turn.
-        if is_in_mode && client.blocked.is_some() {
+        if is_in_mode && client.is_waiting() {
             return Taken::NotYet;
         }
         let command = match command::lookup(args) {
@@ -230,6 +230,21 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
+        if self.scrutiny.is_on() {
+            return self.decide_under_scrutiny(key, command, args, is_in_mode);
+        }
+        self.decide_as_usual(key, command, args, is_in_mode)
+    }
+
+    /// Decides about a request of a client that may do more than authenticate.
+    #[inline]
+    pub(super) fn decide_as_usual(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+        is_in_mode: bool,
+    ) -> Taken {
         if is_in_mode && let Some(taken) = self.decide_in_mode(key, command, args) {
             return taken;
         }
@@ -255,6 +270,7 @@ impl Core {
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
+            Handling::Monitor => self.plan_monitor(key),
             Handling::Blocking => self.plan_blocking(key, command, args),
             Handling::Wait => self.plan_wait(key, command, args),
             Handling::Transaction(Transaction::Watch) => self.plan_watch(key, command, args),
@@ -262,8 +278,7 @@ impl Core {
             Handling::Transaction(
                 Transaction::Multi | Transaction::Exec | Transaction::Discard,
             )
-            | Handling::Subscription(_)
-            | Handling::Monitor => {
+            | Handling::Subscription(_) => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
             }
             // The lookup finds the sub-command's row; a container alone fails its arity.

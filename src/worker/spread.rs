@@ -3,7 +3,7 @@
 //! request are there.
 
 use super::core::Core;
-use super::finish::Finish;
+use super::finish::{Finish, WorkersAnswer};
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
@@ -275,6 +275,9 @@ impl Core {
         self.reply(ticket, &out);
         out.clear();
         self.recycle(out);
+        if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {
+            self.monitor_begins(key);
+        }
     }
 }
 

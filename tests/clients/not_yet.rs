@@ -29,7 +29,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("PSUBSCRIBE c*", "psubscribe"),
     ("SSUBSCRIBE c", "ssubscribe"),
     ("CLIENT TRACKING ON", "client tracking"),
-    ("MONITOR", "monitor"),
 ];
 
 #[test]

@@ -45,9 +45,9 @@ fn state_never_reaches_a_shared_connection() {
         "PSUBSCRIBE c",
         "SSUBSCRIBE c",
         "UNSUBSCRIBE",
-        "MONITOR",
         "BLPOP k 1",
         "WAIT 1 1",
+        "MONITOR",
         "RESET",
     ] {
         loud.call(command);
