@@ -290,13 +290,13 @@ fn migrate(args: &Args<'_>) -> Result<KeyPositions, KeysError> {
 }
 
 impl Command {
-    /// Whether this request may block its client: [`Handling::Blocking`], and for `XREAD` and
+    /// Whether this request may block its client: [`Handling::Wait`], [`Handling::Blocking`], and for `XREAD` and
     /// `XREADGROUP` only with the option `BLOCK`; without it they are handled as
     /// [`Handling::Keyed`].
     pub fn blocks(&self, args: &Args<'_>) -> bool {
         match (self.handling, self.keys) {
             (Handling::Blocking, Keys::Streams) => block_option(args).is_some(),
-            (Handling::Blocking, _) => true,
+            (Handling::Blocking | Handling::Wait, _) => true,
             _ => false,
         }
     }

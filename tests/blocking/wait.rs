@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{Cluster, Flavor, Keyway, each_flavor};
+use super::SOON;
+use super::support::{Cluster, Flavor, Keyway, each_flavor, eventually};
 
 each_flavor!(the_smallest_of_all_shards, append_only_files);
 
@@ -12,7 +13,9 @@ fn the_smallest_of_all_shards(flavor: Flavor) {
     let keyway = Keyway::start(&cluster.seeds());
     let mut client = keyway.client();
     // Nothing written: all replicas have it.
-    client.expect("WAIT 0 100", ":1");
+    eventually("the replicas are counted", SOON, || {
+        client.call("WAIT 0 100").integer() == 1
+    });
     client.expect("WAIT 1 1000", ":1");
     client.expect("SET wait:a 1", "+OK");
     client.expect("SET wait:b 1", "+OK");

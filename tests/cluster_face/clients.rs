@@ -146,13 +146,8 @@ fn clients_are_killed_wherever_they_are() {
 fn what_is_not_served_yet_says_so() {
     let mut client = Scene::shared(Flavor::Redis).keyway.client();
     for (command, name) in [
-        ("CLIENT UNBLOCK 1", "CLIENT UNBLOCK"),
         ("CLIENT TRACKING on", "CLIENT TRACKING"),
         ("MULTI", "MULTI"),
-        ("WATCH k", "WATCH"),
-        ("BLPOP k 1", "BLPOP"),
-        ("XREAD BLOCK 10 STREAMS k 0", "XREAD"),
-        ("WAIT 1 1", "WAIT"),
         ("SUBSCRIBE c", "SUBSCRIBE"),
     ] {
         let reply = client.call(command).to_string();

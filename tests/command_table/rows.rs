@@ -166,7 +166,7 @@ fn differences(binary: &str) -> BTreeMap<String, String> {
         );
         compare("policy", policy_of(row.handling), report.policy.clone());
         // Redis 7.0 does not flag WAIT; it blocks all the same.
-        let is_blocking = row.handling == Handling::Blocking;
+        let is_blocking = matches!(row.handling, Handling::Blocking | Handling::Wait);
         let reported = report.is_blocking || name == "wait";
         compare("blocking", is_blocking.to_string(), reported.to_string());
     }

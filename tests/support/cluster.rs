@@ -272,6 +272,18 @@ impl Cluster {
             if !self.is_healthy(node, &view) {
                 return false;
             }
+            // Two primaries may have taken the same epoch; until one of them has taken another, nodes may
+            // believe different ones, and for ever when one dies now.
+            let mut epochs: Vec<u64> = view
+                .0
+                .iter()
+                .filter(|line| line.is("master") && !line.slots.is_empty())
+                .map(|line| line.epoch)
+                .collect();
+            epochs.sort_unstable();
+            if epochs.windows(2).any(|pair| pair[0] == pair[1]) {
+                return false;
+            }
             let owners = view.owners();
             match &agreed {
                 None => agreed = Some(owners.iter().map(|id| id.map(str::to_owned)).collect()),

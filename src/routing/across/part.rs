@@ -61,7 +61,7 @@ fn by_slot<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<&'a [u8]>> {
     groups.into_iter().map(|(_, keys)| keys).collect()
 }
 
-fn for_slot<'a>(across: Across, keys: &[&'a [u8]], is_first: bool) -> Vec<Vec<u8>> {
+fn for_slot(across: Across, keys: &[&[u8]], is_first: bool) -> Vec<Vec<u8>> {
     let count = keys.len().to_string();
     let (name, is_counted, with_scores): (&str, bool, bool) = match across {
         Across::Union => ("SUNION", false, false),

@@ -54,8 +54,7 @@ pub(super) fn logical_and<'a>(
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
     let and = |all: i64, number: i64| i64::from(all != 0 && number != 0);
-    // A part alone is folded with itself, so that it says 0 or 1, too.
-    folded(replies.clone().take(1).chain(replies), and, out)
+    folded(replies, and, out)
 }
 
 /// Integers, or arrays of integers of the same length; at each place the smallest.
@@ -88,14 +87,10 @@ fn folded<'a>(
         if numbers.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
             return Err(Misfit::Count(part));
         }
-        all = Some(match all {
-            Some(all) => all
-                .iter()
-                .zip(numbers)
-                .map(|(all, one)| fold(*all, one))
-                .collect(),
-            None => numbers,
-        });
+        // The first is folded with itself: a part alone says what several would.
+        let before = all.unwrap_or_else(|| numbers.clone());
+        let pairs = before.iter().zip(numbers);
+        all = Some(pairs.map(|(all, one)| fold(*all, one)).collect());
     }
     let all = all.unwrap_or_default();
     write::array(out, all.len());

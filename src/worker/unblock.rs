@@ -1,0 +1,227 @@
+//! How a blocked client's wait ends other than by its reply: its time is up while no node can be asked,
+//! it leaves, its node left, or somebody says `CLIENT UNBLOCK` (contract: T5, T6, C2).
+
+use super::blocking::BlockedBy;
+use super::core::Core;
+use super::nodes::ConnectionKey;
+use super::park::Reason;
+use super::refresh_requests::RefreshReason;
+use crate::pipeline::ClientKey;
+use crate::resp::{Protocol, write};
+use crate::routing::Target;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::{Dispatched, Phase};
+
+/// A client that ends right after its request gets what the server has ready, as it would from a server
+/// that looks at requests before it notices the end.
+const LEAVING_US: u64 = 20_000;
+
+/// What `CLIENT UNBLOCK id ERROR` lets a client read.
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
+impl Core {
+    /// The client has waited as long as it wanted and no node could be asked, or none answered.
+    pub(super) fn give_up_blocked(&mut self, key: ClientKey) {
+        let now_us = self.now_us;
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
+            return;
+        };
+        let (kind, command, protocol) = (blocked.kind, blocked.command, blocked.protocol);
+        let since_us = blocked.since_us;
+        let mut pending = Vec::new();
+        for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
+            pending.push((call.ticket, call.connection.take(), call.reason.clone()));
+        }
+        for (ticket, connection, reason) in pending {
+            if let Some(connection) = connection {
+                self.close_lease(connection);
+            }
+            let mut reply = Vec::new();
+            match kind {
+                // As a server that had nothing for so long.
+                BlockedBy::Command if !matches!(reason, Reason::NoLease) => {
+                    write::null_array(&mut reply, protocol)
+                }
+                BlockedBy::Command | BlockedBy::Replicas | BlockedBy::Watch | BlockedBy::Exec => {
+                    let dispatched = Dispatched {
+                        ticket,
+                        command,
+                        target: Target::Any,
+                        lane: None,
+                        protocol,
+                        received_us: since_us,
+                        attempts: 0,
+                    };
+                    self.tallies.failed(ErrorKind::Deadline);
+                    write::error(&mut reply, reason.text(&dispatched, now_us));
+                }
+            }
+            self.call_done(ticket, None, &reply);
+        }
+    }
+
+    /// A blocked client is gone, or Keyway lets it go: its private connections are closed at once, so
+    /// that nothing is popped for nobody (contract: T5).
+    pub(super) fn abandon_blocked(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(blocked) = client.blocked.take() else {
+            return;
+        };
+        client.wake();
+        self.tallies.blocked_clients.subtract(1);
+        for call in blocked.calls.into_iter().filter(|call| !call.is_done) {
+            if let Some(connection) = call.connection {
+                self.close_lease(connection);
+            }
+            self.reply(call.ticket, b"");
+        }
+    }
+
+    /// The client sends no more while it is blocked: it has left, as a server would see it. Returns
+    /// whether it may still get a reply that is on its way.
+    pub(super) fn blocked_input_ended(&mut self, key: ClientKey) -> bool {
+        let now_us = self.now_us;
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
+            return true;
+        };
+        let sent_us = blocked.calls.iter().map(|call| call.sent_us).max();
+        let leaves_at_us = sent_us.unwrap_or(0) + LEAVING_US;
+        if !blocked.is_by_command() || leaves_at_us > now_us {
+            blocked.leaves_at_us = Some(leaves_at_us);
+            return true;
+        }
+        self.abandon_blocked(key);
+        false
+    }
+
+    /// Looks after blocked clients on private connections: those whose node does not answer although
+    /// their time has passed, and those that have left.
+    pub(super) fn look_after_blocked(&mut self) {
+        let now_us = self.now_us;
+        let timeout_us = self.limits.request_timeout_us;
+        let mut overdue = Vec::new();
+        let mut left = Vec::new();
+        for client in self.lessees() {
+            let Some(blocked) = self.clients.get(client).and_then(|c| c.blocked.as_ref()) else {
+                continue;
+            };
+            if blocked.leaves_at_us.is_some_and(|at_us| at_us <= now_us) {
+                left.push(client);
+                continue;
+            }
+            let grace_us = match blocked.is_by_command() {
+                // The server does the timing; this is for one that hangs.
+                true => timeout_us,
+                false => 0,
+            };
+            let deadline_us = blocked.deadline_us(timeout_us);
+            if deadline_us.is_some_and(|deadline_us| now_us >= deadline_us + grace_us) {
+                overdue.push(client);
+            }
+        }
+        for client in left {
+            self.abandon_blocked(client);
+            self.cut_off(client);
+        }
+        for client in overdue {
+            self.request_refresh(RefreshReason::Timeout);
+            self.give_up_blocked(client);
+        }
+    }
+
+    /// Blocked clients whose node left the cluster ask where their slot is now.
+    pub(super) fn leave_strangers_blocked(&mut self) {
+        let mut closed = Vec::new();
+        for (index, connection) in &self.connections {
+            if connection.is_retiring
+                && connection.lessee().is_some()
+                && connection.phase != Phase::Closed
+            {
+                closed.push((ConnectionKey(index as u32), connection.lessee()));
+            }
+        }
+        for (key, client) in closed {
+            let is_blocked = client
+                .and_then(|client| self.clients.get(client)?.blocked.as_ref())
+                .is_some_and(|blocked| blocked.is_by_command());
+            if is_blocked && let Some(connection) = self.connections.get_mut(key.0 as usize) {
+                connection.phase = Phase::Closed;
+                connection.wake();
+            }
+        }
+    }
+
+    /// Clients that have a private connection, each once.
+    fn lessees(&self) -> Vec<ClientKey> {
+        let mut lessees: Vec<ClientKey> = self
+            .connections
+            .iter()
+            .filter_map(|(_, connection)| connection.lessee())
+            .collect();
+        lessees.dedup();
+        lessees
+    }
+
+    /// `CLIENT UNBLOCK`: whether this client was blocked by a command. The node is told, so that the
+    /// client gets what it has if that came first.
+    pub(super) fn unblock(&mut self, key: ClientKey, with_error: bool) -> bool {
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
+            return false;
+        };
+        if !blocked.is_by_command() {
+            return false;
+        }
+        let protocol = blocked.protocol;
+        let mut sent = Vec::new();
+        let mut unsent = Vec::new();
+        for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
+            call.is_spoilt = true;
+            match call.connection {
+                Some(connection) => sent.push((call.ticket, connection)),
+                None => unsent.push((call.ticket, None)),
+            }
+        }
+        for (ticket, connection) in sent {
+            if !self.unblock_at_node(connection, protocol, with_error) {
+                self.close_lease(connection);
+                unsent.push((ticket, Some(connection)));
+            }
+        }
+        for (ticket, _) in unsent {
+            let mut reply = Vec::new();
+            match with_error {
+                true => write::error(&mut reply, UNBLOCKED),
+                false => write::null_array(&mut reply, protocol),
+            }
+            self.call_done(ticket, None, &reply);
+        }
+        true
+    }
+
+    /// Asks a node to let one of its clients, which is a private connection, go.
+    fn unblock_at_node(
+        &mut self,
+        key: ConnectionKey,
+        protocol: Protocol,
+        with_error: bool,
+    ) -> bool {
+        let Some(connection) = self.connections.get(key.0 as usize) else {
+            return false;
+        };
+        let Some(id) = connection.upstream_id else {
+            return false;
+        };
+        let Ok(shared) = self.connection_to(connection.node, protocol) else {
+            return false;
+        };
+        let how = if with_error { "ERROR" } else { "TIMEOUT" };
+        let mut bytes = Vec::new();
+        write::command(&mut bytes, &["CLIENT", "UNBLOCK", &id.to_string(), how]);
+        if let Some(connection) = self.connections.get_mut(shared.0 as usize) {
+            connection.send_unheard(&bytes, self.now_us);
+        }
+        true
+    }
+}
