@@ -50,6 +50,8 @@ pub(super) struct Monitors {
     elsewhere: Vec<usize>,
     /// Lines that others' monitors have to be shown.
     lines: Vec<u8>,
+    /// Something was too long to be shown; the others' monitors have to know.
+    has_lost: bool,
     /// The others have to be told how many there are here.
     has_news: bool,
 }
@@ -66,7 +68,7 @@ pub enum MonitorNote {
     },
     /// Lines to be shown.
     Lines(Arc<[u8]>),
-    /// Lines were lost, because this worker did not take them over in time.
+    /// Something is not shown: it is too long, or this worker did not take lines over in time.
     Lost,
 }
 
@@ -88,7 +90,7 @@ impl Monitors {
     /// Whether other workers have to be told something.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
-        self.has_news || !self.lines.is_empty()
+        self.has_news || self.has_lost || !self.lines.is_empty()
     }
 }
 
@@ -223,6 +225,11 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        if args.frame().len() > MONITOR_OUTPUT_BYTES_MAX {
+            // No monitor could take it; so that none misses it unawares, and nothing of the size is built.
+            self.scrutiny.monitors.has_lost = true;
+            return self.close_monitors();
+        }
         let mut line = Vec::new();
         let wall_us = self.local.started_us + self.now_us;
         monitor::show(command, args, &client.session.address, wall_us, &mut line);
@@ -267,18 +274,13 @@ impl Core {
         let mut notes = Vec::new();
         let monitors = &mut self.scrutiny.monitors;
         let lines: Arc<[u8]> = std::mem::take(&mut monitors.lines).into();
-        if !lines.is_empty() {
-            for (worker, _) in monitors
-                .elsewhere
-                .iter()
-                .enumerate()
-                .filter(|(_, count)| **count > 0)
-            {
-                let note = match self.local.handovers.add(worker, lines.len()) {
-                    true => MonitorNote::Lines(Arc::clone(&lines)),
-                    false => MonitorNote::Lost,
-                };
-                notes.push((worker, note));
+        let is_lost = std::mem::take(&mut monitors.has_lost);
+        let elsewhere = monitors.elsewhere.iter().enumerate();
+        for (worker, _) in elsewhere.filter(|(_, count)| **count > 0) {
+            if is_lost || !self.local.handovers.add(worker, lines.len()) {
+                notes.push((worker, MonitorNote::Lost));
+            } else if !lines.is_empty() {
+                notes.push((worker, MonitorNote::Lines(Arc::clone(&lines))));
             }
         }
         if std::mem::take(&mut monitors.has_news) {
@@ -298,19 +300,23 @@ impl Core {
                 self.local.handovers.taken(self.index, lines.len());
                 self.show_lines(&lines);
             }
-            MonitorNote::Lost => {
-                let own = self.scrutiny.monitors.own.clone();
-                if !own.is_empty() {
-                    warn!(
-                        worker = self.index,
-                        monitors = own.len(),
-                        "closed the clients in MONITOR: this worker did not keep up with what others show them"
-                    );
-                }
-                for key in own {
-                    self.cut_off(key);
-                }
-            }
+            MonitorNote::Lost => self.close_monitors(),
+        }
+    }
+
+    /// Closes those of this worker, because they would miss something.
+    fn close_monitors(&mut self) {
+        let own = self.scrutiny.monitors.own.clone();
+        if !own.is_empty() {
+            warn!(
+                worker = self.index,
+                monitors = own.len(),
+                "closed the clients in MONITOR: a request was too long to be shown, or this worker \
+                 did not keep up with what others show them"
+            );
+        }
+        for key in own {
+            self.cut_off(key);
         }
     }
 
@@ -327,5 +333,144 @@ impl Core {
             *known = count;
         }
         self.scrutiny.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::core::WorkerLimits;
+    use super::super::local::LocalFacts;
+    use super::*;
+    use crate::resp::write;
+
+    fn core(index: usize, facts: &Arc<LocalFacts>) -> Core {
+        Core::new(
+            index,
+            WorkerLimits::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::clone(facts),
+        )
+    }
+
+    fn ask(core: &mut Core, key: ClientKey, words: &[&[u8]]) {
+        let mut frame = Vec::new();
+        write::command(&mut frame, words);
+        assert_eq!(core.process(key, &frame).consumed, frame.len());
+    }
+
+    fn output(core: &mut Core, key: ClientKey) -> String {
+        let client = core.clients.get(key).expect("it is there");
+        String::from_utf8_lossy(client.replies.output()).into_owned()
+    }
+
+    /// What a worker does not take over in time costs it its monitors, and nothing else. contract: S7 F6
+    #[test]
+    fn a_worker_that_hangs_loses_its_monitors() {
+        let facts = Arc::new(LocalFacts {
+            workers: vec![Arc::default(), Arc::default()],
+            handovers: Handovers::new(2),
+            ..LocalFacts::default()
+        });
+        let (mut writes, mut hangs) = (core(0, &facts), core(1, &facts));
+        let monitor = hangs.client_joins(1, "1.1.1.1:1", None);
+        ask(&mut hangs, monitor, &[b"MONITOR"]);
+        let asked = hangs.questions.pop().expect("all workers are asked");
+        for (part, core) in [&mut writes, &mut hangs].into_iter().enumerate() {
+            let answer = core.answer_asked(&asked.for_part(part as u32));
+            assert_eq!(answer, b":1\r\n");
+        }
+        assert_eq!(
+            output(&mut hangs, monitor),
+            "",
+            "not before all have answered"
+        );
+        for part in 0..2 {
+            hangs.reply(asked.for_part(part).ticket, b":1\r\n");
+        }
+        assert_eq!(output(&mut hangs, monitor), "+OK\r\n");
+
+        let writer = writes.client_joins(2, "2.2.2.2:2", None);
+        ask(&mut writes, writer, &[b"PING"]);
+        assert!(writes.has_errands());
+        let mut notes = writes.take_monitor_notes();
+        assert!(!writes.has_errands());
+        let (to, note) = notes.pop().expect("it is shown");
+        assert_eq!((to, notes.len()), (1, 0));
+        hangs.take_monitor_note(note);
+        let shown = output(&mut hangs, monitor);
+        assert!(shown.ends_with(" [0 2.2.2.2:2] \"PING\"\r\n"), "{shown}");
+
+        // It does not matter what the writer hears.
+        let client = writes.clients.get(writer).expect("it is there");
+        client.replies.discard_output();
+        let large = vec![b'x'; 8 << 20];
+        let mut handed_over = Vec::new();
+        let is_lost = (0..8).any(|_| {
+            ask(&mut writes, writer, &[b"ECHO", &large]);
+            handed_over.extend(
+                writes
+                    .take_monitor_notes()
+                    .into_iter()
+                    .map(|(_, note)| note),
+            );
+            matches!(handed_over.last(), Some(MonitorNote::Lost))
+        });
+        assert!(is_lost && handed_over.len() == 4, "{}", handed_over.len());
+        hangs.take_monitor_note(MonitorNote::Lost);
+        let phase = hangs.clients.get(monitor).map(|client| client.phase);
+        assert_eq!(phase, Some(Phase::Gone));
+        // The others are told that nobody is left, and what was taken over makes room again.
+        let told = hangs.take_monitor_notes();
+        assert!(matches!(
+            &told[..],
+            [(
+                0,
+                MonitorNote::Count {
+                    worker: 1,
+                    count: 0
+                }
+            )]
+        ));
+        for note in handed_over {
+            hangs.take_monitor_note(note);
+        }
+        assert!(facts.handovers.add(1, HANDOVER_BYTES_MAX));
+        for (_, note) in told {
+            writes.take_monitor_note(note);
+        }
+        assert!(!writes.scrutiny.is_on());
+    }
+
+    /// Who leaves while the workers are being told was no monitor yet. contract: S7
+    #[test]
+    fn leaving_before_ok() {
+        let facts = Arc::new(LocalFacts {
+            workers: vec![Arc::default(), Arc::default()],
+            handovers: Handovers::new(2),
+            ..LocalFacts::default()
+        });
+        let mut core = core(0, &facts);
+        let monitor = core.client_joins(1, "1.1.1.1:1", None);
+        ask(&mut core, monitor, &[b"MONITOR"]);
+        core.cut_off(monitor);
+        let asked = core.questions.pop().expect("all workers are asked");
+        for part in 0..2 {
+            core.reply(asked.for_part(part).ticket, b":1\r\n");
+        }
+        core.client_left(monitor);
+        assert!(!core.scrutiny.is_on());
+        let told = core.take_monitor_notes();
+        assert!(matches!(
+            &told[..],
+            [(
+                1,
+                MonitorNote::Count {
+                    worker: 0,
+                    count: 0
+                }
+            )]
+        ));
     }
 }

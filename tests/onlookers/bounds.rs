@@ -40,6 +40,26 @@ fn a_monitor_that_does_not_read_is_closed() {
     }
 }
 
+/// What is too long for any monitor closes them, and is carried out. contract: S7 F6
+#[test]
+fn a_request_that_is_too_long_to_be_shown_closes_monitors() {
+    let fake = FakeCluster::start(1);
+    let keyway = Keyway::before(&fake.seeds())
+        .set("proxy.workers", "2")
+        .start();
+    let mut monitors: [Client; 2] = clients(&keyway);
+    for monitor in &mut monitors {
+        monitor.expect("MONITOR", "+OK");
+    }
+    let mut writer = keyway.client();
+    let value = "v".repeat(40 << 20);
+    let reply = writer.call_args(&["SET", "a", &value]).to_string();
+    assert_eq!(reply, "+OK");
+    for monitor in &mut monitors {
+        monitor.expect_closed();
+    }
+}
+
 /// Monitors come and go while others write: no line goes to anybody who did not ask, and each one's
 /// first line is of a request after its OK. contract: S7
 #[test]
