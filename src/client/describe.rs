@@ -111,6 +111,16 @@ mod tests {
             size_of::<Session>() + 31
         );
         assert_eq!(String::from_utf8_lossy(&line), expected);
+        let figures = Figures {
+            queued: Some(3),
+            ..figures
+        };
+        let line = describe_client(&session, &figures);
+        let line = String::from_utf8_lossy(&line);
+        assert!(
+            line.contains(" flags=xT ") && line.contains(" multi=3 "),
+            "{line}"
+        );
     }
 
     /// contract: C2

@@ -38,7 +38,13 @@ pub fn unknown_subcommand(container: &Command, args: &Args<'_>) -> Vec<u8> {
 }
 
 /// `ERR wrong number of arguments for 'get' command`; sub-commands are named `client|kill`.
+///
+/// `EXEC x` ends the transaction as well, and says so.
 pub fn wrong_arity(command: &Command) -> Vec<u8> {
+    if command.is_block() {
+        return b"EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+            .to_vec();
+    }
     format!(
         "ERR wrong number of arguments for '{}' command",
         command.name

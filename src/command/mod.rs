@@ -7,6 +7,7 @@
 mod row;
 pub mod table;
 
+pub mod block;
 pub mod block_time;
 mod lookup;
 
@@ -14,6 +15,7 @@ pub mod errors;
 mod flags;
 pub mod keys;
 
+pub use block::{block_keys, block_len, block_row};
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use lookup::{Lookup, lookup};

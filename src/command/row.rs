@@ -238,6 +238,16 @@ pub enum Subscription {
     SUnsubscribe,
 }
 
+impl Keys {
+    /// The distance from one key to the next in a request that is split by slot.
+    pub fn step(self) -> usize {
+        match self {
+            Keys::Range { step, .. } => usize::from(step),
+            _ => 1,
+        }
+    }
+}
+
 impl Command {
     /// Whether `argc` arguments are allowed.
     pub fn accepts(&self, argc: usize) -> bool {

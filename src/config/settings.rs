@@ -139,6 +139,8 @@ sections! {
         leases: usize = Count<1, 1_000_000>("10000"),
         /// Clients of one worker that may wait for a private connection; more get an error at once.
         lease_queue: usize = Count<0, 1_000_000>("1000"),
+        /// What a client may queue between MULTI and EXEC; a command beyond is refused, and so is EXEC.
+        transaction_bytes: usize = Bytes<{ 64 * KB }, GB>("1gb"),
         /// What one read over several slots may fetch from the nodes (compatibility.cross_slot_reads);
         /// beyond, the client gets an error.
         cross_slot_read_bytes: usize = Bytes<{ 64 * KB }, GB>("64mb"),

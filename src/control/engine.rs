@@ -133,6 +133,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         client_output_hard_bytes: limits.client_output_hard_bytes,
         outbox_bytes: limits.outbox_bytes,
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
+        transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
         leases: limits.leases,
         lease_queue: limits.lease_queue,

@@ -88,6 +88,16 @@ fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
 }
 
+/// The elements of an array reply, and how many there are; `None` for a reply of another kind, and for
+/// the null array.
+pub fn elements(reply: &[u8]) -> Option<(usize, impl Iterator<Item = &[u8]>)> {
+    if !reply.starts_with(b"*") || reply.starts_with(b"*-") {
+        return None;
+    }
+    let elements = Aggregate::new(reply)?;
+    Some((elements.left, elements))
+}
+
 /// An aggregate reply, read from its front.
 #[derive(Clone, Copy, Debug)]
 struct Aggregate<'a> {

@@ -74,6 +74,17 @@ impl Splitter {
         self.keys.len()
     }
 
+    /// For each key, as they stood in the request, the part it went to.
+    pub fn order(&self) -> Vec<u32> {
+        let mut order = vec![0; self.key_count()];
+        for (index, part) in self.parts().enumerate() {
+            for number in self.numbers(part) {
+                order[number] = index as u32;
+            }
+        }
+        order
+    }
+
     /// The numbers of a part's keys, as they stood in the request.
     pub fn numbers(&self, part: Part) -> impl Iterator<Item = usize> + '_ {
         let start = part.start as usize;

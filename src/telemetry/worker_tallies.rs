@@ -176,6 +176,8 @@ label_values! {
         OutcomeUnknown = "outcome_unknown",
         /// A node answered something that cannot be used.
         Upstream = "upstream",
+        /// `EXEC` or `DISCARD` out of place, or `EXEC` after a command was refused (contract: T1).
+        Transaction = "transaction",
         /// A limit was reached (contract: F6).
         Limit = "limit",
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Dispatched, InFlight, Outbox, Purpose};
+use super::{Dispatched, InFlight, Outbox, Purpose, Queued, Refusal};
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
@@ -54,6 +54,8 @@ pub struct Connection {
     pub outbox: Outbox,
     /// What the coming replies are for, oldest first.
     pub in_flight: VecDeque<InFlight>,
+    /// What the node refused of the block whose replies are coming, if it did.
+    pub refusal: Option<Box<Refusal>>,
     /// Bytes of a reply that is not whole yet.
     pub input: Vec<u8>,
     /// Frames the replies.
@@ -110,6 +112,7 @@ impl Connection {
             phase: Phase::Opening,
             outbox: Outbox::default(),
             in_flight: VecDeque::new(),
+            refusal: None,
             input: Vec::new(),
             scanner: ReplyScanner::default(),
             heard_us: 0,
@@ -139,16 +142,58 @@ impl Connection {
         self.expect(Purpose::Reply(dispatched), len, now_us);
     }
 
-    /// Hands over a request with `ASKING` right before it (contract: R4).
-    pub fn send_asking(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
-        self.send_unheard(ASKING, now_us);
-        self.send(dispatched, bytes, now_us);
-    }
-
     /// Hands over a request on a private connection, whose reply is not awaited by time.
     pub fn send_leased(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
         self.outbox.push(bytes);
         self.expect(Purpose::Leased(dispatched), bytes.len(), now_us);
+    }
+
+    /// Hands over a block: `MULTI`, so many commands, and `EXEC`, whose reply is the block's.
+    pub fn send_block(&mut self, dispatched: Dispatched, bytes: &[u8], commands: u32, now_us: u64) {
+        self.expect_queued(commands, now_us);
+        self.send(dispatched, bytes, now_us);
+    }
+
+    /// Hands over a block on a private connection.
+    pub fn send_leased_block(
+        &mut self,
+        dispatched: Dispatched,
+        bytes: &[u8],
+        commands: u32,
+        now_us: u64,
+    ) {
+        self.expect_queued(commands, now_us);
+        self.send_leased(dispatched, bytes, now_us);
+    }
+
+    fn expect_queued(&mut self, commands: u32, now_us: u64) {
+        let queued = Queued {
+            left: commands + 1,
+            is_first: true,
+        };
+        self.expect(Purpose::Queued(queued), 0, now_us);
+    }
+
+    /// Takes a reply that comes before that of `EXEC`.
+    pub fn note_queued(&mut self, queued: Queued, reply: &[u8]) {
+        if queued.is_first {
+            self.refusal = None;
+        }
+        if reply.first() == Some(&b'-') && self.refusal.is_none() {
+            self.refusal = Some(Box::new(Refusal {
+                error: reply.into(),
+                is_of_multi: queued.is_first,
+            }));
+        }
+        if queued.left > 1 {
+            self.in_flight.push_front(InFlight {
+                purpose: Purpose::Queued(Queued {
+                    left: queued.left - 1,
+                    is_first: false,
+                }),
+                len: 0,
+            });
+        }
     }
 
     /// Hands over a request whose reply nobody wants.
@@ -191,7 +236,7 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Leased(_) | Purpose::Discard => None,
+                Purpose::Leased(_) | Purpose::Queued(_) | Purpose::Discard => None,
             })
             .min()
     }
@@ -215,7 +260,7 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_) | Purpose::Leased(_) | Purpose::Discard => {}
+                Purpose::Reply(_) | Purpose::Leased(_) | Purpose::Queued(_) | Purpose::Discard => {}
             }
         }
         outcome

@@ -35,8 +35,29 @@ pub enum Purpose {
     Reply(Dispatched),
     /// It belongs to a request on a private connection, which may take as long as it likes.
     Leased(Dispatched),
+    /// It belongs to the front of a block, before its `EXEC`.
+    Queued(Queued),
     /// Nobody wants it: the `+OK` of `ASKING`, or the late reply to a request that was given up.
     Discard,
+}
+
+/// The replies to `MULTI` and to the commands behind it, one after another. The bytes of all of them
+/// belong to the entry of their `EXEC`, so that the block is sent again as a whole or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// How many of these replies are still to come, at least 1.
+    pub left: u32,
+    /// Whether the next one is that of `MULTI`.
+    pub is_first: bool,
+}
+
+/// What a node said instead of `QUEUED`, for the first time in a block: nothing of it is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error, as it came.
+    pub error: Box<[u8]>,
+    /// It was `MULTI` that was refused: what came behind it was executed at once.
+    pub is_of_multi: bool,
 }
 
 /// One reply to come.

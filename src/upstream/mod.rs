@@ -10,5 +10,5 @@ pub mod in_flight;
 pub mod outbox;
 
 pub use connection::{Connection, Phase, Role};
-pub use in_flight::{Dispatched, InFlight, Purpose};
+pub use in_flight::{Dispatched, InFlight, Purpose, Queued, Refusal};
 pub use outbox::Outbox;

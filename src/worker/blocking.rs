@@ -198,19 +198,32 @@ impl Core {
         kind: BlockedBy,
         command: &'static Command,
         time: Option<BlockTime>,
-        mut calls: Vec<Call>,
+        calls: Vec<Call>,
         finish: Option<Finish>,
     ) {
         let sequence = self.open_place(key, None);
+        if let Some(finish) = finish {
+            self.gather_at(key, sequence, Gather::new(finish, calls.len()));
+        }
+        self.block_at(key, sequence, kind, command, time, calls);
+    }
+
+    /// Lets a client wait for calls, whose reply has this place.
+    pub(super) fn block_at(
+        &mut self,
+        key: ClientKey,
+        sequence: Sequence,
+        kind: BlockedBy,
+        command: &'static Command,
+        time: Option<BlockTime>,
+        mut calls: Vec<Call>,
+    ) {
         for (part, call) in calls.iter_mut().enumerate() {
             call.ticket = Ticket {
                 client: key,
                 sequence,
                 part: part as u32,
             };
-        }
-        if let Some(finish) = finish {
-            self.gather_at(key, sequence, Gather::new(finish, calls.len()));
         }
         let since_us = self.now_us;
         let Some(client) = self.clients.get(key) else {
@@ -341,7 +354,12 @@ impl Core {
         call.sent_us = self.now_us;
         let bytes = call.prelude.unwrap_or(bytes);
         if let Some(connection) = self.connections.get_mut(to.0 as usize) {
-            connection.send_leased(dispatched, bytes, self.now_us);
+            if dispatched.command.is_block() {
+                let commands = command::block_len(bytes);
+                connection.send_leased_block(dispatched, bytes, commands, self.now_us);
+            } else {
+                connection.send_leased(dispatched, bytes, self.now_us);
+            }
         }
     }
 

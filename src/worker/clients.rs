@@ -9,6 +9,7 @@ use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
 use super::park::Parked;
+use super::transactions::Transaction;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
@@ -71,6 +72,8 @@ pub struct Client {
     pub blocked: Option<Box<Blocked>>,
     /// What it watches (`WATCH`).
     pub watch: Option<Box<Watch>>,
+    /// What it queued since `MULTI`.
+    pub transaction: Option<Box<Transaction>>,
     /// The primaries it wrote to (`WAIT`).
     pub written: WrittenTo,
     waker: Option<Waker>,
@@ -154,6 +157,7 @@ impl Clients {
             phase: Phase::Open,
             blocked: None,
             watch: None,
+            transaction: None,
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,

@@ -24,6 +24,7 @@ use crate::routing::split::Splitter;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::connection::ASKING;
 use crate::upstream::{Connection, Dispatched, Phase, Role};
 
 /// The limits a worker keeps, in the units it uses.
@@ -45,6 +46,8 @@ pub struct WorkerLimits {
     pub outbox_bytes: usize,
     /// What one read over several slots may fetch from the nodes.
     pub cross_slot_read_bytes: usize,
+    /// What a client may queue between `MULTI` and `EXEC`, in bytes.
+    pub transaction_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
     /// Private connections to nodes, for clients that block or watch.
@@ -65,6 +68,7 @@ impl Default for WorkerLimits {
             client_output_hard_bytes: 1 << 30,
             outbox_bytes: 8 << 20,
             cross_slot_read_bytes: 64 << 20,
+            transaction_bytes: 1 << 30,
             client_idle_us: 0,
             leases: 10_000,
             lease_queue: 1_000,
@@ -349,9 +353,9 @@ impl Core {
     /// Hands a request to a connection, with `ASKING` before it (contract: R4).
     pub fn send_asking(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
-            connection.send_asking(dispatched, bytes, self.now_us);
-            self.tallies.in_flight.add(1);
+            connection.send_unheard(ASKING, self.now_us);
         }
+        self.send_again(key, dispatched, bytes);
     }
 
     /// Takes the reply to a request, or to a part of one, and merges when it was the last part.
@@ -407,7 +411,7 @@ impl Core {
         self.tallies.failed(kind);
         let mut reply = Vec::new();
         write::error(&mut reply, text);
-        self.reply(ticket, &reply);
+        self.reply_or_go_on(ticket, &reply);
     }
 
     /// Takes back an output buffer.

@@ -85,11 +85,32 @@ impl Core {
             } else {
                 self.deliver_with_care(from, dispatched, len, reply);
             }
-        } else if let Purpose::Leased(dispatched) = entry.purpose {
-            self.deliver_leased(from, dispatched, reply);
+        } else {
+            self.deliver_rare(from, entry.purpose, reply);
         }
         if let Some(connection) = self.connections.get_mut(from.0 as usize) {
             connection.outbox.pop(len);
+        }
+    }
+
+    /// A reply that is no shared request's.
+    #[cold]
+    fn deliver_rare(&mut self, from: ConnectionKey, purpose: Purpose, reply: &[u8]) {
+        match purpose {
+            Purpose::Leased(dispatched) => {
+                let reply = self.reply_to_block(from, dispatched.command, reply);
+                self.deliver_leased(from, dispatched, &reply);
+            }
+            Purpose::Queued(queued) => {
+                if let Some(connection) = self.connections.get_mut(from.0 as usize) {
+                    connection.note_queued(queued, reply);
+                }
+            }
+            Purpose::Reply(_) | Purpose::Discard => {
+                if let Some(connection) = self.connections.get_mut(from.0 as usize) {
+                    connection.refusal = None;
+                }
+            }
         }
     }
 
@@ -107,6 +128,7 @@ impl Core {
         };
         let bytes = connection.outbox.front(len).to_vec();
         let node = connection.node;
+        let reply = &*self.reply_to_block(from, dispatched.command, reply);
         // What waits for this one's lane may leave.
         self.resume_soon(dispatched.ticket.client);
         if reply.first() == Some(&b'-') {
@@ -220,7 +242,7 @@ impl Core {
         let connection = self.connection_to(node, dispatched.protocol);
         match connection.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if is_asking => self.send_asking(connection, dispatched, &bytes),
-            Ok(connection) => self.send(connection, dispatched, &bytes),
+            Ok(connection) => self.send_again(connection, dispatched, &bytes),
             Err(reason) => self.park(dispatched, bytes, false, reason),
         }
     }

@@ -6,7 +6,7 @@ use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Keys, KeysError, Merge};
+use crate::command::{self, Command, KeysError, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, Protocol};
 use crate::routing::Target;
@@ -49,7 +49,7 @@ impl Core {
     /// Whether a connection takes more requests; if not, the client is woken once it does
     /// (contract: F6).
     #[inline]
-    fn has_room(&mut self, key: ConnectionKey, client: ClientKey) -> bool {
+    pub(super) fn has_room(&mut self, key: ConnectionKey, client: ClientKey) -> bool {
         let limit = self.limits.outbox_bytes;
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return true;
@@ -165,12 +165,7 @@ impl Core {
         {
             return Taken::NotYet;
         }
-        let lane = match target {
-            // One server, one order: its clients may ask for keys of several slots at once.
-            _ if self.nodes.is_standalone() => Slot::new(0),
-            Target::Slot(slot) => Some(slot),
-            Target::Primary(..) | Target::Node(_) | Target::Any => None,
-        };
+        let lane = self.lane_of(target);
         let ticket = Ticket {
             client: key,
             sequence: self.open_place(key, lane),
@@ -182,6 +177,17 @@ impl Core {
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
         Taken::Yes
+    }
+
+    /// The lane of a request for a target.
+    #[inline]
+    pub(super) fn lane_of(&self, target: Target) -> Option<Slot> {
+        match target {
+            // One server, one order: its clients may ask for keys of several slots at once.
+            _ if self.nodes.is_standalone() => Slot::new(0),
+            Target::Slot(slot) => Some(slot),
+            Target::Primary(..) | Target::Node(_) | Target::Any => None,
+        }
     }
 
     #[inline]
@@ -218,10 +224,7 @@ impl Core {
                 command::errors::wrong_arity(command)
             });
         };
-        let step = match command.keys {
-            Keys::Range { step, .. } => usize::from(step),
-            _ => 1,
-        };
+        let step = command.keys.step();
         let mut splitter = std::mem::take(&mut self.splitter);
         let whole = splitter.group(args, positions.iter());
         let taken = match whole {
@@ -249,15 +252,10 @@ impl Core {
         step: usize,
     ) {
         let protocol = self.protocol_of(key);
-        let mut order = Vec::new();
-        if merge == Merge::ByKey {
-            order.resize(splitter.key_count(), 0);
-            for (index, part) in splitter.parts().enumerate() {
-                for number in splitter.numbers(part) {
-                    order[number] = index as u32;
-                }
-            }
-        }
+        let order = match merge {
+            Merge::ByKey => splitter.order(),
+            _ => Vec::new(),
+        };
         let plan = MergePlan {
             merge,
             protocol,

@@ -11,6 +11,10 @@ impl Client {
             input_bytes: self.unprocessed(),
             output_bytes: self.replies.buffered_bytes(),
             requests_in_flight: self.replies.pending(),
+            queued: self
+                .transaction
+                .as_ref()
+                .map(|transaction| transaction.queued()),
             is_monitor: self.is_monitor(),
             is_blocked: self.blocked.is_some() || self.is_held_back,
             is_closing: matches!(self.phase, Phase::Leaving),

@@ -25,6 +25,8 @@ pub enum Finish {
     RandomKey(Dispatched, Vec<Target>),
     /// A read over several slots is computed (contract: M3).
     Across(Box<Computation>),
+    /// The blocks of an `EXEC` in steps (contract: T2).
+    Blocks,
     /// The workers' answers about their clients (contract: C2).
     Workers(WorkersAnswer),
 }

@@ -65,6 +65,9 @@ pub fn share_key(one: (&Command, &[u8]), other: (&Command, &[u8])) -> bool {
 }
 
 fn keys_of(command: &Command, bytes: &[u8]) -> Vec<Vec<u8>> {
+    if command.is_block() {
+        return command::block_keys(bytes);
+    }
     let keys = with_args(bytes, |args| {
         let positions = command::key_positions(command, args).ok()?;
         let keys = positions.iter().filter_map(|at| args.get(at));

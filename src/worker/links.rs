@@ -7,6 +7,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
+use crate::command::Command;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
@@ -113,12 +114,21 @@ impl Core {
     }
 
     fn settle_in_flight(&mut self, connection: &mut Connection, why: &str) {
+        // Of a block of which the node refused a command, nothing will have been executed.
+        let mut refusal = connection.refusal.take();
         while let Some(entry) = connection.in_flight.pop_front() {
             let len = entry.len as usize;
+            if let Purpose::Queued(queued) = entry.purpose {
+                refusal = refusal.filter(|_| !queued.is_first);
+                continue;
+            }
+            let is_refused = refusal.take().is_some_and(|refusal| !refusal.is_of_multi);
+            let is_refused = |command: &Command| is_refused && command.is_block();
             if let Purpose::Reply(dispatched) = entry.purpose {
                 self.tallies.in_flight.subtract(1);
-                let was_written =
-                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                let was_written = connection.phase != Phase::Opening
+                    && connection.outbox.is_front_written(len)
+                    && !is_refused(dispatched.command);
                 if was_written && !dispatched.command.is_repeatable() {
                     self.fail_unknown(&dispatched, why);
                 } else {
@@ -128,8 +138,9 @@ impl Core {
                 }
             }
             if let Purpose::Leased(dispatched) = entry.purpose {
-                let was_written =
-                    connection.phase != Phase::Opening && connection.outbox.is_front_written(len);
+                let was_written = connection.phase != Phase::Opening
+                    && connection.outbox.is_front_written(len)
+                    && !is_refused(dispatched.command);
                 self.lost_leased(dispatched, was_written, why);
             }
             connection.outbox.pop(len);

@@ -18,7 +18,7 @@ use crate::command::{Local, Merge};
 use crate::config::{
     ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, Secret,
 };
-use crate::pipeline::{ClientKey, Gather, Ticket};
+use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, write};
 use crate::routing::merge::{InfoFacts, MergePlan};
 use crate::telemetry::WorkerTallies;
@@ -97,10 +97,61 @@ impl Core {
     /// Answers a command here.
     pub fn answer_locally(&mut self, key: ClientKey, local: Local, args: &Args<'_>) -> Taken {
         let mut reply = self.spare_buffer();
+        let effect = self.answer_here(key, local, args, &mut reply);
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let is_muted = client.session.next_is_muted();
+        match effect {
+            Effect::Ask(question) => {
+                let sequence = client.replies.open(is_muted, None);
+                self.ask_workers(key, sequence, question);
+            }
+            effect => {
+                self.tallies.replies.increment();
+                client
+                    .replies
+                    .answer(is_muted, |out| out.extend_from_slice(&reply));
+                self.take_effect(key, &effect);
+            }
+        }
+        reply.clear();
+        self.recycle(reply);
+        Taken::Yes
+    }
+
+    /// What is left to do once a command was answered here.
+    pub(super) fn take_effect(&mut self, key: ClientKey, effect: &Effect) {
+        if *effect == Effect::Reset {
+            self.end_transaction(key);
+            self.monitor_ends(key);
+        }
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        match effect {
+            // Requests in flight belong to the old version; the next must not overtake them
+            // on a connection of the new one (contract: R13).
+            Effect::ProtocolChanged | Effect::Reset => {
+                client.map_version = super::clients::UNSETTLED;
+            }
+            Effect::Close => client.phase = super::clients::Phase::Leaving,
+            Effect::None | Effect::Ask(_) => {}
+        }
+    }
+
+    /// Writes the reply to a command that is answered here, unless other workers have to be asked.
+    pub(super) fn answer_here(
+        &mut self,
+        key: ClientKey,
+        local: Local,
+        args: &Args<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Effect {
         let facts = Arc::clone(&self.local);
         let now_us = self.now_us;
         let Some(client) = self.clients.get(key) else {
-            return Taken::Yes;
+            return Effect::None;
         };
         let figures = client.figures(now_us);
         let is_password = |given: &[u8]| {
@@ -119,36 +170,11 @@ impl Core {
             cluster_view: facts.cluster_view,
             figures,
         };
-        let effect = answer(local, args, &mut client.session, &world, &mut reply);
-        let is_muted = client.session.next_is_muted();
-        match effect {
-            Effect::Ask(question) => self.ask_workers(key, question, is_muted),
-            effect => {
-                self.tallies.replies.increment();
-                client
-                    .replies
-                    .answer(is_muted, |out| out.extend_from_slice(&reply));
-                match effect {
-                    // Requests in flight belong to the old version; the next must not overtake them
-                    // on a connection of the new one (contract: R13).
-                    Effect::ProtocolChanged => {
-                        client.map_version = super::clients::UNSETTLED;
-                    }
-                    Effect::Reset => {
-                        client.map_version = super::clients::UNSETTLED;
-                        self.monitor_ends(key);
-                    }
-                    Effect::Close => client.phase = super::clients::Phase::Leaving,
-                    Effect::None | Effect::Ask(_) => {}
-                }
-            }
-        }
-        reply.clear();
-        self.recycle(reply);
-        Taken::Yes
+        answer(local, args, &mut client.session, &world, reply)
     }
 
-    fn ask_workers(&mut self, key: ClientKey, question: Question, is_muted: bool) {
+    /// Asks all workers; the reply has this place.
+    pub(super) fn ask_workers(&mut self, key: ClientKey, sequence: Sequence, question: Question) {
         let protocol = self.protocol_of(key);
         let answer = match &question {
             Question::List(_) => WorkersAnswer::List(protocol),
@@ -159,13 +185,7 @@ impl Core {
         };
         self.change_pause(&question);
         let workers = self.local.workers.len();
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let sequence = client.replies.open(is_muted, None);
-        client
-            .replies
-            .gather_at(sequence, Gather::new(Finish::Workers(answer), workers));
+        self.gather_at(key, sequence, Gather::new(Finish::Workers(answer), workers));
         let ticket = Ticket {
             client: key,
             sequence,

@@ -30,6 +30,7 @@ pub mod scrutiny;
 mod spread;
 mod thread;
 pub mod topology_cell;
+pub mod transactions;
 mod unblock;
 pub mod upstream_task;
 pub mod wait;

@@ -16,12 +16,15 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some() || self.monitoring != Monitoring::No
+        self.blocked.is_some() || self.transaction.is_some() || self.monitoring != Monitoring::No
     }
 
-    /// Whether none of its requests is even refused before what it waits for is there.
-    pub fn is_waiting(&self) -> bool {
-        self.blocked.is_some() || self.monitoring == Monitoring::Starting
+    /// Whether its next request is not even looked at before an earlier one is answered.
+    pub fn is_held(&self) -> bool {
+        let transaction = self.transaction.as_ref();
+        self.blocked.is_some()
+            || self.monitoring == Monitoring::Starting
+            || transaction.is_some_and(|transaction| transaction.is_executing())
     }
 }
 
@@ -35,6 +38,12 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Option<Taken> {
-        self.decide_monitor(key, command, args)
+        if let Some(taken) = self.decide_monitor(key, command, args) {
+            return Some(taken);
+        }
+        if self.clients.get(key)?.transaction.is_some() {
+            return self.decide_in_transaction(key, command, args);
+        }
+        None
     }
 }

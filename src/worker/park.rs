@@ -141,9 +141,11 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Across(_) | Finish::Workers(_) => {
-                None
-            }
+            Finish::Merge(_)
+            | Finish::RandomKey(..)
+            | Finish::Across(_)
+            | Finish::Workers(_)
+            | Finish::Blocks => None,
         }
     }
 
@@ -250,7 +252,7 @@ impl Core {
                 self.tallies.retries.increment();
                 match parked.asked {
                     Some(_) => self.send_asking(connection, dispatched, &parked.bytes),
-                    None => self.send(connection, dispatched, &parked.bytes),
+                    None => self.send_again(connection, dispatched, &parked.bytes),
                 }
                 Some(connection)
             }

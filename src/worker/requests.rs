@@ -5,7 +5,7 @@ use tracing::warn;
 use super::clients::Phase;
 use super::core::Core;
 use crate::client;
-use crate::command::{self, Command, Handling, Lookup, Transaction};
+use crate::command::{self, Command, Handling, Lookup};
 use crate::pipeline::ClientKey;
 use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
 use crate::resp::{Args, inline, with_args, write};
@@ -203,7 +203,7 @@ impl Core {
         }
         let is_in_mode = client.has_mode();
         // Its requests are not even refused before their turn.
-        if is_in_mode && client.is_waiting() {
+        if is_in_mode && client.is_held() {
             return Taken::NotYet;
         }
         let command = match command::lookup(args) {
@@ -221,9 +221,7 @@ impl Core {
             }
         };
         if !command.accepts(args.len()) {
-            return self.refuse_request(key, args, ErrorKind::Arity, |_| {
-                command::errors::wrong_arity(command)
-            });
+            return self.refuse_arity(key, command, args);
         }
         if let Err(text) = client::may_run(&client.session, command) {
             return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.as_bytes().to_vec());
@@ -273,12 +271,8 @@ impl Core {
             Handling::Monitor => self.plan_monitor(key),
             Handling::Blocking => self.plan_blocking(key, command, args),
             Handling::Wait => self.plan_wait(key, command, args),
-            Handling::Transaction(Transaction::Watch) => self.plan_watch(key, command, args),
-            Handling::Transaction(Transaction::Unwatch) => self.plan_unwatch(key),
-            Handling::Transaction(
-                Transaction::Multi | Transaction::Exec | Transaction::Discard,
-            )
-            | Handling::Subscription(_) => {
+            Handling::Transaction(verb) => self.plan_verb(key, verb, command, args),
+            Handling::Subscription(_) => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
             }
             // The lookup finds the sub-command's row; a container alone fails its arity.
@@ -300,6 +294,9 @@ impl Core {
         self.tallies.failed(kind);
         self.tallies.replies.increment();
         if let Some(client) = self.clients.get(key) {
+            if let Some(transaction) = &mut client.transaction {
+                transaction.abort();
+            }
             let is_muted = client.session.next_is_muted();
             let text = text(args);
             client

@@ -8,14 +8,17 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::clients::Phase;
 use super::core::Core;
 use super::monitors::Monitors;
 use super::requests::Taken;
+use super::transactions::Transaction;
 use crate::client::Question;
 use crate::client::pause::Pause;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
-use crate::resp::Args;
+use crate::resp::{Args, with_args};
+use crate::telemetry::worker_tallies::ErrorKind;
 
 /// What a worker looks at for each request.
 #[derive(Debug, Default)]
@@ -91,13 +94,58 @@ impl Core {
         if !self.scrutiny.monitors.has_any() {
             return self.decide_as_usual(key, command, args, is_in_mode);
         }
-        // What is refused was not carried out, and is not shown.
-        let refused_before = self.tallies.errors.total();
+        let refused_before = self.refusals();
+        let queued = self.take_frames(key, command);
+        let was_queueing = self.is_queueing(key);
         let taken = self.decide_as_usual(key, command, args, is_in_mode);
-        if taken == Taken::Yes && self.tallies.errors.total() == refused_before {
+        // What was refused is not carried out, and what was queued is so only by `EXEC`.
+        let is_shown = taken == Taken::Yes
+            && self.refusals() == refused_before
+            && !(was_queueing && self.is_queueing(key));
+        if is_shown {
+            // As on one server: what `EXEC` carries out, and then `EXEC`.
+            for (command, frame) in &queued {
+                with_args(frame, |args| self.show_to_monitors(key, command, args));
+            }
             self.show_to_monitors(key, command, args);
         }
         taken
+    }
+
+    /// Errors of commands that were not carried out. `EXEC` is, also when it answers an error.
+    fn refusals(&self) -> u64 {
+        let errors = &self.tallies.errors;
+        errors.total() - errors.value(ErrorKind::Transaction as usize)
+    }
+
+    /// Whether its next command would be queued.
+    fn is_queueing(&mut self, key: ClientKey) -> bool {
+        self.clients.get(key).is_some_and(|client| {
+            let transaction = client.transaction.as_ref();
+            client.phase != Phase::Leaving
+                && transaction.is_some_and(|transaction| !transaction.is_executing())
+        })
+    }
+
+    /// Copies of the commands that this `EXEC` is about; nothing for another command.
+    fn take_frames(
+        &mut self,
+        key: ClientKey,
+        command: &Command,
+    ) -> Vec<(&'static Command, Vec<u8>)> {
+        if !command.is_block() {
+            return Vec::new();
+        }
+        let transaction = self
+            .clients
+            .get(key)
+            .and_then(|client| client.transaction.as_ref());
+        transaction.map_or_else(Vec::new, |transaction| {
+            let commands = transaction.commands();
+            commands
+                .map(|(command, frame)| (command, frame.to_vec()))
+                .collect()
+        })
     }
 
     fn is_held_back(&mut self, key: ClientKey, command: &Command, args: &Args<'_>) -> bool {
@@ -105,12 +153,21 @@ impl Core {
         let Some(pause) = self.scrutiny.pause else {
             return false;
         };
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
         // As on one server, those who monitor are not paused.
+        if client.is_monitor() {
+            return false;
+        }
+        // `EXEC` waits if anything waits that it would carry out.
+        let holds_queued = |transaction: &Transaction| {
+            transaction.commands().any(|(command, frame)| {
+                with_args(frame, |args| pause.holds(command, args)).unwrap_or(false)
+            })
+        };
         pause.holds(command, args)
-            && self
-                .clients
-                .get(key)
-                .is_some_and(|client| !client.is_monitor())
+            || (command.is_block() && client.transaction.as_deref().is_some_and(holds_queued))
     }
 
     fn hold_back(&mut self, key: ClientKey) -> Taken {

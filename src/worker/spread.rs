@@ -49,7 +49,7 @@ impl Core {
         with_args(&bytes, |args| self.spread(dispatched, args));
     }
 
-    fn spread(&mut self, dispatched: Dispatched, args: &Args<'_>) {
+    pub(super) fn spread(&mut self, dispatched: Dispatched, args: &Args<'_>) {
         if self.nodes.topology().is_none() {
             return self.park(dispatched, args.frame().to_vec(), true, Reason::NoTopology);
         }
@@ -238,6 +238,10 @@ impl Core {
             sequence,
             part: 0,
         };
+        if let Finish::Blocks = gather.plan {
+            let replies: Vec<&[u8]> = gather.replies().collect();
+            return self.blocks_answered(key, &replies);
+        }
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
@@ -256,6 +260,8 @@ impl Core {
                 if let Some(target) = weigh(gather.replies(), asked) {
                     let mut bytes = Vec::new();
                     write::command(&mut bytes, &["RANDOMKEY"]);
+                    let finish = Finish::merge(Merge::AllSucceeded, dispatched.protocol);
+                    self.gather_at(key, sequence, Gather::new(finish, 1));
                     return self.send_or_park(
                         Dispatched {
                             target,
@@ -271,8 +277,10 @@ impl Core {
             }
             Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
+            // Looked at above.
+            Finish::Blocks => {}
         }
-        self.reply(ticket, &out);
+        self.reply_or_go_on(ticket, &out);
         out.clear();
         self.recycle(out);
         if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {

@@ -52,7 +52,7 @@ impl Core {
             });
         }
         if watch.is_some_and(|watch| watch.connection.is_none()) {
-            return self.answer_ok(key);
+            return self.answer_simple(key, "OK");
         }
         if let Some(refused) = self.refuse_without_lease(key, args) {
             return refused;
@@ -68,18 +68,7 @@ impl Core {
     /// `UNWATCH`.
     pub(super) fn plan_unwatch(&mut self, key: ClientKey) -> Taken {
         self.end_watch(key);
-        self.answer_ok(key)
-    }
-
-    fn answer_ok(&mut self, key: ClientKey) -> Taken {
-        self.tallies.replies.increment();
-        if let Some(client) = self.clients.get(key) {
-            let is_muted = client.session.next_is_muted();
-            client
-                .replies
-                .answer(is_muted, |out| write::simple(out, "OK"));
-        }
-        Taken::Yes
+        self.answer_simple(key, "OK")
     }
 
     /// Forgets what a client watches; its connection goes back.
@@ -92,38 +81,6 @@ impl Core {
             connection.send_unheard(b"*1\r\n$7\r\nUNWATCH\r\n", self.now_us);
         }
         self.release_lease(connection);
-    }
-
-    /// `EXEC` of a client that watches: its whole block goes out on the connection that watches. The
-    /// client's earlier requests must have been answered.
-    pub(super) fn exec_watched(
-        &mut self,
-        key: ClientKey,
-        command: &'static Command,
-        block: Vec<u8>,
-    ) {
-        let Some(watch) = self.clients.get(key).and_then(|c| c.watch.as_ref()) else {
-            return;
-        };
-        let target = Target::Slot(watch.slot);
-        if watch.connection.is_none() {
-            self.end_watch(key);
-            return self.answer_aborted(key);
-        }
-        let call = Call::new(target, block);
-        self.block(key, BlockedBy::Exec, command, None, call);
-    }
-
-    /// `EXEC` without effect: a watched key was touched, or may have been.
-    fn answer_aborted(&mut self, key: ClientKey) {
-        self.tallies.replies.increment();
-        if let Some(client) = self.clients.get(key) {
-            let is_muted = client.session.next_is_muted();
-            let protocol = client.session.protocol;
-            client
-                .replies
-                .answer(is_muted, |out| write::null_array(out, protocol));
-        }
     }
 
     /// The connection on which a client watches.
@@ -183,7 +140,8 @@ impl Core {
             .get(dispatched.ticket.client)
             .and_then(|client| client.blocked.as_ref())
             .map(|blocked| blocked.kind);
-        if kind == Some(BlockedBy::Exec) && was_written {
+        let is_repeatable = dispatched.command.is_repeatable();
+        if kind == Some(BlockedBy::Exec) && was_written && !is_repeatable {
             if let Some(client) = self.clients.get(dispatched.ticket.client) {
                 client.watch = None;
             }

@@ -12,6 +12,7 @@ each_flavor!(
     the_time_of_a_pause_is_kept,
     later_pauses_only_add,
     a_script_that_promises_not_to_write_goes_on,
+    transactions_wait_as_on_one_server,
 );
 
 /// Whether the command is held back by a pause for writes. `pauser` and `client` are of one server.
@@ -26,7 +27,8 @@ fn waits(pauser: &mut Client, client: &mut Client, line: &str) -> bool {
         }
         let list = pauser.call("CLIENT LIST").text();
         let own = list.lines().find(|line| line.contains(&held))?;
-        own.contains(" flags=b ").then_some(true)
+        let flags = own.split(" flags=").nth(1)?.split(' ').next()?;
+        flags.contains('b').then_some(true)
     });
     pauser.expect("CLIENT UNPAUSE", "+OK");
     if is_held {
@@ -98,6 +100,34 @@ fn the_same_commands_wait_as_on_one_server(flavor: Flavor) {
     for line in ["BLPOP nothing 0.01", "BRPOPLPUSH nothing b 0.01"] {
         let [mut ours, mut pauser] = clients(&keyway);
         assert!(waits(&mut pauser, &mut ours, line), "{line}");
+    }
+}
+
+/// contract: C2 T1
+fn transactions_wait_as_on_one_server(flavor: Flavor) {
+    let keyway = keyway(flavor, 2);
+    let plain = Scene::shared(flavor).plain();
+    for (before, line) in [
+        (&["MULTI"][..], "GET {t}k"),
+        (&["MULTI"], "SET {t}k v"),
+        (&["MULTI", "SET {t}k v"], "EXEC"),
+        (&["MULTI", "GET {t}k", "PFCOUNT {t}h"], "EXEC"),
+        (&["MULTI", "GET {t}k"], "EXEC"),
+        (&["MULTI"], "EXEC"),
+        (&["MULTI", "SET {t}k v"], "DISCARD"),
+        (&["WATCH {t}k", "MULTI", "SET {t}k v"], "EXEC"),
+        (&["MULTI", "SET {t}k v"], "RESET"),
+    ] {
+        let [mut theirs, mut their_pauser] = [plain.client(), plain.client()];
+        let [mut ours, mut our_pauser] = clients(&keyway);
+        for client in [&mut theirs, &mut ours] {
+            for line in before {
+                client.call(line);
+            }
+        }
+        let wanted = waits(&mut their_pauser, &mut theirs, line);
+        let got = waits(&mut our_pauser, &mut ours, line);
+        assert_eq!(got, wanted, "{before:?} {line}");
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use keyway::cluster::Slot;
 
 use super::eventually::eventually;
+use super::fake_multi::Multi;
 use super::fake_script::{Action, Request, Rules, Script};
 use super::fake_view::{Layout, NodeFacts, array, bulk, integer};
 use super::ports::Port;
@@ -318,6 +319,7 @@ fn read_requests(
 ) {
     let mut unread = Vec::new();
     let mut protocol = 2;
+    let mut multi = Multi::default();
     let mut piece = vec![0; 64 << 10];
     loop {
         while let Ok(Some((value, length))) = Value::parse(&unread) {
@@ -336,7 +338,7 @@ fn read_requests(
             }
             protocol = request.protocol;
             lock(&state.received).push(request.clone());
-            if actions.send(state.decide(&request)).is_err() {
+            if actions.send(state.decide(&request, &mut multi)).is_err() {
                 return;
             }
         }
@@ -353,8 +355,9 @@ impl State {
         own.unwrap_or_else(|| lock(&self.layout).clone())
     }
 
-    fn decide(&self, request: &Request) -> Action {
-        match lock(&self.rules).decide(request) {
+    fn decide(&self, request: &Request, multi: &mut Multi) -> Action {
+        let rule = lock(&self.rules).decide(request);
+        match multi.decide(request, rule, |request| self.default_reply(request)) {
             Action::Default => Action::Reply(self.default_reply(request)),
             Action::After(gate, then) if matches!(*then, Action::Default) => {
                 Action::After(gate, Box::new(Action::Reply(self.default_reply(request))))

@@ -14,6 +14,7 @@
 pub mod client;
 pub mod cluster;
 pub mod eventually;
+mod fake_multi;
 pub mod fake_node;
 pub mod fake_script;
 pub mod fake_view;

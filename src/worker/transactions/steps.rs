@@ -1,0 +1,469 @@
+//! An `EXEC` that one block cannot do, in steps, while its client waits.
+//!
+//! 1. A client that watches keys: the block of their slot goes out first and alone, on the connection that
+//!    watches. If it answers nil, that is the answer, and nothing else is done (contract: T3).
+//! 2. Commands up to the next one that goes to all primaries: one block for each slot, at the same time
+//!    (contract: T2). If one fails, its error is the answer, with a word on the others.
+//! 3. Their replies are put in order; where a command stands that this Keyway answers itself, it takes
+//!    effect now (contract: C1).
+//! 4. A command for all primaries, by itself; then again from 2.
+//!
+//! [`Core::run_exec`] is the loop. Whatever answers a step notes in [`State`] what comes next and calls it;
+//! an answer that comes while it runs is found by it, so that a thousand commands are no depth of calls.
+
+use super::cut::{Replies, Stage};
+use super::verdicts::{Outcome, Outcomes, explain, outcome_of};
+use super::{Place, Queue, Queued};
+use crate::client::{Effect, ReplyMode};
+use crate::cluster::Slot;
+use crate::command::{Local, block_row};
+use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
+use crate::resp::{Protocol, with_args, write};
+use crate::routing::Target;
+use crate::routing::split::Splitter;
+use crate::upstream::Dispatched;
+use crate::worker::blocking::{BlockedBy, Call};
+use crate::worker::core::Core;
+use crate::worker::finish::Finish;
+use crate::worker::requests::Taken;
+
+/// How far an `EXEC` is.
+#[derive(Debug)]
+pub struct Exec {
+    sequence: Sequence,
+    /// Its own reply is withheld (`CLIENT REPLY`).
+    is_muted: bool,
+    protocol: Protocol,
+    received_us: u64,
+    /// The slot whose keys are watched, until its block goes out.
+    watched: Option<Slot>,
+    /// The first command without a reply.
+    next: usize,
+    /// The replies so far.
+    replies: Vec<u8>,
+    outcomes: Outcomes,
+    state: State,
+    is_running: bool,
+}
+
+/// ```text
+/// Ready --> Watched --> Sending --> Blocks --> Merging <--> Asking
+///  | | \___________________^                    |
+///  | \--> Alone                                 |
+///  |        |   (back to Ready) <---------------/
+///  v        v
+/// Over
+/// ```
+/// Any of them may go to `Over` when a block fails.
+#[derive(Debug)]
+enum State {
+    /// The next command is to be looked at.
+    Ready,
+    /// The block of the watched slot is on its way.
+    Watched(Stage),
+    /// Blocks are to be sent; the reply to the watched one, if there is one, has come.
+    Sending(Stage, Option<Vec<u8>>),
+    /// They are on their way.
+    Blocks(Stage, Option<Vec<u8>>),
+    /// They were executed: their replies are put in order.
+    Merging(Stage, Replies),
+    /// As that, and a command that asks all workers is on its way.
+    Asking(Stage, Replies),
+    /// A command for all primaries is on its way.
+    Alone,
+    /// Everything is done, or this is the reply to the whole.
+    Over(Option<Vec<u8>>),
+}
+
+impl Core {
+    /// `EXEC` in steps, once what the client sent before is answered.
+    pub(super) fn exec_in_steps(&mut self, key: ClientKey) -> Taken {
+        if !self.is_settled(key) || !self.may_route(key) || !self.has_room_everywhere(key) {
+            return Taken::NotYet;
+        }
+        let is_lost = self.watching_connection(key).is_none();
+        let received_us = self.now_us;
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        let watched = client.watch.as_ref().map(|watch| watch.slot);
+        let protocol = client.session.protocol;
+        let state = match watched {
+            // Contract T3: nobody knows whether a key was touched.
+            Some(_) if is_lost => State::Over(Some(null_array(protocol))),
+            _ => State::Ready,
+        };
+        let exec = Exec {
+            // What is withheld is withheld reply by reply.
+            sequence: client.replies.open(false, None),
+            is_muted: client.session.next_is_muted(),
+            protocol,
+            received_us,
+            watched,
+            next: 0,
+            replies: Vec::new(),
+            outcomes: Vec::new(),
+            state,
+            is_running: false,
+        };
+        if let Some(transaction) = &mut client.transaction {
+            transaction.exec = Some(Box::new(exec));
+        }
+        self.run_exec(key);
+        Taken::Yes
+    }
+
+    fn exec(&mut self, key: ClientKey) -> Option<(&Queue, &mut Exec)> {
+        let transaction = self.clients.get(key)?.transaction.as_deref_mut()?;
+        Some((&transaction.queue, transaction.exec.as_deref_mut()?))
+    }
+
+    /// Goes on until something has to be waited for.
+    fn run_exec(&mut self, key: ClientKey) {
+        match self.exec(key) {
+            Some((_, exec)) if !exec.is_running => exec.is_running = true,
+            _ => return,
+        }
+        while let Some((_, exec)) = self.exec(key) {
+            match std::mem::replace(&mut exec.state, State::Ready) {
+                State::Ready => self.begin_step(key),
+                State::Sending(stage, watched) => self.send_blocks(key, stage, watched),
+                State::Merging(stage, replies) => self.merge_stage(key, stage, replies),
+                State::Over(reply) => self.end_exec(key, reply),
+                waiting @ (State::Watched(_)
+                | State::Blocks(..)
+                | State::Asking(..)
+                | State::Alone) => {
+                    exec.state = waiting;
+                    exec.is_running = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin_step(&mut self, key: ClientKey) {
+        let mut splitter = std::mem::take(&mut self.splitter);
+        let Some((queue, exec)) = self.exec(key) else {
+            return;
+        };
+        let rest = queue.commands.get(exec.next..).unwrap_or_default();
+        let is_alone = |queued: &&Queued| queued.place == Place::Everywhere;
+        let count = rest.iter().take_while(|queued| !is_alone(queued)).count();
+        let watched = exec.watched.take();
+        exec.state = match (watched, count) {
+            (None, 0) if rest.is_empty() => State::Over(None),
+            (None, 0) => State::Alone,
+            (watched, count) => {
+                let commands = exec.next..exec.next + count;
+                let stage = Stage::cut(queue, commands, watched, &mut splitter);
+                match watched {
+                    Some(_) => State::Watched(stage),
+                    None => State::Sending(stage, None),
+                }
+            }
+        };
+        let (is_watched, is_alone) = (
+            matches!(exec.state, State::Watched(_)),
+            matches!(exec.state, State::Alone),
+        );
+        self.splitter = splitter;
+        if is_watched {
+            self.send_watched(key);
+        } else if is_alone {
+            self.send_alone(key);
+        }
+    }
+
+    /// Sends the first block of a stage on the connection that watches.
+    fn send_watched(&mut self, key: ClientKey) {
+        let Some((_, exec)) = self.exec(key) else {
+            return;
+        };
+        let sequence = exec.sequence;
+        let State::Watched(stage) = &mut exec.state else {
+            return;
+        };
+        let Some(block) = stage.blocks.first_mut() else {
+            return;
+        };
+        let (slot, row) = (block.slot, block_row(block.is_repeatable));
+        let bytes = std::mem::take(&mut block.bytes);
+        let call = Call::new(self.block_target(key, slot), bytes);
+        self.gather_at(key, sequence, Gather::new(Finish::Blocks, 1));
+        self.block_at(key, sequence, BlockedBy::Exec, row, None, vec![call]);
+    }
+
+    /// Sends the blocks of a stage; the first one went out before when its reply is there.
+    fn send_blocks(&mut self, key: ClientKey, mut stage: Stage, watched: Option<Vec<u8>>) {
+        let is_sent = usize::from(watched.is_some());
+        let mut blocks = Vec::new();
+        for block in stage.blocks.iter_mut().skip(is_sent) {
+            let bytes = std::mem::take(&mut block.bytes);
+            let row = block_row(block.is_repeatable);
+            blocks.push((block.slot, row, bytes, block.commands));
+        }
+        let Some((_, exec)) = self.exec(key) else {
+            return;
+        };
+        let (sequence, protocol, received_us) = (exec.sequence, exec.protocol, exec.received_us);
+        exec.state = State::Blocks(stage, watched);
+        if blocks.is_empty() {
+            return self.note_blocks(key, &[]);
+        }
+        self.gather_at(key, sequence, Gather::new(Finish::Blocks, blocks.len()));
+        for (part, (slot, command, bytes, commands)) in blocks.into_iter().enumerate() {
+            let ticket = Ticket {
+                client: key,
+                sequence,
+                part: part as u32,
+            };
+            let dispatched = Dispatched {
+                ticket,
+                command,
+                target: self.block_target(key, slot),
+                // The client has nothing else on its way that could overtake.
+                lane: None,
+                protocol,
+                received_us,
+                attempts: 0,
+            };
+            self.send_or_park_block(dispatched, bytes, commands);
+        }
+    }
+
+    /// Sends a command that goes to all primaries.
+    fn send_alone(&mut self, key: ClientKey) {
+        let Some((queue, exec)) = self.exec(key) else {
+            return;
+        };
+        let Some(queued) = queue.commands.get(exec.next) else {
+            return;
+        };
+        let frame = queue.frame(exec.next).to_vec();
+        let ticket = Ticket {
+            client: key,
+            sequence: exec.sequence,
+            part: 0,
+        };
+        let dispatched = Dispatched {
+            ticket,
+            command: queued.command,
+            target: Target::Any,
+            lane: None,
+            protocol: exec.protocol,
+            received_us: exec.received_us,
+            attempts: 0,
+        };
+        with_args(&frame, |args| self.spread(dispatched, args));
+    }
+
+    /// All blocks that were sent have their reply.
+    pub(in crate::worker) fn blocks_answered(&mut self, key: ClientKey, replies: &[&[u8]]) {
+        self.note_blocks(key, replies);
+        self.run_exec(key);
+    }
+
+    fn note_blocks(&mut self, key: ClientKey, replies: &[&[u8]]) {
+        let mut splitter = std::mem::take(&mut self.splitter);
+        if let Some((queue, exec)) = self.exec(key) {
+            exec.note_blocks(queue, replies, &mut splitter);
+        }
+        self.splitter = splitter;
+    }
+
+    /// Puts replies in order, as far as they are there.
+    fn merge_stage(&mut self, key: ClientKey, stage: Stage, replies: Replies) {
+        while let Some((queue, exec)) = self.exec(key) {
+            let index = exec.next;
+            if index >= stage.commands.end {
+                exec.state = State::Ready;
+                return;
+            }
+            let mut own = Vec::new();
+            let reply = match &queue.commands[index].place {
+                Place::Here(local) => {
+                    let (local, frame) = (*local, queue.frame(index).to_vec());
+                    match self.answer_step(key, local, &frame, &mut own) {
+                        Some(()) => &own,
+                        None => {
+                            if let Some((_, exec)) = self.exec(key) {
+                                exec.state = State::Asking(stage, replies);
+                            }
+                            return;
+                        }
+                    }
+                }
+                Place::Fails(text) => {
+                    write::error(&mut own, text);
+                    &own
+                }
+                _ => replies.get(index - stage.commands.start),
+            };
+            self.take_reply(key, reply);
+        }
+    }
+
+    /// Answers a command here; `None` when other workers have to be asked first.
+    fn answer_step(
+        &mut self,
+        key: ClientKey,
+        local: Local,
+        frame: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Option<()> {
+        match with_args(frame, |args| self.answer_here(key, local, args, reply))? {
+            Effect::Ask(question) => {
+                let (_, exec) = self.exec(key)?;
+                let sequence = exec.sequence;
+                self.ask_workers(key, sequence, question);
+                None
+            }
+            effect => {
+                self.take_effect(key, &effect);
+                Some(())
+            }
+        }
+    }
+
+    /// The next command has its reply.
+    fn take_reply(&mut self, key: ClientKey, reply: &[u8]) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        // Contract P7: as on a server, what `CLIENT REPLY` withholds is missing inside `EXEC`'s array.
+        let is_withheld = client.session.reply_mode() == ReplyMode::Off;
+        if let Some((_, exec)) = self.exec(key) {
+            exec.next += 1;
+            if !is_withheld {
+                exec.replies.extend_from_slice(reply);
+            }
+        }
+    }
+
+    /// Whether a reply with this ticket is that of one command of an `EXEC` in steps.
+    pub(super) fn is_step(&mut self, ticket: Ticket) -> bool {
+        let Some((_, exec)) = self.exec(ticket.client) else {
+            return false;
+        };
+        exec.sequence == ticket.sequence
+            && matches!(exec.state, State::Asking(..) | State::Alone)
+            && self
+                .clients
+                .get(ticket.client)
+                .is_some_and(|client| !client.replies.is_gathering(ticket.sequence))
+    }
+
+    /// A command that went to all primaries or workers has its reply.
+    pub(super) fn step_answered(&mut self, key: ClientKey, reply: &[u8]) {
+        self.take_reply(key, reply);
+        if let Some((_, exec)) = self.exec(key) {
+            exec.state = match std::mem::replace(&mut exec.state, State::Ready) {
+                State::Asking(stage, replies) => State::Merging(stage, replies),
+                _ => State::Ready,
+            };
+        }
+        self.run_exec(key);
+    }
+
+    /// Answers `EXEC`; the client's next requests are looked at again.
+    fn end_exec(&mut self, key: ClientKey, reply: Option<Vec<u8>>) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(transaction) = client.transaction.take() else {
+            return;
+        };
+        let count = transaction.queue.commands.len();
+        let Some(exec) = transaction.exec else {
+            return;
+        };
+        if client.session.reply_mode() == ReplyMode::SkipTwo {
+            // A `SKIP` inside withholds the reply to the next request.
+            client.session.next_is_muted();
+        }
+        let mut out = Vec::new();
+        match reply {
+            Some(reply) if !exec.is_muted => out = reply,
+            Some(_) => {}
+            None => {
+                if !exec.is_muted {
+                    write::array(&mut out, count);
+                }
+                out.extend_from_slice(&exec.replies);
+            }
+        }
+        let ticket = Ticket {
+            client: key,
+            sequence: exec.sequence,
+            part: 0,
+        };
+        let took_us = self.now_us.saturating_sub(exec.received_us);
+        self.tallies.latency.record(took_us);
+        self.end_watch(key);
+        self.reply(ticket, &out);
+    }
+}
+
+impl Exec {
+    /// Notes what nodes replied to the blocks that were sent, and what comes next.
+    fn note_blocks(&mut self, queue: &Queue, replies: &[&[u8]], splitter: &mut Splitter) {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Watched(stage) => {
+                let reply = replies.first().copied().unwrap_or_default();
+                self.state = match outcome_of(reply) {
+                    _ if is_null(reply) => State::Over(Some(null_array(self.protocol))),
+                    Outcome::Executed => State::Sending(stage, Some(reply.to_vec())),
+                    Outcome::NotExecuted | Outcome::Unknown => {
+                        self.failed(queue, &stage, &[reply], reply)
+                    }
+                };
+            }
+            State::Blocks(stage, watched) => {
+                let watched = watched.as_deref().into_iter();
+                let all: Vec<&[u8]> = watched.chain(replies.iter().copied()).collect();
+                let is_failure = |reply: &&&[u8]| outcome_of(reply) != Outcome::Executed;
+                self.state = match all.iter().find(is_failure) {
+                    Some(error) => self.failed(queue, &stage, &all, error),
+                    None => match stage.collect(queue, &all, self.protocol, splitter) {
+                        Some(replies) => {
+                            let slots = stage.blocks.iter().map(|block| block.slot);
+                            self.outcomes
+                                .extend(slots.map(|slot| (slot, Outcome::Executed)));
+                            State::Merging(stage, replies)
+                        }
+                        None => self.failed(queue, &stage, &all, UNFIT),
+                    },
+                };
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// The whole fails with the error of one block.
+    fn failed(&mut self, queue: &Queue, stage: &Stage, replies: &[&[u8]], error: &[u8]) -> State {
+        for (index, block) in stage.blocks.iter().enumerate() {
+            let outcome = replies.get(index).map(|reply| outcome_of(reply));
+            self.outcomes
+                .push((block.slot, outcome.unwrap_or(Outcome::NotExecuted)));
+        }
+        let left = queue.commands.len().saturating_sub(stage.commands.end);
+        let mut reply = Vec::new();
+        write::error(&mut reply, explain(error, &self.outcomes, left));
+        State::Over(Some(reply))
+    }
+}
+
+const UNFIT: &[u8] =
+    b"-ERR outcome unknown: a node answered EXEC with another number of replies than \
+there were commands";
+
+fn is_null(reply: &[u8]) -> bool {
+    reply.starts_with(b"*-1") || reply.starts_with(b"_")
+}
+
+fn null_array(protocol: Protocol) -> Vec<u8> {
+    let mut reply = Vec::new();
+    write::null_array(&mut reply, protocol);
+    reply
+}
