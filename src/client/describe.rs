@@ -14,6 +14,8 @@ pub struct Figures {
     pub output_bytes: usize,
     /// Requests whose replies are still to come.
     pub requests_in_flight: usize,
+    /// Channels, patterns and shard channels it is subscribed to.
+    pub subscriptions: [usize; 3],
     /// Commands it has queued; `None` outside `MULTI`.
     pub queued: Option<usize>,
     /// Keys it watches.
@@ -35,8 +37,10 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     let mut flags = String::new();
     // As addresses of a Unix socket's clients are written.
     let is_local = session.address.ends_with(":0");
+    let [channels, patterns, shards] = figures.subscriptions;
     for (flag, is_set) in [
         ('O', figures.is_monitor),
+        ('P', figures.subscriptions != [0; 3]),
         ('x', figures.queued.is_some()),
         ('b', figures.is_blocked),
         ('d', figures.is_touched),
@@ -58,8 +62,8 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     line.extend_from_slice(format!("laddr={} fd=0 name=", session.local_address).as_bytes());
     line.extend_from_slice(session.name());
     let rest = format!(
-        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi={} watch={} qbuf={} \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={output_bytes} \
+        " age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub={shards} \
+         multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={output_bytes} \
          tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name=",
         seconds_since(session.created_us),
         seconds_since(session.last_command_us),

@@ -14,6 +14,7 @@ use crate::config::{HostPort, Settings};
 use crate::telemetry::clock::{now_us, started_at};
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
+use crate::worker::hub::Audience;
 use crate::worker::monitors::Handovers;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
@@ -53,6 +54,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         started_us: started_us(),
         pause: SharedPause::default(),
         handovers: Handovers::new(seats.len()),
+        audience: Audience::default(),
     });
     #[expect(
         clippy::disallowed_methods,
@@ -135,6 +137,10 @@ fn limits(settings: &Settings) -> WorkerLimits {
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
+        subscriptions_per_client: limits.subscriptions_per_client,
+        subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,
+        subscriber_output_soft_bytes: limits.subscriber_output_soft_bytes,
+        subscriber_output_soft_us: limits.subscriber_output_soft_time.as_micros() as u64,
         leases: limits.leases,
         lease_queue: limits.lease_queue,
     }

@@ -1,7 +1,9 @@
 //! Pure decisions: a request and the snapshot make a plan; partial replies make one reply.
 
 pub mod across;
+pub mod glob;
 pub mod merge;
+pub mod poll;
 pub mod scan_cursor;
 pub mod split;
 

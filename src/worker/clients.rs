@@ -8,6 +8,7 @@ use slab::Slab;
 use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
+use super::hub::Subscriptions;
 use super::park::Parked;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
@@ -70,6 +71,8 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// What it is subscribed to, if it is.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// What it watches (`WATCH`).
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
@@ -156,6 +159,7 @@ impl Clients {
             monitoring: Monitoring::No,
             phase: Phase::Open,
             blocked: None,
+            subscriptions: None,
             watch: None,
             transaction: None,
             written: WrittenTo::default(),
@@ -227,6 +231,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
         if self.clients.remove(key).is_some() {
@@ -282,6 +287,7 @@ impl Core {
                 self.abandon_blocked(key);
             }
             self.end_scrutiny(key);
+            self.forget_subscriptions(key);
         }
     }
 
@@ -307,6 +313,7 @@ impl Core {
     pub fn tick(&mut self) {
         self.resume(false);
         self.end_pause_in_time();
+        self.tend_hub();
         self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
@@ -333,6 +340,7 @@ impl Core {
                 client.is_settled()
                     && !client.is_held_back
                     && !client.is_monitor()
+                    && !client.is_subscriber()
                     && now_us.saturating_sub(client.session.last_command_us) > limit_us
             })
             .map(|(key, _)| key)

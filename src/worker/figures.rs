@@ -11,6 +11,7 @@ impl Client {
             input_bytes: self.unprocessed(),
             output_bytes: self.replies.buffered_bytes(),
             requests_in_flight: self.replies.pending(),
+            subscriptions: self.subscription_counts(),
             queued: self
                 .transaction
                 .as_ref()

@@ -51,10 +51,14 @@ impl Core {
         connection.heard_us = self.now_us;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
+        let role = connection.role;
         if let Some(node) = self.nodes.get_mut(connection.node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+        }
+        if role == Role::Hub {
+            self.hub_link_ready(key);
         }
     }
 
@@ -100,6 +104,9 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if connection.role == Role::Hub {
+            self.hub_link_lost(key, &reason);
+        }
         if let Role::Lease(lessee) = connection.role {
             self.lease_ended(key);
             if let Some(client) = lessee {
@@ -178,7 +185,7 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
-        if connection.role != Role::Shared {
+        if let Role::Lease(_) = connection.role {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;
@@ -256,20 +263,24 @@ impl Core {
     }
 
     fn expire(&mut self, dispatched: &Dispatched) {
-        let name = dispatched.command.name;
-        let seconds = self.now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
-        let (kind, text) = if dispatched.command.is_repeatable() {
-            let text =
-                format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
-            (ErrorKind::Deadline, text)
-        } else {
-            let text = format!(
-                "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
-                 or may not have been executed and was not sent again"
-            );
-            (ErrorKind::OutcomeUnknown, text)
-        };
+        let (kind, text) = no_answer(dispatched, self.now_us);
         self.fail(dispatched.ticket, kind, &text);
+    }
+}
+
+/// What a client is told when a node was asked and did not answer in time.
+pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, String) {
+    let name = dispatched.command.name;
+    let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+    if dispatched.command.is_repeatable() {
+        let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
+        (ErrorKind::Deadline, text)
+    } else {
+        let text = format!(
+            "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
+             or may not have been executed and was not sent again"
+        );
+        (ErrorKind::OutcomeUnknown, text)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
+use super::hub::Audience;
 use super::monitors::Handovers;
 use super::requests::Taken;
 use super::scrutiny::SharedPause;
@@ -60,6 +61,8 @@ pub struct LocalFacts {
     pub pause: SharedPause,
     /// What workers still have to show their monitors.
     pub handovers: Handovers,
+    /// Who is subscribed to what, over all workers.
+    pub audience: Audience,
 }
 
 impl LocalFacts {
@@ -125,6 +128,7 @@ impl Core {
         if *effect == Effect::Reset {
             self.end_transaction(key);
             self.monitor_ends(key);
+            self.forget_subscriptions(key);
         }
         let Some(client) = self.clients.get(key) else {
             return;
@@ -205,9 +209,9 @@ impl Core {
         match &asked.question {
             Question::List(filter) => {
                 let clients = self.clients.iter_mut();
-                for (_, client) in
-                    clients.filter(|(_, client)| filter.matches(&client.session, now_us))
-                {
+                for (_, client) in clients.filter(|(_, client)| {
+                    filter.matches(&client.session, client.is_subscriber(), now_us)
+                }) {
                     let figures = client.figures(now_us);
                     out.extend_from_slice(&describe_client(&client.session, &figures));
                 }
@@ -231,7 +235,9 @@ impl Core {
                 let keys: Vec<ClientKey> = self
                     .clients
                     .iter_mut()
-                    .filter(|(_, client)| filter.matches(&client.session, now_us))
+                    .filter(|(_, client)| {
+                        filter.matches(&client.session, client.is_subscriber(), now_us)
+                    })
                     .map(|(key, _)| key)
                     .collect();
                 write::integer(&mut out, keys.len() as i64);

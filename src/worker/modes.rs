@@ -6,6 +6,7 @@
 
 use super::clients::Client;
 use super::core::Core;
+use super::hub::Subscriptions;
 use super::requests::Taken;
 use crate::client::monitor::Monitoring;
 use crate::command::Command;
@@ -16,15 +17,20 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some() || self.transaction.is_some() || self.monitoring != Monitoring::No
+        self.blocked.is_some()
+            || self.transaction.is_some()
+            || self.subscriptions.is_some()
+            || self.monitoring != Monitoring::No
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.
     pub fn is_held(&self) -> bool {
         let transaction = self.transaction.as_ref();
+        let subscriptions = self.subscriptions.as_deref();
         self.blocked.is_some()
             || self.monitoring == Monitoring::Starting
             || transaction.is_some_and(|transaction| transaction.is_executing())
+            || subscriptions.is_some_and(Subscriptions::is_waiting)
     }
 }
 
@@ -38,6 +44,9 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Option<Taken> {
+        if let Some(taken) = self.decide_subscribed(key, command, args) {
+            return Some(taken);
+        }
         if let Some(taken) = self.decide_monitor(key, command, args) {
             return Some(taken);
         }

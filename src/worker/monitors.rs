@@ -33,9 +33,6 @@ use crate::telemetry::worker_tallies::ErrorKind;
 /// Bytes that one worker may still have to take over from others. So much passes only when it hangs.
 const HANDOVER_BYTES_MAX: usize = 32 << 20;
 
-/// Unread bytes at which a monitor is closed, as a subscriber is.
-const MONITOR_OUTPUT_BYTES_MAX: usize = 32 << 20;
-
 /// What one server says to a monitor that asks for keys.
 const NO_KEYS: &str = "ERR Replica can't interact with the keyspace";
 
@@ -225,7 +222,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        if args.frame().len() > MONITOR_OUTPUT_BYTES_MAX {
+        if args.frame().len() > self.limits.subscriber_output_hard_bytes {
             // No monitor could take it; so that none misses it unawares, and nothing of the size is built.
             self.scrutiny.monitors.has_lost = true;
             return self.close_monitors();
@@ -241,10 +238,7 @@ impl Core {
 
     /// Shows whole lines to the monitors of this worker.
     fn show_lines(&mut self, lines: &[u8]) {
-        let limit = self
-            .limits
-            .client_output_hard_bytes
-            .min(MONITOR_OUTPUT_BYTES_MAX);
+        let limit = self.limits.subscriber_output_hard_bytes;
         for index in (0..self.scrutiny.monitors.own.len()).rev() {
             let key = self.scrutiny.monitors.own[index];
             let Some(client) = self.clients.get(key) else {
@@ -262,7 +256,8 @@ impl Core {
                 warn!(
                     client = %client.session.address,
                     unread_bytes = client.replies.buffered_bytes(),
-                    "closed a client in MONITOR that does not read what it is shown"
+                    "closed a client in MONITOR that does not read what it is shown \
+                     (limits.subscriber_output_hard_bytes)"
                 );
                 self.cut_off(key);
             }

@@ -145,6 +145,8 @@ impl Core {
             | Finish::RandomKey(..)
             | Finish::Across(_)
             | Finish::Workers(_)
+            | Finish::Published(_)
+            | Finish::Census(_)
             | Finish::Blocks => None,
         }
     }
@@ -285,7 +287,8 @@ impl Core {
             .clients
             .get(ticket.client)
             .is_some_and(|client| client.replies.is_gathering(ticket.sequence));
-        if is_part && !parked.dispatched.command.is_repeatable() {
+        let command = parked.dispatched.command;
+        if is_part && !command.is_repeatable() && !command.is_block() {
             // The error of one part becomes the reply to the whole request (contract: M1).
             text.push_str(" (this speaks of a part of the request; other parts may have been)");
         }

@@ -88,7 +88,7 @@ impl Core {
         args: &Args<'_>,
         is_in_mode: bool,
     ) -> Taken {
-        if self.is_held_back(key, command, args) {
+        if self.is_to_be_held_back(key, command, args) {
             return self.hold_back(key);
         }
         if !self.scrutiny.monitors.has_any() {
@@ -148,7 +148,7 @@ impl Core {
         })
     }
 
-    fn is_held_back(&mut self, key: ClientKey, command: &Command, args: &Args<'_>) -> bool {
+    fn is_to_be_held_back(&mut self, key: ClientKey, command: &Command, args: &Args<'_>) -> bool {
         self.end_pause_in_time();
         let Some(pause) = self.scrutiny.pause else {
             return false;

@@ -3,6 +3,7 @@
 
 use super::blocking::BlockedBy;
 use super::core::Core;
+use super::links::no_answer;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
@@ -17,7 +18,7 @@ use crate::upstream::{Dispatched, Phase};
 const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
-const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+pub(super) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl Core {
     /// The client has waited as long as it wanted and no node could be asked, or none answered.
@@ -37,6 +38,7 @@ impl Core {
                 self.close_lease(connection);
             }
             let mut reply = Vec::new();
+            let was_sent = connection.is_some();
             match kind {
                 // As a server that had nothing for so long.
                 BlockedBy::Command if !matches!(reason, Reason::NoLease) => {
@@ -52,8 +54,13 @@ impl Core {
                         received_us: since_us,
                         attempts: 0,
                     };
-                    self.tallies.failed(ErrorKind::Deadline);
-                    write::error(&mut reply, reason.text(&dispatched, now_us));
+                    let (error, text) = match kind {
+                        // A block that was sent may have been executed.
+                        BlockedBy::Exec if was_sent => no_answer(&dispatched, now_us),
+                        _ => (ErrorKind::Deadline, reason.text(&dispatched, now_us)),
+                    };
+                    self.tallies.failed(error);
+                    write::error(&mut reply, text);
                 }
             }
             self.call_done(ticket, None, &reply);
@@ -177,7 +184,14 @@ impl Core {
         let mut sent = Vec::new();
         let mut unsent = Vec::new();
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
-            call.is_spoilt = true;
+            match (&mut call.poll, call.connection) {
+                // Its step is answered in a moment.
+                (Some(poll), Some(_)) => {
+                    poll.ends = Some(with_error);
+                    continue;
+                }
+                _ => call.is_spoilt = true,
+            }
             match call.connection {
                 Some(connection) => sent.push((call.ticket, connection)),
                 None => unsent.push((call.ticket, None)),

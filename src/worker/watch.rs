@@ -13,7 +13,7 @@ use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::Command;
 use crate::pipeline::{ClientKey, Ticket};
-use crate::resp::{Args, write};
+use crate::resp::{Args, Protocol, write};
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
@@ -81,6 +81,26 @@ impl Core {
             connection.send_unheard(b"*1\r\n$7\r\nUNWATCH\r\n", self.now_us);
         }
         self.release_lease(connection);
+    }
+
+    /// The client may have switched its version since it began to watch; its connection follows
+    /// (contract: P1).
+    pub(super) fn watch_in(&mut self, key: ClientKey, protocol: Protocol) {
+        let Some(connection) = self.watching_connection(key) else {
+            return;
+        };
+        if let Some(connection) = self.connections.get_mut(connection.0 as usize)
+            && connection.protocol != protocol
+        {
+            connection.protocol = protocol;
+            let version = match protocol {
+                Protocol::Resp2 => "2",
+                Protocol::Resp3 => "3",
+            };
+            let mut hello = Vec::new();
+            write::command(&mut hello, &["HELLO", version]);
+            connection.send_unheard(&hello, self.now_us);
+        }
     }
 
     /// The connection on which a client watches.

@@ -8,8 +8,9 @@ use keyway::pipeline::ClientKey;
 use keyway::resp::Protocol;
 use keyway::resp::reply::ReplyScanner;
 
-use super::request::{Op, Request};
+use super::request::{Op, Outcome, Request};
 use super::tasks::Flag;
+use super::transaction::{Closing, Expectation, Role, draw, judge_exec, judge_queued, slot_of_tag};
 use super::wire::{Shared, Socket, Wire};
 
 /// How far a client's task in Keyway is.
@@ -47,11 +48,15 @@ pub struct Client {
     protocol: Protocol,
     is_off: bool,
     skips_next: bool,
+    /// Whether its transactions are cut by slot.
+    splits: bool,
+    /// The tag of what it watches, and the requests that said so.
+    watched: Option<(char, Vec<usize>)>,
 }
 
 impl Client {
     /// One that has just connected.
-    pub fn new(rng: &mut Rng, number: u64, key: ClientKey) -> Client {
+    pub fn new(rng: &mut Rng, number: u64, key: ClientKey, splits: bool) -> Client {
         let wire = Wire::new(rng);
         Client {
             number,
@@ -70,13 +75,19 @@ impl Client {
             protocol: Protocol::Resp2,
             is_off: false,
             skips_next: false,
+            splits,
+            watched: None,
         }
     }
 
     /// Writes a pipeline of requests, to be sent piece by piece.
     pub fn ask(&mut self, rng: &mut Rng, count: usize, tags: &[char]) {
         for _ in 0..count {
-            let id = self.number * 10_000 + self.requests.len() as u64;
+            if !self.is_off && !self.skips_next && rng.u8(..12) == 0 {
+                self.ask_transaction(rng, tags);
+                continue;
+            }
+            let id = self.next_id();
             let request = match self.is_off && rng.u8(..4) == 0 {
                 true => Request::of(rng, Op::ReplyOn, id, self.protocol, tags),
                 false => Request::draw(rng, id, self.protocol, tags),
@@ -89,11 +100,71 @@ impl Client {
         }
     }
 
+    fn next_id(&self) -> u64 {
+        self.number * 10_000 + self.requests.len() as u64
+    }
+
+    /// Writes a piece of, or a whole transaction.
+    fn ask_transaction(&mut self, rng: &mut Rng, tags: &[char]) {
+        let watched = self.watched.as_ref().map(|(tag, _)| *tag);
+        let tag = watched.unwrap_or(tags[rng.usize(..tags.len())]);
+        match rng.u8(..8) {
+            // It watches, and other requests may come in between.
+            0 | 1 => {
+                let request = Request::of(rng, Op::Watch, self.next_id(), self.protocol, &[tag]);
+                let watches = &mut self.watched.get_or_insert_with(|| (tag, Vec::new())).1;
+                watches.push(self.requests.len());
+                return self.push(rng, request);
+            }
+            2 => {
+                self.watched = None;
+                return self.push_op(rng, Op::Unwatch, Role::Plain);
+            }
+            _ => {}
+        }
+        let across = rng.u8(..4) == 0;
+        let tags = if across { tags.to_vec() } else { vec![tag] };
+        let mut expectation = Expectation {
+            is_split: self.splits,
+            is_aborted: false,
+            slot: watched.map(slot_of_tag),
+        };
+        self.push_op(rng, Op::Multi, Role::Plain);
+        let mut members = Vec::new();
+        for _ in 0..rng.usize(..6) {
+            let op = draw(rng);
+            let mut request = Request::of(rng, op, self.next_id(), self.protocol, &tags);
+            request.role = expectation.of(&request);
+            members.push(self.requests.len());
+            self.push(rng, request);
+        }
+        let watches = self
+            .watched
+            .take()
+            .map_or(Vec::new(), |(_, watches)| watches);
+        if rng.u8(..8) == 0 {
+            return self.push_op(rng, Op::Discard, Role::Discard(members));
+        }
+        let closing = Closing {
+            members,
+            is_aborted: expectation.is_aborted,
+            watches,
+            is_split: self.splits,
+        };
+        self.push_op(rng, Op::Exec, Role::Exec(closing));
+    }
+
+    fn push_op(&mut self, rng: &mut Rng, op: Op, role: Role) {
+        let request = Request::of(rng, op, self.next_id(), self.protocol, &['a']);
+        self.push(rng, Request { role, ..request });
+    }
+
     fn push(&mut self, rng: &mut Rng, mut request: Request) {
         self.protocol = request.protocol;
         match request.op {
             Op::ReplyOff => self.is_off = true,
             Op::ReplyOn => self.is_off = false,
+            Op::Reset => self.watched = None,
             _ => {}
         }
         let is_skip = request.op == Op::ReplySkip;
@@ -177,12 +248,31 @@ impl Client {
                 return complain("it was not taken on".to_owned(), Some(request));
             }
             let age_us = now_us - request.taken_us.unwrap_or(now_us);
-            match request.judge(&reply) {
-                Ok(_) if age_us < timeout_us && gives_up(&reply) => {
-                    return complain(format!("given up after {age_us} us"), Some(request));
+            let is_early = age_us < timeout_us && gives_up(&reply);
+            let role = request.role.clone();
+            let next = self.next;
+            let judged = match &role {
+                Role::Plain => request.judge(&reply).map(|outcome| vec![(next, outcome)]),
+                Role::Queued(refused) => {
+                    judge_queued(*refused, &reply).map(|outcome| vec![(next, outcome)])
                 }
-                Ok(outcome) => request.outcome = outcome,
-                Err(what) => return complain(what, Some(request)),
+                Role::Exec(closing) => judge_exec(closing, &self.requests, &reply),
+                Role::Discard(members) => request.judge(&reply).map(|_| {
+                    let dropped = members.iter().map(|member| (*member, Outcome::NotExecuted));
+                    dropped.collect()
+                }),
+            };
+            match judged {
+                Ok(_) if is_early => {
+                    let request = self.requests.get(next);
+                    return complain(format!("given up after {age_us} us"), request);
+                }
+                Ok(outcomes) => {
+                    for (index, outcome) in outcomes {
+                        self.requests[index].outcome = outcome;
+                    }
+                }
+                Err(what) => return complain(what, self.requests.get(next)),
             }
             self.next += 1;
         }
@@ -229,5 +319,8 @@ fn gives_up(reply: &[u8]) -> bool {
     let is_late = ["not executed", "was tried for", "did not answer"]
         .iter()
         .any(|words| text.contains(words));
-    is_late && !text.contains("was carried out first") && !text.contains("outcome unknown")
+    is_late
+        && !text.contains("[of the parts")
+        && !text.contains("was carried out first")
+        && !text.contains("outcome unknown")
 }

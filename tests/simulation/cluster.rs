@@ -62,6 +62,7 @@ impl Cluster {
                 migrating: BTreeMap::new(),
                 importing: BTreeMap::new(),
                 store: BTreeMap::new(),
+                changes: BTreeMap::new(),
                 refusals: 0,
             });
         Cluster {
@@ -127,6 +128,7 @@ impl Cluster {
         let key = keys.get(rng.usize(..keys.len().max(1)))?;
         let value = self.nodes[from].store.remove(key)?;
         self.nodes[to].store.insert(key.clone(), value);
+        self.nodes[from].change(key);
         Some(format!("key {key} moves from {from} to {to}"))
     }
 
@@ -138,7 +140,8 @@ impl Cluster {
     fn move_all(&mut self, slot: u16, from: usize, to: usize) {
         for key in self.keys_in(from, slot) {
             if let Some(value) = self.nodes[from].store.remove(&key) {
-                self.nodes[to].store.insert(key, value);
+                self.nodes[to].store.insert(key.clone(), value);
+                self.nodes[from].change(&key);
             }
         }
     }

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use keyway::resp::Protocol;
 use keyway::worker::nodes::ConnectionKey;
 
-use super::node::{Execution, Node, Session, next_request};
+use super::node::{Done, Node, Session, next_request};
 use super::request::token;
 use super::tasks::Flag;
 use super::wire::{Shared, Socket, Wire};
@@ -37,6 +37,8 @@ pub struct Link {
     is_cut: bool,
     /// What Keyway wrote, up to the last whole request.
     tracked: Vec<u8>,
+    /// The numbers in a block that is not whole yet.
+    tracked_block: Option<Vec<u64>>,
 }
 
 impl Link {
@@ -61,6 +63,7 @@ impl Link {
             session,
             is_cut: false,
             tracked: Vec::new(),
+            tracked_block: None,
         }
     }
 
@@ -72,7 +75,14 @@ impl Link {
             let Some(args) = next_request(&mut self.tracked) else {
                 break;
             };
-            ids.extend(args[1..].iter().find_map(|arg| token(arg)));
+            let id = args[1..].iter().find_map(|arg| token(arg));
+            // Without its `EXEC` a block has no effect.
+            match (&*args[0], &mut self.tracked_block) {
+                (b"MULTI", block) => *block = Some(Vec::new()),
+                (b"EXEC", block) => ids.extend(block.take().unwrap_or_default()),
+                (_, Some(block)) => block.extend(id),
+                (_, None) => ids.extend(id),
+            }
         }
         ids
     }
@@ -94,13 +104,13 @@ impl Link {
         node: &mut Node,
         serial: &mut u64,
         most: usize,
-    ) -> Vec<Execution> {
+    ) -> Vec<Done> {
         if self.is_cut {
             return Vec::new();
         }
         let bytes = self.wire.borrow_mut().take(rng.usize(0..=most));
         self.session.input.extend(bytes);
-        let mut executions = Vec::new();
+        let mut all = Vec::new();
         for _ in 0..rng.usize(0..=most) {
             if self.session.input.is_empty() {
                 break;
@@ -108,15 +118,14 @@ impl Link {
             let Some(args) = self.session.next_request() else {
                 break;
             };
-            *serial += 1;
-            executions.extend(node.execute(rng, &mut self.session, &args, *serial));
+            all.push(node.execute(rng, &mut self.session, &args, serial));
         }
         self.flush(rng.usize(0..=most));
         let is_left = matches!(self.task, Task::Orphan) && self.wire.borrow().takeable() == 0;
         if is_left && !self.session.has_request() {
             self.is_cut = true;
         }
-        executions
+        all
     }
 
     fn flush(&mut self, count: usize) {

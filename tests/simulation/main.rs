@@ -17,6 +17,7 @@ mod oracle;
 mod request;
 mod summary;
 mod tasks;
+mod transaction;
 mod wire;
 mod world;
 
@@ -29,7 +30,7 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// contract: P1 P2 P4 P7, R3 to R7, R10, R13, M1, F1 F2 F3 F5 F6
+/// contract: P1 P2 P4 P7, R3 to R7, R10, R13, M1, T1 T2 T3, F1 F2 F3 F5 F6
 #[test]
 fn whatever_happens_the_contract_holds() {
     if let Some(seed) = variable("KEYWAY_SIMULATION_SEED") {

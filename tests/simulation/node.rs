@@ -53,6 +53,8 @@ pub struct Node {
     pub migrating: BTreeMap<u16, usize>,
     pub importing: BTreeMap<u16, usize>,
     pub store: BTreeMap<String, String>,
+    /// How often each key was changed.
+    pub changes: BTreeMap<String, u64>,
     /// Share of requests answered with an error that concerns the client, in percent.
     pub refusals: u8,
 }
@@ -64,6 +66,25 @@ pub struct Execution {
     pub id: u64,
     pub node: usize,
     pub keys: Vec<String>,
+    /// The serial of the `EXEC` it was carried out by.
+    pub block: Option<u64>,
+}
+
+/// One block that a node carried out.
+#[derive(Clone, Debug)]
+pub struct Block {
+    pub serial: u64,
+    /// Its commands in order, those included that failed.
+    pub ids: Vec<u64>,
+    /// The `WATCH` commands whose keys its connection watched.
+    pub watches: Vec<u64>,
+}
+
+/// What a node did with a request, or with all of a block.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub executions: Vec<Execution>,
+    pub block: Option<Block>,
 }
 
 /// One connection as the server sees it.
@@ -73,6 +94,13 @@ pub struct Session {
     pub output: Vec<u8>,
     pub protocol: Protocol,
     pub is_asking: bool,
+    /// What was queued since `MULTI`.
+    pub multi: Option<Vec<Vec<Vec<u8>>>>,
+    /// A queued command was refused.
+    pub is_dirty: bool,
+    /// Watched keys, each as it was changed last, and the requests that asked for it.
+    pub watched: Vec<(String, u64)>,
+    pub watches: Vec<u64>,
 }
 
 impl Session {
@@ -115,7 +143,7 @@ fn keys_of(name: &str, args: &[Vec<u8>]) -> Vec<String> {
     let text = |arg: &Vec<u8>| String::from_utf8_lossy(arg).into_owned();
     let keys: Vec<String> = match name {
         "GET" | "GETRANGE" | "ZSCORE" | "SET" | "APPEND" | "INCRBY" => vec![text(&args[1])],
-        "MGET" | "DEL" | "EXISTS" => args[1..].iter().map(text).collect(),
+        "MGET" | "DEL" | "EXISTS" | "WATCH" => args[1..].iter().map(text).collect(),
         "MSET" => args[1..].iter().step_by(2).map(text).collect(),
         "EVAL" => {
             let count: usize = text(&args[2]).parse().expect("a number of keys");
@@ -124,6 +152,28 @@ fn keys_of(name: &str, args: &[Vec<u8>]) -> Vec<String> {
         _ => vec![],
     };
     keys
+}
+
+fn name_of(args: &[Vec<u8>]) -> String {
+    String::from_utf8_lossy(&args[0]).to_ascii_uppercase()
+}
+
+/// The number of the client's request.
+fn id_of(args: &[Vec<u8>]) -> Option<u64> {
+    args[1..].iter().find_map(|arg| token(arg))
+}
+
+/// The keys that decide where a request goes, without those that only carry its number.
+fn real_keys(name: &str, args: &[Vec<u8>]) -> Vec<String> {
+    let keys = keys_of(name, args).into_iter();
+    keys.filter(|key| !key.contains('#')).collect()
+}
+
+fn is_write(name: &str) -> bool {
+    matches!(
+        name,
+        "SET" | "APPEND" | "INCRBY" | "DEL" | "MSET" | "EVAL" | "PUBLISH"
+    )
 }
 
 /// How hosts are announced.
@@ -138,34 +188,160 @@ impl Node {
         rng: &mut Rng,
         session: &mut Session,
         args: &[Vec<u8>],
-        serial: u64,
-    ) -> Option<Execution> {
-        let name = String::from_utf8_lossy(&args[0]).to_ascii_uppercase();
-        if name == "ASKING" {
-            session.is_asking = true;
-            write::simple(&mut session.output, "OK");
-            return None;
+        serial: &mut u64,
+    ) -> Done {
+        *serial += 1;
+        let name = name_of(args);
+        match &*name {
+            "ASKING" => {
+                session.is_asking = true;
+                write::simple(&mut session.output, "OK");
+                return Done::default();
+            }
+            "MULTI" => {
+                assert!(session.multi.is_none(), "Keyway nested MULTI");
+                session.multi = Some(Vec::new());
+                write::simple(&mut session.output, "OK");
+                return Done::default();
+            }
+            "EXEC" => return self.execute_block(rng, session, serial),
+            "HELLO" => {
+                session.protocol = match &*args[1] {
+                    b"3" => Protocol::Resp3,
+                    _ => Protocol::Resp2,
+                };
+                write::simple(&mut session.output, "OK");
+                return Done::default();
+            }
+            "UNWATCH" => {
+                session.watched.clear();
+                session.watches.clear();
+                write::simple(&mut session.output, "OK");
+                return Done::default();
+            }
+            _ => {}
         }
-        let is_asking = std::mem::take(&mut session.is_asking);
-        if session.protocol == Protocol::Resp3 && rng.u8(..50) == 0 {
+        let is_queued = session.multi.is_some();
+        let is_asking = match is_queued {
+            true => session.is_asking,
+            false => std::mem::take(&mut session.is_asking),
+        };
+        if !is_queued && session.protocol == Protocol::Resp3 && rng.u8(..50) == 0 {
             session
                 .output
                 .extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n_\r\n");
         }
-        let keys = keys_of(&name, args);
-        let is_write = matches!(
-            &*name,
-            "SET" | "APPEND" | "INCRBY" | "DEL" | "MSET" | "EVAL" | "PUBLISH"
-        );
-        let real: Vec<String> = keys
-            .iter()
-            .filter(|key| !key.contains('#'))
-            .cloned()
-            .collect();
-        if let Err(text) = self.admit(rng, &real, is_write, is_asking) {
-            write::error(&mut session.output, text);
-            return None;
+        let real = real_keys(&name, args);
+        let refused = self.admit(rng, &real, is_write(&name), is_asking);
+        if let Some(queued) = &mut session.multi {
+            let refused = refused.and_then(|()| match rng.u8(..100) < self.refusals {
+                true => Err("OOM command not allowed".to_owned()),
+                false => Ok(()),
+            });
+            match refused {
+                Ok(()) => {
+                    queued.push(args.to_vec());
+                    write::simple(&mut session.output, "QUEUED");
+                }
+                Err(text) => {
+                    session.is_dirty = true;
+                    write::error(&mut session.output, text);
+                }
+            }
+            return Done::default();
         }
+        if let Err(text) = refused {
+            write::error(&mut session.output, text);
+            return Done::default();
+        }
+        if name == "WATCH" {
+            for key in real {
+                let changes = self.changes.get(&key).copied().unwrap_or(0);
+                session.watched.push((key, changes));
+            }
+            session.watches.extend(id_of(args));
+            write::simple(&mut session.output, "OK");
+            return Done::default();
+        }
+        Done {
+            executions: self
+                .carry_out(rng, session, args, *serial, None)
+                .into_iter()
+                .collect(),
+            block: None,
+        }
+    }
+
+    /// `EXEC`: all that was queued, or nothing.
+    fn execute_block(&mut self, rng: &mut Rng, session: &mut Session, serial: &mut u64) -> Done {
+        let queued = session
+            .multi
+            .take()
+            .expect("Keyway sent EXEC without MULTI");
+        let is_asking = std::mem::take(&mut session.is_asking);
+        let watched = std::mem::take(&mut session.watched);
+        let watches = std::mem::take(&mut session.watches);
+        if std::mem::take(&mut session.is_dirty) {
+            let text = "EXECABORT Transaction discarded because of previous errors.";
+            write::error(&mut session.output, text);
+            return Done::default();
+        }
+        let mut keys: Vec<String> = Vec::new();
+        let mut has_write = false;
+        for args in &queued {
+            let name = name_of(args);
+            has_write |= is_write(&name);
+            keys.extend(real_keys(&name, args));
+        }
+        if let Err(text) = self.admit(rng, &keys, has_write, is_asking) {
+            let is_direct = ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"];
+            let text = match is_direct.iter().any(|word| text.starts_with(word)) {
+                true => text,
+                false => format!("EXECABORT Transaction discarded because of: {text}"),
+            };
+            write::error(&mut session.output, text);
+            return Done::default();
+        }
+        let is_touched = watched
+            .iter()
+            .any(|(key, changes)| self.changes.get(key).copied().unwrap_or(0) != *changes);
+        if is_touched {
+            write::null_array(&mut session.output, session.protocol);
+            return Done::default();
+        }
+        let block = *serial;
+        let mut done = Done {
+            executions: Vec::new(),
+            block: Some(Block {
+                serial: block,
+                ids: queued.iter().filter_map(|args| id_of(args)).collect(),
+                watches,
+            }),
+        };
+        write::array(&mut session.output, queued.len());
+        for args in &queued {
+            *serial += 1;
+            let execution = self.carry_out(rng, session, args, *serial, Some(block));
+            done.executions.extend(execution);
+        }
+        done
+    }
+
+    /// A key is not what it was for those who watch it.
+    pub fn change(&mut self, key: &str) {
+        *self.changes.entry(key.to_owned()).or_insert(0) += 1;
+    }
+
+    /// Carries out a request that was let in.
+    fn carry_out(
+        &mut self,
+        rng: &mut Rng,
+        session: &mut Session,
+        args: &[Vec<u8>],
+        serial: u64,
+        block: Option<u64>,
+    ) -> Option<Execution> {
+        let name = name_of(args);
         let is_wide = !matches!(&*name, "DBSIZE" | "RANDOMKEY" | "SCAN" | "KEYS" | "CONFIG");
         if is_wide && rng.u8(..100) < self.refusals {
             let text = [
@@ -176,12 +352,18 @@ impl Node {
             return None;
         }
         self.answer(rng, session, &name, args, serial);
-        let id = args[1..].iter().find_map(|arg| token(arg))?;
+        let keys = real_keys(&name, args);
+        if is_write(&name) {
+            for key in &keys {
+                self.change(key);
+            }
+        }
         Some(Execution {
             serial,
-            id,
+            id: id_of(args)?,
             node: self.index,
-            keys: real,
+            keys,
+            block,
         })
     }
 
@@ -307,6 +489,7 @@ impl Node {
             }
             "RANDOMKEY" => value(out, self.store.keys().next()),
             "CONFIG" => write::simple(out, "OK"),
+            "PING" | "ECHO" => write::bulk(out, &args[1]),
             "SCRIPT" => write::bulk(out, format!("#{id}").as_bytes()),
             other => panic!("Keyway sent {other}"),
         }

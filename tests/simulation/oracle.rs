@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::Client;
-use super::node::Execution;
+use super::node::{Block, Execution};
 use super::request::{Op, Outcome, slot_of};
+use super::transaction::{Role, check_blocks};
 
 /// Remembers what the nodes did and what Keyway wrote to them.
 #[derive(Debug, Default)]
 pub struct Oracle {
     pub executions: Vec<Execution>,
+    /// Blocks that were executed.
+    pub blocks: Vec<Block>,
     /// Requests of which at least one copy or part was written whole.
     written: BTreeSet<u64>,
     /// A replica took over. A part of a request to all primaries that waits meanwhile goes to the new
@@ -51,7 +54,13 @@ impl Oracle {
                         .collect::<Vec<_>>(),
                 ))
             };
-            if request.op == Op::CrossSlot && !executions.is_empty() {
+            if let Role::Exec(closing) = &request.role
+                && let Err(what) =
+                    check_blocks(closing, &client.requests, &self.blocks, &by_request)
+            {
+                return complain(&what);
+            }
+            if request.op == Op::CrossSlot && request.slots().len() > 1 && !executions.is_empty() {
                 return complain("it was refused and executed");
             }
             if !request.is_repeatable() {

@@ -10,6 +10,8 @@ use fastrand::Rng;
 use keyway::cluster::Slot;
 use keyway::resp::{Protocol, reply, write};
 
+use super::transaction::Role;
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -48,6 +50,11 @@ pub enum Op {
     CrossSlot,
     Quit,
     Garbage,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
 }
 
 /// Weighted choice of what an ordinary client sends next.
@@ -94,6 +101,8 @@ pub struct Request {
     pub args: Vec<String>,
     pub keys: Vec<String>,
     pub is_muted: bool,
+    /// What it is to a transaction.
+    pub role: Role,
     /// When Keyway took it on.
     pub taken_us: Option<u64>,
     pub outcome: Outcome,
@@ -235,6 +244,14 @@ impl Request {
             }
             Op::Quit => words(&["QUIT"]),
             Op::Garbage => vec![],
+            Op::Multi => words(&["MULTI"]),
+            Op::Exec => words(&["EXEC"]),
+            Op::Discard => words(&["DISCARD"]),
+            Op::Unwatch => words(&["UNWATCH"]),
+            Op::Watch => {
+                keys = vec![one(rng, tag), one(rng, tag)];
+                words(&["WATCH", &keys[0], &keys[1], &format!("{{{tag}}}{me}")])
+            }
         };
         if matches!(
             op,
@@ -249,6 +266,7 @@ impl Request {
             args,
             keys,
             is_muted: false,
+            role: Role::Plain,
             taken_us: None,
             outcome: Outcome::Open,
         }
@@ -360,7 +378,8 @@ impl Request {
             Op::Hello => begins(["*14\r\n", "%7\r\n"][self.protocol as usize]),
             Op::Reset => exactly("+RESET\r\n".to_owned()),
             Op::ReplyOff | Op::ReplyOn | Op::ReplySkip | Op::Quit => exactly("+OK\r\n".to_owned()),
-            Op::WrongArity | Op::Unknown | Op::CrossSlot | Op::Garbage => answered,
+            Op::Multi | Op::Discard | Op::Watch | Op::Unwatch => exactly("+OK\r\n".to_owned()),
+            Op::WrongArity | Op::Unknown | Op::CrossSlot | Op::Garbage | Op::Exec => answered,
         }
     }
 

@@ -36,6 +36,16 @@ impl Summary {
             tallies.upstream_failures.value(),
         );
         summary.add("executed".to_owned(), world.oracle.executions.len() as u64);
+        summary.add(
+            "blocks executed".to_owned(),
+            world.oracle.blocks.len() as u64,
+        );
+        let watched = world.oracle.blocks.iter();
+        let watched = watched.filter(|block| !block.watches.is_empty());
+        summary.add(
+            "blocks executed with a watch".to_owned(),
+            watched.count() as u64,
+        );
         summary.add("clients".to_owned(), world.clients.len() as u64);
         for client in &world.clients {
             for request in &client.requests {

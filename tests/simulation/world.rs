@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use fastrand::Rng;
 use keyway::cluster::AddressMap;
+use keyway::config::CrossSlotTransactions;
 use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Purpose;
 use keyway::worker::client_task::{End, poll_client, poll_settled};
@@ -43,6 +44,8 @@ pub struct World {
     pub oracle: Oracle,
     pub tags: Vec<char>,
     pub wants_trace: bool,
+    /// Whether transactions are cut by slot.
+    splits: bool,
     pub surveys: VecDeque<(View, u64)>,
     version: u64,
     notes: VecDeque<Asked>,
@@ -72,12 +75,17 @@ impl World {
             outbox_bytes: pick(&mut rng, &[60, 500, 100_000]),
             ..WorkerLimits::default()
         };
+        let splits = rng.bool();
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
             username: "default".to_owned(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
             clients_max: 100,
             workers: vec![tallies.clone()],
+            cross_slot_transactions: match splits {
+                true => CrossSlotTransactions::Split,
+                false => CrossSlotTransactions::Refuse,
+            },
             ..LocalFacts::default()
         };
         let mut core = Core::new(
@@ -99,6 +107,7 @@ impl World {
             oracle: Oracle::default(),
             tags,
             wants_trace,
+            splits,
             surveys: VecDeque::new(),
             version: 0,
             notes: VecDeque::new(),
@@ -124,7 +133,8 @@ impl World {
         let address = format!("127.0.0.1:{}", 10_000 + number);
         let key = self.core.client_joins(number, &address, Some(local));
         self.trace(|| format!("client {number} joins as {key:?}"));
-        self.clients.push(Client::new(&mut self.rng, number, key));
+        self.clients
+            .push(Client::new(&mut self.rng, number, key, self.splits));
     }
 
     /// Takes a picture of the cluster, to be published later.
@@ -152,9 +162,9 @@ impl World {
         if self.tick_flag.lower() || self.core.now_us >= self.tick_at_us {
             self.core.tick_waker = Some(self.tick_flag.waker());
             self.core.tick();
-            let pause_us = match self.core.parked_clients.is_empty() {
-                true => 100_000,
-                false => 5_000,
+            let pause_us = match self.core.is_anyone_waiting() {
+                false => 100_000,
+                true => 5_000,
             };
             self.tick_at_us = self.core.now_us + pause_us;
             self.run_errands();
@@ -323,18 +333,24 @@ impl World {
         if !node.is_alive || node.is_hung {
             return;
         }
-        let executions = link.work(&mut self.rng, node, &mut self.serial, most);
+        let all = link.work(&mut self.rng, node, &mut self.serial, most);
         let (key, node) = (link.key, link.node);
+        let mut executions = Vec::new();
+        for done in all {
+            executions.extend(done.executions);
+            self.oracle.blocks.extend(done.block);
+        }
         for execution in &executions {
             self.trace(|| {
                 let Some(request) = self.request(execution.id) else {
                     return format!("node {node} executes {execution:?}");
                 };
                 format!(
-                    "node {node} executes {} {:?} (serial {}) from {key:?}",
+                    "node {node} executes {} {:?} (serial {}, block {:?}) from {key:?}",
                     execution.id,
                     request.args.join(" "),
-                    execution.serial
+                    execution.serial,
+                    execution.block
                 )
             });
         }

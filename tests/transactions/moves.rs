@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::exec;
 use super::place::slot;
-use super::support::{Client, Cluster, Flavor, Keyway, Takeover, each_flavor, eventually};
+use super::support::{
+    Client, Cluster, ClusterOptions, Flavor, Keyway, Takeover, each_flavor, eventually,
+};
 
 each_flavor!(
     blocks_are_whole_while_slots_move,
@@ -95,7 +97,11 @@ fn check(keyway: &Keyway, seen: Vec<Seen>) -> i64 {
 
 /// contract: T1 R3 R4 R5
 fn blocks_are_whole_while_slots_move(flavor: Flavor) {
-    let cluster = Cluster::start(flavor);
+    let cluster = Cluster::start_with(ClusterOptions {
+        // A busy machine is no failover.
+        node_timeout_ms: 10_000,
+        ..ClusterOptions::of(flavor)
+    });
     let keyway = Keyway::start(&cluster.seeds());
     let stop = Arc::new(AtomicBool::new(false));
     let clients = count(&keyway, &stop);
@@ -106,12 +112,13 @@ fn blocks_are_whole_while_slots_move(flavor: Flavor) {
         for slot in &slots {
             // A replica that lags, or gossip that is late, may refuse a step.
             eventually("the slot moves", Duration::from_secs(30), || {
-                let from = cluster.primary_of(*slot);
-                from.is_some_and(|from| {
-                    cluster
-                        .move_slots(&[*slot], (from + 1 + round % 2) % 3)
-                        .is_ok()
-                })
+                let primaries = cluster.primaries();
+                let Some(from) = cluster.primary_of(*slot) else {
+                    return false;
+                };
+                let others: Vec<usize> = primaries.into_iter().filter(|to| *to != from).collect();
+                let to = others.get(round % others.len().max(1));
+                to.is_some_and(|to| cluster.move_slots(&[*slot], *to).is_ok())
             });
         }
     }

@@ -180,7 +180,7 @@ impl Core {
         let Some((_, exec)) = self.exec(key) else {
             return;
         };
-        let sequence = exec.sequence;
+        let (sequence, protocol) = (exec.sequence, exec.protocol);
         let State::Watched(stage) = &mut exec.state else {
             return;
         };
@@ -190,6 +190,7 @@ impl Core {
         let (slot, row) = (block.slot, block_row(block.is_repeatable));
         let bytes = std::mem::take(&mut block.bytes);
         let call = Call::new(self.block_target(key, slot), bytes);
+        self.watch_in(key, protocol);
         self.gather_at(key, sequence, Gather::new(Finish::Blocks, 1));
         self.block_at(key, sequence, BlockedBy::Exec, row, None, vec![call]);
     }
