@@ -19,6 +19,7 @@ use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
+use super::scrutiny::Scrutiny;
 use crate::cluster::{AddressMap, Topology};
 use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
@@ -154,6 +155,8 @@ pub struct Core {
     pub scripts: Arc<ScriptCache>,
     /// Those bodies this worker has seen lately.
     pub seen_scripts: SeenScripts,
+    /// What every request is looked at for: a pause, and monitors.
+    pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     /// Until when nodes are measured, and in which version.
@@ -201,6 +204,7 @@ impl Core {
             looked_after_us: 0,
             is_draining: false,
             drained_waker: None,
+            scrutiny: Scrutiny::default(),
             questions: Vec::new(),
             measured_until: None,
             learnt: Arc::default(),
@@ -424,6 +428,7 @@ impl Core {
                 }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
+            Filled::TooLarge => self.give_up_gather(ticket),
         }
     }
 
@@ -448,7 +453,7 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
+        !self.to_open.is_empty() || !self.questions.is_empty() || self.scrutiny.monitors.has_news()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

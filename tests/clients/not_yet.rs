@@ -26,7 +26,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("XREAD BLOCK 1000 STREAMS k $", "xread"),
     ("XREADGROUP GROUP g c BLOCK 1000 STREAMS k >", "xreadgroup"),
     ("CLIENT TRACKING ON", "client tracking"),
-    ("MONITOR", "monitor"),
 ];
 
 #[test]
