@@ -1,6 +1,6 @@
 // ioredis before Keyway: its single client and its Cluster, which knows this one port alone.
 
-import { askForRestart, containing, having, positive, someText } from "./check.mjs";
+import { anything, askForRestart, containing, having, positive, someText } from "./check.mjs";
 import { commands } from "./ioredis_commands.mjs";
 import { notYet } from "./not_yet.mjs";
 
@@ -10,6 +10,8 @@ export async function run(check, Redis, options) {
   const connect = (settings) => makeClient(Redis, isCluster, { ...options, ...settings });
   const r = connect({});
   await commands(check, r, key, isCluster);
+  await blocking(check, r, key);
+  await transactions(check, r, key, isCluster);
   if (!isCluster) {
     await session(check, connect);
     await shapes(check, connect, options);
@@ -41,6 +43,35 @@ function makeClient(Redis, isCluster, { port, protocol, ...settings }) {
   // What goes wrong is told by the call that was made.
   client.on("error", () => {});
   return client;
+}
+
+async function blocking(check, r, key) {
+  const [queue, sorted, stream] = [key("queue"), key("sorted"), key("stream")];
+  await check.reply(anything, r, "del", queue);
+  await check.reply(2, r, "rpush", queue, 1, 2);
+  await check.reply([queue, "1"], r, "blpop", queue, 1);
+  await check.reply([queue, "2"], r, "brpop", queue, 1);
+  await check.reply(null, r, "blpop", queue, 0.1);
+  await check.reply(anything, r, "zadd", sorted, 1, "m");
+  await check.reply(containing("m"), r, "bzpopmin", sorted, 1);
+  await check.reply(anything, r, "xadd", stream, "*", "f", "v");
+  await check.reply(containing("f,v"), r, "xread", "BLOCK", 1000, "STREAMS", stream, "0");
+}
+
+async function transactions(check, r, key, isCluster) {
+  const [a, b] = [key("{tx}a"), key("{tx}b")];
+  await check.reply(anything, r, "del", a, b);
+  const done = (...replies) => replies.map((reply) => [null, reply]);
+  const exec = (multi) => ({ exec: () => multi.exec() });
+  await check.reply(done("OK", 2, ["2", null], 1), exec(r.multi().set(a, 1).incr(a).mget(a, b).lpush(b, "x")), "exec");
+  await check.reply(containing("not an integer"), exec(r.multi().set(a, "text").incr(a)), "exec");
+  if (!isCluster) {
+    await check.reply("OK", r, "watch", a);
+    await check.reply("OK", r, "set", a, "touched");
+    await check.reply(null, exec(r.multi().set(a, "lost")), "exec");
+    await check.reply("touched", r, "get", a);
+    await check.rejects("EXECABORT", "exec over slots", () => r.multi().set(a, 1).set(key("other"), 1).exec());
+  }
 }
 
 async function session(check, connect) {
@@ -100,10 +131,6 @@ async function passwords(check, connect, { protectedPort, secret: password }) {
 function calls(connect, isCluster, r) {
   const subscriber = () => connect({ once: true });
   return {
-    blpop: (name) => r.blpop(name, 1),
-    bzpopmin: (name) => r.bzpopmin(name, 1),
-    xread: (name) => r.xread("BLOCK", 1000, "STREAMS", name, "$"),
     ...(isCluster ? {} : { subscribe: (name) => subscriber().subscribe(name) }),
-    multi: (name) => r.multi().set(name, "v").exec(),
   };
 }

@@ -19,8 +19,10 @@ import redis.retry
 
 import commands
 import connection
+from blocking import blocking
 from check import Checks
 from not_yet import not_yet
+from transactions import transactions, transactions_cut_by_slot
 
 
 async def main():
@@ -71,6 +73,13 @@ async def main():
         connection.blocking_pool(check, connect, key)
     elif options.mode == "asyncio":
         await connection.asyncio_pool(check, connect, key)
+    await blocking(check, r, key)
+    if not is_cluster:
+        await transactions(check, r, key)
+        # That one cuts them by slot.
+        cut = connect(port=options.protected_port, password=options.password)
+        await transactions_cut_by_slot(check, cut, key)
+        await connection.close(cut)
     await connection.passwords(check, connect_once, options.protected_port, options.password)
     if not options.skip_not_yet:
         await not_yet(check, r, key, is_cluster)
