@@ -424,3 +424,20 @@ fn what_goes_to_all_primaries_waits_for_one() {
     scene.expect_output(client, &["-CLUSTERDOWN", "was not executed"]);
     scene.expect_output(other, &["-CLUSTERDOWN", "was not executed"]);
 }
+
+/// A node reads a number of keys more laxly than the command does (`" 1"`), finds keys and names
+/// their owner; that was passed on. contract: R3
+#[test]
+fn keys_that_only_the_node_finds_are_redirected() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "ZUNION \" 1\" {a}1");
+    let one = scene.open();
+    assert_eq!(scene.wrote(one), "ZUNION  1 {a}1");
+    let slot = Slot::of_key(b"a").number();
+    scene.node_says(one, &format!("-MOVED {slot} 10.0.0.2:6379"));
+    let other = scene.open();
+    assert_eq!(scene.wrote(other), "ZUNION  1 {a}1");
+    scene.node_says(other, "-ERR value is not an integer or out of range");
+    scene.expect_output(client, &["-ERR value is not an integer or out of range"]);
+}

@@ -139,6 +139,15 @@ sections! {
         leases: usize = Count<1, 1_000_000>("10000"),
         /// Clients of one worker that may wait for a private connection; more get an error at once.
         lease_queue: usize = Count<0, 1_000_000>("1000"),
+        /// Channels, patterns and shard channels that one client may be subscribed to.
+        subscriptions_per_client: usize = Count<1, 10_000_000>("100000"),
+        /// A subscriber that left this many bytes unread is closed (Redis:
+        /// client-output-buffer-limit pubsub).
+        subscriber_output_hard_bytes: usize = Bytes<{ 64 * KB }, { 64 * GB }>("32mb"),
+        /// A subscriber that left this many bytes unread for subscriber_output_soft_time is closed.
+        subscriber_output_soft_bytes: usize = Bytes<{ 4 * KB }, { 64 * GB }>("8mb"),
+        /// How long a subscriber may have subscriber_output_soft_bytes unread.
+        subscriber_output_soft_time: Duration = Time<0, HOUR>("60s"),
         /// What a client may queue between MULTI and EXEC; a command beyond is refused, and so is EXEC.
         transaction_bytes: usize = Bytes<{ 64 * KB }, GB>("1gb"),
         /// What one read over several slots may fetch from the nodes (compatibility.cross_slot_reads);
@@ -220,6 +229,10 @@ impl Settings {
         refuse(
             limits.client_output_soft_bytes > limits.client_output_hard_bytes,
             "limits.client_output_soft_bytes is above limits.client_output_hard_bytes: clients would be closed before they are slowed down",
+        );
+        refuse(
+            limits.subscriber_output_soft_bytes > limits.subscriber_output_hard_bytes,
+            "limits.subscriber_output_soft_bytes is above limits.subscriber_output_hard_bytes: it would never be reached",
         );
         found
     }

@@ -13,6 +13,7 @@ use crate::config::{HostPort, Settings};
 use crate::telemetry::clock::now_us;
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
+use crate::worker::hub::Audience;
 use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
 
 /// Spawns the workers and the refresher.
@@ -47,6 +48,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         config_file,
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
+        audience: Audience::default(),
     });
     #[expect(
         clippy::disallowed_methods,
@@ -129,6 +131,10 @@ fn limits(settings: &Settings) -> WorkerLimits {
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
+        subscriptions_per_client: limits.subscriptions_per_client,
+        subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,
+        subscriber_output_soft_bytes: limits.subscriber_output_soft_bytes,
+        subscriber_output_soft_us: limits.subscriber_output_soft_time.as_micros() as u64,
         leases: limits.leases,
         lease_queue: limits.lease_queue,
     }

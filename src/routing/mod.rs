@@ -1,6 +1,8 @@
 //! Pure decisions: a request and the snapshot make a plan; partial replies make one reply.
 
+pub mod glob;
 pub mod merge;
+pub mod poll;
 pub mod scan_cursor;
 pub mod split;
 

@@ -210,6 +210,36 @@ pub static METRICS: &[Metric] = &[
         "Connections to nodes that could not be opened or were lost.",
     ),
     metric(
+        "keyway_subscribers",
+        Reading::Level(|worker| worker.subscribers.value()),
+        "Clients that are subscribed to a channel, a pattern or a shard channel.",
+    ),
+    metric(
+        "keyway_upstream_subscriptions",
+        Reading::Level(|worker| worker.hub_subscriptions.value()),
+        "Subscriptions at nodes on behalf of clients: one for each channel and worker.",
+    ),
+    metric(
+        "keyway_upstream_subscription_changes",
+        Reading::Level(|worker| worker.hub_changes.value()),
+        "Changes of them that the nodes have not confirmed yet.",
+    ),
+    metric(
+        "keyway_messages_total",
+        Reading::Count(|worker| worker.messages.value()),
+        "Messages handed to subscribers.",
+    ),
+    metric(
+        "keyway_subscription_gaps_total",
+        Reading::Count(|worker| worker.subscription_gaps.value()),
+        "Subscriptions at nodes that were interrupted while clients had them; messages may be missing.",
+    ),
+    metric(
+        "keyway_subscribers_closed_total",
+        Reading::Count(|worker| worker.slow_subscribers.value()),
+        "Subscribers closed because they did not read their messages.",
+    ),
+    metric(
         "keyway_topology_version",
         Reading::ProcessLevel(|from| Some(from.topology.map_or(0.0, |of| of.version as f64))),
         "Version of the topology in use: each change seen adds 1; 0 while none is known.",

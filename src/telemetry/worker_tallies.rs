@@ -42,6 +42,18 @@ pub struct WorkerTallies {
     pub parked: Gauge,
     /// Requests that were sent again.
     pub retries: Tally,
+    /// Clients that are subscribed to something.
+    pub subscribers: Gauge,
+    /// Channels subscribed at nodes for this worker's clients.
+    pub hub_subscriptions: Gauge,
+    /// Changes of those that the nodes have not confirmed.
+    pub hub_changes: Gauge,
+    /// Messages handed to subscribers.
+    pub messages: Tally,
+    /// Subscriptions that were interrupted while clients had them.
+    pub subscription_gaps: Tally,
+    /// Subscribers closed because they did not read.
+    pub slow_subscribers: Tally,
     /// Redirects and "come again" errors from nodes.
     pub redirects: ByKind<{ RedirectKind::ALL.len() }>,
     /// Errors that Keyway itself gave to clients.

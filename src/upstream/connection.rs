@@ -35,6 +35,8 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease(Option<ClientKey>),
+    /// The worker's own, for the subscriptions of its clients; it receives pushes.
+    Hub,
 }
 
 /// One connection to one node, in one protocol version.
@@ -206,7 +208,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared => None,
+            Role::Shared | Role::Hub => None,
         }
     }
 

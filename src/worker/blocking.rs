@@ -12,9 +12,10 @@ use super::finish::Finish;
 use super::leases::NoLease;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
+use super::polling::Poll;
 use super::requests::Taken;
 use super::wait;
-use crate::command::{self, BlockTime, Command};
+use crate::command::{self, BlockTime, Command, stream_ids};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, Protocol, with_args};
 use crate::routing::{NodeKey, Target};
@@ -51,6 +52,15 @@ pub enum BlockedBy {
     Exec,
 }
 
+/// What goes before a call, on the same connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prelude {
+    /// Brings the connection's offset up to now; see [`wait`].
+    CatchUp,
+    /// Asks for the last entries of streams; see [`stream_ids`].
+    LastIds,
+}
+
 /// One request on one private connection.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -59,7 +69,9 @@ pub(super) struct Call {
     pub(super) bytes: Vec<u8>,
     pub(super) connection: Option<ConnectionKey>,
     /// What has to succeed on its connection first.
-    pub(super) prelude: Option<&'static [u8]>,
+    pub(super) prelude: Option<Prelude>,
+    /// The steps that are asked in turn, when its keys lie in several slots.
+    pub(super) poll: Option<Box<Poll>>,
     /// When it was handed to its connection, in microseconds.
     pub(super) sent_us: u64,
     /// Something may still come for its connection: it is not lent again.
@@ -92,6 +104,7 @@ impl Call {
             bytes,
             connection: None,
             prelude: None,
+            poll: None,
             sent_us: 0,
             is_spoilt: false,
             asked: None,
@@ -136,9 +149,18 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        let target = match self.target_of(key, command, args) {
-            Ok(target) => target,
-            Err(refusal) => return self.refuse_keys(key, command, args, refusal),
+        let call = match self.target_of(key, command, args) {
+            Ok(target) => {
+                let mut call = Call::new(target, args.frame().to_vec());
+                if stream_ids::ask_last_ids(command, args).is_some() {
+                    call.prelude = Some(Prelude::LastIds);
+                }
+                call
+            }
+            Err(wrong) => match self.poll_of(command, args, wrong) {
+                Some(poll) => Call::polling(poll),
+                None => return self.refuse_keys(key, command, args, wrong),
+            },
         };
         if let Some(refused) = self.refuse_without_lease(key, args) {
             return refused;
@@ -147,7 +169,6 @@ impl Core {
             return Taken::NotYet;
         }
         let time = command::block_time(command, args);
-        let call = Call::new(target, args.frame().to_vec());
         self.block(key, BlockedBy::Command, command, time, call);
         Taken::Yes
     }
@@ -331,7 +352,9 @@ impl Core {
     /// Hands a call, or its prelude, to its connection.
     fn send_call(&mut self, blocked: &mut Blocked, index: usize, to: ConnectionKey) {
         let call = &mut blocked.calls[index];
-        let left_us = blocked.time.filter(|time| time.us > 0).map(|time| {
+        // A step of a poll does not block.
+        let time = blocked.time.filter(|_| call.poll.is_none());
+        let left_us = time.filter(|time| time.us > 0).map(|time| {
             let passed_us = self.now_us.saturating_sub(blocked.since_us);
             (time, time.us.saturating_sub(passed_us))
         });
@@ -342,9 +365,22 @@ impl Core {
             _ => None,
         };
         let bytes = rewritten.as_deref().unwrap_or(&call.bytes);
+        let asked = match call.prelude {
+            Some(Prelude::CatchUp) => Some(wait::CATCH_UP.to_vec()),
+            Some(Prelude::LastIds) => {
+                let ask = |args: &Args<'_>| stream_ids::ask_last_ids(blocked.command, args);
+                with_args(bytes, ask).flatten()
+            }
+            None => None,
+        };
+        let bytes = asked.as_deref().unwrap_or(bytes);
+        let is_block = call.poll.is_some() || call.prelude == Some(Prelude::LastIds);
         let dispatched = Dispatched {
             ticket: call.ticket,
-            command: blocked.command,
+            command: match is_block {
+                true => command::block_row(false),
+                false => blocked.command,
+            },
             target: call.target,
             lane: None,
             protocol: blocked.protocol,
@@ -352,7 +388,6 @@ impl Core {
             attempts: call.attempts,
         };
         call.sent_us = self.now_us;
-        let bytes = call.prelude.unwrap_or(bytes);
         if let Some(connection) = self.connections.get_mut(to.0 as usize) {
             if dispatched.command.is_block() {
                 let commands = command::block_len(bytes);
@@ -377,15 +412,26 @@ impl Core {
         let Some(mut blocked) = client.blocked.take() else {
             return false;
         };
-        let prelude = blocked
-            .calls
-            .get_mut(index)
-            .and_then(|call| call.prelude.take());
-        let follows = prelude.is_some() && wait::prelude_succeeded(reply);
-        if follows {
-            if let Some(connection) = self.connections.get_mut(from.0 as usize) {
-                connection.send_unheard(wait::PING, self.now_us);
+        let command = blocked.command;
+        let call = blocked.calls.get_mut(index);
+        let prelude = call.and_then(|call| Some((call.prelude.take()?, call)));
+        let follows = match prelude {
+            Some((Prelude::CatchUp, _)) => {
+                if let Some(connection) = self.connections.get_mut(from.0 as usize) {
+                    connection.send_unheard(wait::PING, self.now_us);
+                }
+                wait::prelude_succeeded(reply)
             }
+            Some((Prelude::LastIds, call)) => {
+                let fill = |args: &Args<'_>| stream_ids::fill_last_ids(command, args, reply);
+                if let Some(filled) = with_args(&call.bytes, fill) {
+                    call.bytes = filled;
+                }
+                reply.first() == Some(&b'*')
+            }
+            None => false,
+        };
+        if follows {
             self.send_call(&mut blocked, index, from);
         }
         if let Some(client) = self.clients.get(ticket.client) {

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::blocking::Blocked;
 use super::core::Core;
 use super::finish::Finish;
+use super::hub::Subscriptions;
 use super::park::Parked;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
@@ -65,6 +66,8 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// What it is subscribed to, if it is.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// What it watches (`WATCH`).
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
@@ -149,6 +152,7 @@ impl Clients {
             is_stalled: false,
             phase: Phase::Open,
             blocked: None,
+            subscriptions: None,
             watch: None,
             transaction: None,
             written: WrittenTo::default(),
@@ -220,6 +224,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.forget_subscriptions(key);
         self.end_watch(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
@@ -273,6 +278,7 @@ impl Core {
             {
                 self.abandon_blocked(key);
             }
+            self.forget_subscriptions(key);
         }
     }
 
@@ -297,6 +303,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.tend_hub();
         self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
@@ -321,6 +328,7 @@ impl Core {
             .iter_mut()
             .filter(|(_, client)| {
                 client.is_settled()
+                    && !client.is_subscriber()
                     && now_us.saturating_sub(client.session.last_command_us) > limit_us
             })
             .map(|(key, _)| key)

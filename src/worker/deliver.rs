@@ -9,7 +9,7 @@ use crate::command::Access;
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::RedirectKind;
 use crate::upstream::connection::{Arrived, ReadError};
-use crate::upstream::{Dispatched, InFlight, Purpose};
+use crate::upstream::{Dispatched, InFlight, Purpose, Role};
 
 /// So many redirects in a row are followed at once; further ones wait, so that two nodes that name
 /// each other are not asked thousands of times a second (contract: R7).
@@ -24,6 +24,9 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return Ok(());
         };
+        if connection.role == Role::Hub {
+            return self.receive_pushes(key);
+        }
         connection.heard_us = self.now_us;
         // Taken out while replies are delivered: a redirect may write to this same connection.
         let mut input = std::mem::take(&mut connection.input);

@@ -119,8 +119,9 @@ impl Core {
                 }
             }
             Err(KeysError::Pairs) => Err(WrongKeys::Unpaired),
-            // The server has the right words for arguments that make no sense.
-            Err(_) => Ok(self.any_for(key)),
+            // The server has the right words for arguments that make no sense. It may still find keys
+            // among them (`ZUNION " 1" k`) and name their owner: `Any` is redirected like a slot.
+            Err(_) => Ok(Target::Any),
         }
     }
 
@@ -145,7 +146,7 @@ impl Core {
 
     /// Sends a request as it is to one node.
     #[inline]
-    fn forward(
+    pub(super) fn forward(
         &mut self,
         key: ClientKey,
         command: &'static Command,

@@ -48,8 +48,12 @@ impl Core {
             self.call_later(dispatched.ticket, again, reply);
             return;
         }
-        if !self.prelude_answered(dispatched.ticket, from, reply) {
-            self.call_done(dispatched.ticket, Some(from), reply);
+        if self.prelude_answered(dispatched.ticket, from, reply) {
+            return;
+        }
+        match self.poll_answered(dispatched.ticket, from, reply) {
+            Some(reply) => self.call_done(dispatched.ticket, Some(from), reply),
+            None => self.make_calls(dispatched.ticket.client),
         }
     }
 
@@ -175,7 +179,7 @@ impl Core {
         self.reply(ticket, reply);
     }
 
-    fn call(&mut self, ticket: Ticket) -> Option<&mut Call> {
+    pub(super) fn call(&mut self, ticket: Ticket) -> Option<&mut Call> {
         let blocked = self.clients.get(ticket.client)?.blocked.as_mut()?;
         let call = blocked.calls.get_mut(ticket.part as usize)?;
         (call.ticket == ticket).then_some(call)

@@ -51,10 +51,14 @@ impl Core {
         connection.heard_us = self.now_us;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
+        let role = connection.role;
         if let Some(node) = self.nodes.get_mut(connection.node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+        }
+        if role == Role::Hub {
+            self.hub_link_ready(key);
         }
     }
 
@@ -100,6 +104,9 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if connection.role == Role::Hub {
+            self.hub_link_lost(key, &reason);
+        }
         if let Role::Lease(lessee) = connection.role {
             self.lease_ended(key);
             if let Some(client) = lessee {
@@ -178,7 +185,7 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
-        if connection.role != Role::Shared {
+        if let Role::Lease(_) = connection.role {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
+use super::hub::Audience;
 use super::requests::Taken;
 use crate::client::{Effect, Figures, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
@@ -52,6 +53,8 @@ pub struct LocalFacts {
     pub workers: Vec<Arc<WorkerTallies>>,
     /// The number of the last client of the process.
     pub last_client: AtomicU64,
+    /// Who is subscribed to what, over all workers.
+    pub audience: Audience,
 }
 
 impl LocalFacts {
@@ -116,6 +119,7 @@ impl Core {
     pub(super) fn take_effect(&mut self, key: ClientKey, effect: &Effect) {
         if *effect == Effect::Reset {
             self.end_transaction(key);
+            self.forget_subscriptions(key);
         }
         let Some(client) = self.clients.get(key) else {
             return;
@@ -149,6 +153,7 @@ impl Core {
             input_bytes: client.unprocessed(),
             output_bytes: client.replies.buffered_bytes(),
             requests_in_flight: client.replies.pending(),
+            subscriptions: client.subscription_counts(),
             queued: client.transaction.as_ref().map(|t| t.queued()),
         };
         let is_password = |given: &[u8]| {
@@ -199,14 +204,15 @@ impl Core {
         match &asked.question {
             Question::List(filter) => {
                 let clients = self.clients.iter_mut();
-                for (_, client) in
-                    clients.filter(|(_, client)| filter.matches(&client.session, now_us))
-                {
+                for (_, client) in clients.filter(|(_, client)| {
+                    filter.matches(&client.session, client.is_subscriber(), now_us)
+                }) {
                     let figures = Figures {
                         now_us,
                         input_bytes: client.unprocessed(),
                         output_bytes: client.replies.buffered_bytes(),
                         requests_in_flight: client.replies.pending(),
+                        subscriptions: client.subscription_counts(),
                         queued: client.transaction.as_ref().map(|t| t.queued()),
                     };
                     out.extend_from_slice(&describe_client(&client.session, &figures));
@@ -223,7 +229,9 @@ impl Core {
                 let keys: Vec<ClientKey> = self
                     .clients
                     .iter_mut()
-                    .filter(|(_, client)| filter.matches(&client.session, now_us))
+                    .filter(|(_, client)| {
+                        filter.matches(&client.session, client.is_subscriber(), now_us)
+                    })
                     .map(|(key, _)| key)
                     .collect();
                 write::integer(&mut out, keys.len() as i64);

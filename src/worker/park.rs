@@ -141,7 +141,12 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) | Finish::Blocks => None,
+            Finish::Merge(_)
+            | Finish::RandomKey(..)
+            | Finish::Workers(_)
+            | Finish::Published(_)
+            | Finish::Census(_)
+            | Finish::Blocks => None,
         }
     }
 

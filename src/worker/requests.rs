@@ -98,7 +98,7 @@ impl Core {
                 }
                 Ok(Scanned::Empty { len }) => {
                     consumed += len;
-                    Taken::Yes
+                    self.skip_nothing(key)
                 }
                 Ok(Scanned::Inline { text, len }) => {
                     let taken = self.take_inline(key, &rest[..text]);
@@ -142,11 +142,20 @@ impl Core {
             }
         };
         if words.is_empty() {
-            return Taken::Yes;
+            return self.skip_nothing(key);
         }
         let mut frame = Vec::new();
         write::command(&mut frame, &words);
         with_args(&frame, |args| self.take(key, args)).unwrap_or(Taken::Yes)
+    }
+
+    /// What is no request is never answered, but as in Redis it uses up a `CLIENT REPLY SKIP`.
+    #[cold]
+    fn skip_nothing(&mut self, key: ClientKey) -> Taken {
+        if let Some(client) = self.clients.get(key) {
+            client.session.next_is_muted();
+        }
+        Taken::Yes
     }
 
     /// The client broke the protocol: it is told so after its earlier replies, and leaves
@@ -249,14 +258,16 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
-            | Handling::HashArgument(_)
+            | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Publish => self.plan_publish(key, command, args),
+            Handling::Subscription(subscription) => self.plan_subscription(key, subscription, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
             Handling::Blocking => self.plan_blocking(key, command, args),
             Handling::Wait => self.plan_wait(key, command, args),
             Handling::Transaction(verb) => self.plan_verb(key, verb, command, args),
-            Handling::Subscription(_) | Handling::Monitor => {
+            Handling::Monitor => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
             }
             // The lookup finds the sub-command's row; a container alone fails its arity.

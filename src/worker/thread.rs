@@ -150,6 +150,7 @@ async fn run(context: WorkerContext) {
     });
     let mut versions = topology.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
+    tokio::task::spawn_local(keep_handing_out(Rc::clone(&worker)));
     apply(&worker, &topology);
     let mut drain_until = None;
     loop {
@@ -225,6 +226,11 @@ fn handle(worker: &Rc<Worker>, note: Note) {
         }
         Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
     }
+}
+
+/// Hands messages out to subscribers, in turns with the clients that write them.
+async fn keep_handing_out(worker: Rc<Worker>) {
+    std::future::poll_fn(|context| worker.turn(|core| core.poll_fan_out(context.waker()))).await;
 }
 
 /// How often deadlines are looked at.

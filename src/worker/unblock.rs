@@ -18,7 +18,7 @@ use crate::upstream::{Dispatched, Phase};
 const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
-const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+pub(super) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl Core {
     /// The client has waited as long as it wanted and no node could be asked, or none answered.
@@ -184,7 +184,14 @@ impl Core {
         let mut sent = Vec::new();
         let mut unsent = Vec::new();
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
-            call.is_spoilt = true;
+            match (&mut call.poll, call.connection) {
+                // Its step is answered in a moment.
+                (Some(poll), Some(_)) => {
+                    poll.ends = Some(with_error);
+                    continue;
+                }
+                _ => call.is_spoilt = true,
+            }
             match call.connection {
                 Some(connection) => sent.push((call.ticket, connection)),
                 None => unsent.push((call.ticket, None)),

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::{Phase, handshake};
+use crate::upstream::{Phase, Role, handshake};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -64,6 +64,12 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
         return Poll::Ready(why);
     }
     for round in 0.. {
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            break;
+        };
+        if connection.role == Role::Hub && core.is_held_back(key) {
+            break;
+        }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {
             break;
         };

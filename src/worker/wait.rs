@@ -8,7 +8,7 @@
 //! then, and in Valkey 8, only one that goes to the replicas does; `FUNCTION RESTORE` of no function at
 //! all is the one that does so and changes nothing.
 
-use super::blocking::{BlockedBy, Call};
+use super::blocking::{BlockedBy, Call, Prelude};
 use super::core::Core;
 use super::finish::Finish;
 use super::requests::Taken;
@@ -19,7 +19,7 @@ use crate::routing::{NodeKey, Target};
 
 /// `FUNCTION RESTORE` of an empty dump: the version of Redis 7.0's format and a checksum. Where there are
 /// no functions yet it is an unknown command, and the `PING` after it is enough.
-const CATCH_UP: &[u8] =
+pub(super) const CATCH_UP: &[u8] =
     b"*3\r\n$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n$10\r\n\x0a\x00\x5d\x9b\x5c\x40\x0f\x7f\xa2\xda\r\n";
 
 /// See [`CATCH_UP`].
@@ -80,7 +80,7 @@ impl Core {
             .into_iter()
             .map(|target| {
                 let mut call = Call::new(target, args.frame().to_vec());
-                call.prelude = has_written.then_some(CATCH_UP);
+                call.prelude = has_written.then_some(Prelude::CatchUp);
                 call
             })
             .collect();

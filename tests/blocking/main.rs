@@ -4,6 +4,7 @@
 mod crowd;
 mod moves;
 mod one_server;
+mod poll;
 mod wait;
 
 #[path = "../support/mod.rs"]

@@ -13,6 +13,7 @@ each_flavor!(
     a_primary_dies,
     time_goes_on_through_moves,
     a_slot_that_is_half_moved,
+    streams_from_now_on,
 );
 
 fn slot_of(key: &str) -> u16 {
@@ -97,6 +98,34 @@ fn time_goes_on_through_moves(flavor: Flavor) {
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "{took:?}");
     assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// What is added while a reader is on its way to another node is not missed: `$` is the end of the stream
+/// when the client asked. contract: T6
+fn streams_from_now_on(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let key = "now:key";
+    let mut other = keyway.client();
+    other.expect(&format!("XADD {key} 1-1 f old"), "'1-1'");
+    let mut client = keyway.client();
+    client.send(&format!("XREAD BLOCK 0 STREAMS {key} $"));
+    wait_for_blocked(&keyway, 1);
+    client.expect_silence(Duration::from_millis(50));
+    let owner = cluster.primary_of_key(key).expect("it has an owner");
+    let to = cluster
+        .primaries()
+        .into_iter()
+        .find(|to| *to != owner)
+        .expect("three");
+    // The entry is added at the new owner before anybody tells the reader of it.
+    let half = cluster.begin_move(slot_of(key), to);
+    half.migrate(&half.keys());
+    let mut new_owner = cluster.node(to).client();
+    new_owner.expect("ASKING", "+OK");
+    new_owner.expect(&format!("XADD {key} 2-1 f new"), "'2-1'");
+    half.finish();
+    client.expect_next(&format!("[['{key}' [['2-1' ['f' 'new']]]]]"));
 }
 
 /// A key that is on the other side of a move is waited for there. contract: T6 R4

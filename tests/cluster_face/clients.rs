@@ -149,7 +149,6 @@ fn what_is_not_served_yet_says_so() {
         ("CLIENT PAUSE 1000 WRITE", "CLIENT PAUSE"),
         ("CLIENT UNPAUSE", "CLIENT UNPAUSE"),
         ("CLIENT TRACKING on", "CLIENT TRACKING"),
-        ("SUBSCRIBE c", "SUBSCRIBE"),
         ("MONITOR", "MONITOR"),
     ] {
         let reply = client.call(command).to_string();

@@ -191,6 +191,11 @@ fn client_reply_is_silent_as_one_server_is(flavor: Flavor) {
         "CLIENT REPLY OFF\r\nCLIENT REPLY OFF\r\nCLIENT REPLY ON\r\nCLIENT REPLY ON\r\n",
         "CLIENT REPLY\r\nCLIENT REPLY MAYBE\r\nCLIENT REPLY ON OFF\r\nclient reply skip\r\nPING\r\nPING\r\n",
         "CLIENT REPLY SKIP\r\nFOO\r\nFOO\r\n",
+        // What is no request is never answered, and is what was skipped.
+        "CLIENT REPLY SKIP\r\n\r\nPING 1\r\nPING 2\r\n",
+        "CLIENT REPLY SKIP\r\n*0\r\nPING 1\r\nPING 2\r\n",
+        "CLIENT REPLY SKIP\r\n*-1\r\nPING 1\r\nPING 2\r\n",
+        "CLIENT REPLY OFF\r\n\r\nPING 1\r\nCLIENT REPLY ON\r\nPING 2\r\n",
         "CLIENT REPLY SKIP\r\nGET\r\nPING\r\n",
         "CLIENT REPLY SKIP\r\nCLIENT REPLY MAYBE\r\nPING 1\r\nPING 2\r\n",
         "CLIENT REPLY OFF\r\nCLIENT REPLY MAYBE\r\nPING\r\nCLIENT REPLY ON\r\n",

@@ -1,9 +1,8 @@
 // node-redis before Keyway: its single client, its pool, and its cluster, which knows this one
 // port alone.
 
-import { anything, askForRestart, containing, having, positive, someText } from "./check.mjs";
+import { anything, askForRestart, containing, having, positive, someText, until } from "./check.mjs";
 import { commands, scripts } from "./node_redis_commands.mjs";
-import { notYet } from "./not_yet.mjs";
 
 export async function run(check, library, options) {
   const isCluster = options.mode === "cluster";
@@ -18,10 +17,8 @@ export async function run(check, library, options) {
     await session(check, connect, options);
     await pool(check, library, options, key);
   }
+  await subscriptions(check, connect, r, key, isCluster);
   await passwords(check, connect, options);
-  if (!options.skipNotYet) {
-    await notYet(check, key, calls(connect, isCluster, r));
-  }
   await check.reply("OK", r, "set", key("restart"), "kept");
   await askForRestart();
   await check.reply("kept", r, "get", key("restart"));
@@ -144,8 +141,27 @@ async function passwords(check, connect, { protectedPort, secret }) {
   await check.error(words, library, "ask", {});
 }
 
-function calls(connect, isCluster, r) {
-  return {
-    ...(isCluster ? {} : { subscribe: async (name) => (await connect({ once: true })).subscribe(name, () => {}) }),
-  };
+async function subscriptions(check, connect, r, key, isCluster) {
+  const s = await connect({});
+  const got = [];
+  const hear = (kind) => (text, channel) => got.push([kind, channel, text]);
+  const [news, pattern, shard] = [key("news"), key("n*"), key("shard")];
+  await s.subscribe(news, hear("message"));
+  await s.pSubscribe(pattern, hear("pmessage"));
+  await s.sSubscribe(shard, hear("smessage"));
+  await check.reply(isCluster ? positive : 2, r, "publish", news, "hello");
+  await check.reply(isCluster ? positive : 1, r, "sPublish", shard, "shard");
+  await until(() => got.length >= 3);
+  const expected = [
+    ["message", news, "hello"],
+    ["pmessage", news, "hello"],
+    ["smessage", shard, "shard"],
+  ];
+  check.compare("messages", expected, got.sort());
+  await s.unsubscribe(news);
+  await s.pUnsubscribe(pattern);
+  await s.sUnsubscribe(shard);
+  await check.reply(0, r, "publish", news, "nobody");
+  await check.reply(null, s, "get", key("absent"));
+  s.destroy();
 }

@@ -1,0 +1,115 @@
+//! What changes a connection's own state, transactions, blocking commands, subscriptions.
+
+#[rustfmt::skip]
+pub const CONNECTION: &[&str] = &[
+    "PING [<value>]",
+    "PING a b",
+    "ECHO <value>",
+    "SELECT (0|0|-1|x|99999)",
+    "#HELLO [2|3]",
+    "#HELLO (2|3) SETNAME <name>",
+    "#HELLO 3 AUTH default <value>",
+    "HELLO (4|x|1)",
+    "HELLO 3 (AUTH|AUTH default|SETNAME|NOSUCH)",
+    "HELLO 3 AUTH nobody x",
+    "AUTH x",
+    "AUTH default x",
+    "AUTH nobody x",
+    "RESET",
+    "QUIT [x]",
+    "?CLIENT ID",
+    "CLIENT GETNAME",
+    "CLIENT SETNAME <name>",
+    "?CLIENT INFO",
+    "?CLIENT LIST",
+    "CLIENT NO-EVICT (ON|OFF|X)",
+    "CLIENT NO-TOUCH (ON|OFF|X)",
+    "CLIENT SETINFO (LIB-NAME|lib-ver|x) <name>",
+    "CLIENT GETREDIR",
+    "CLIENT TRACKINGINFO",
+    "CLIENT KILL ID (999999999|x|0)",
+    "CLIENT UNBLOCK (999999999|x)",
+    "CLIENT REPLY (ON|OFF|SKIP|SKIP|X)",
+    "CLIENT (NOSUCH|HELP|KILL|REPLY|ID x)",
+    "ACL WHOAMI",
+    "NOSUCH <value>...",
+    "<value> <value>",
+    "GET",
+    "SET <string>",
+    "EXPIRE <key>",
+    "<raw>",
+];
+
+#[rustfmt::skip]
+pub const TRANSACTIONS: &[&str] = &[
+    "MULTI",
+    "MULTI",
+    "MULTI",
+    "MULTI",
+    "EXEC",
+    "EXEC",
+    "EXEC",
+    "DISCARD",
+    "WATCH <key>...",
+    "WATCH <key>",
+    "WATCH <string>",
+    "UNWATCH",
+    "MULTI x",
+    "EXEC x",
+    "DISCARD x",
+    "WATCH",
+    "UNWATCH x",
+];
+
+/// With data there or with a short time-out.
+#[rustfmt::skip]
+pub const BLOCKING: &[&str] = &[
+    "BLPOP <list>... 0.01",
+    "BRPOP <list>... 0.01",
+    "BLMOVE <list> <list> (LEFT|RIGHT|UP) (LEFT|RIGHT) 0.01",
+    "BRPOPLPUSH <list> <list> 0.01",
+    "BLMPOP 0.01 <keys:list> (LEFT|RIGHT) [COUNT <count>]",
+    "BZPOPMIN <zset>... 0.01",
+    "BZPOPMAX <zset>... 0.01",
+    "BZMPOP 0.01 <keys:zset> (MIN|MAX) [COUNT <count>]",
+    "XREAD [COUNT <count>] BLOCK 10 STREAMS <stream> <id>",
+    "XREAD BLOCK 10 STREAMS <stream> $",
+    "XREADGROUP GROUP <group> <consumer> BLOCK 10 STREAMS <stream> >",
+    "BLPOP <list> (-1|x|nan|inf|1e17|''|0.0001)",
+    "BLMOVE <list> <list> LEFT RIGHT (-1|x)",
+    "BZPOPMIN <zset> (-1|x)",
+    "BLMPOP (-1|x) <keys:list> LEFT",
+    "XREAD BLOCK (-1|x|1.5) STREAMS <stream> $",
+    "WAIT (0|1|x|-1) (5|x|-1)",
+    "WAITAOF (0|2|x) 0 (5|x|-1)",
+];
+
+#[rustfmt::skip]
+pub const SUBSCRIPTIONS: &[&str] = &[
+    "SUBSCRIBE <channel>...",
+    "PSUBSCRIBE <channelpattern>...",
+    "SSUBSCRIBE <shard>...",
+    "UNSUBSCRIBE",
+    "UNSUBSCRIBE <channel>...",
+    "PUNSUBSCRIBE",
+    "PUNSUBSCRIBE <channelpattern>...",
+    "SUNSUBSCRIBE",
+    "SUNSUBSCRIBE <shard>...",
+    "PING [<value>]",
+    "RESET",
+    "SUBSCRIBE",
+];
+
+#[rustfmt::skip]
+pub const PUBLISH: &[&str] = &[
+    "PUBLISH <channel> <message>",
+    "PUBLISH <channel> <message>",
+    "SPUBLISH <shard> <message>",
+    "~PUBSUB CHANNELS [<channelpattern>]",
+    "PUBSUB NUMSUB <channel>...",
+    "PUBSUB NUMPAT",
+    "~PUBSUB SHARDCHANNELS [<channelpattern>]",
+    "PUBSUB SHARDNUMSUB <shard>...",
+    "PUBSUB (NOSUCH|CHANNELS a b|NUMPAT x)",
+    "PUBLISH c1",
+];

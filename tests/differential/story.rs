@@ -1,0 +1,415 @@
+//! A sequence of commands, made from a seed alone.
+
+use std::fmt;
+
+use fastrand::Rng;
+use keyway::cluster::Slot;
+use keyway::command::{Lookup, key_positions, lookup};
+use keyway::resp::with_args;
+
+use super::catalogue::{FAMILIES, Family, Kind};
+use super::command::Command;
+use super::compare::Rule;
+use super::state::{Replies, State};
+use super::support::Flavor;
+use super::words::{TAG, Words};
+
+/// How many clients there are at most.
+pub const CLIENTS: usize = 4;
+
+/// What happens next.
+#[derive(Clone, Debug)]
+pub enum Turn {
+    /// One client sends these in one write.
+    Batch(usize, Vec<Command>),
+    /// Several clients send at once, each with keys of its own.
+    Together(Vec<(usize, Vec<Command>)>),
+    /// One client walks with `SCAN` or its kin until the cursor is 0 again: the words before and
+    /// after the cursor.
+    Walk(usize, Vec<&'static str>, Vec<&'static str>, Rule),
+    /// The first client waits for what the second brings.
+    Served(usize, Command, usize, Vec<Command>),
+}
+
+/// One line for each command, as a reader follows it.
+impl fmt::Display for Turn {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = |out: &mut fmt::Formatter<'_>, client: usize, commands: &[Command]| {
+            for command in commands {
+                writeln!(out, "    client {client}: {command}")?;
+            }
+            Ok(())
+        };
+        match self {
+            Turn::Batch(client, commands) => {
+                writeln!(out, "  in one write:")?;
+                batch(out, *client, commands)
+            }
+            Turn::Together(all) => {
+                writeln!(out, "  at once:")?;
+                all.iter()
+                    .try_for_each(|(client, commands)| batch(out, *client, commands))
+            }
+            Turn::Walk(client, before, after, _) => {
+                let (before, after) = (before.join(" "), after.join(" "));
+                writeln!(
+                    out,
+                    "  a walk:\n    client {client}: {before} (cursor) {after}"
+                )
+            }
+            Turn::Served(sleeper, command, waker, commands) => {
+                writeln!(out, "  waits:\n    client {sleeper}: {command}")?;
+                batch(out, *waker, commands)
+            }
+        }
+    }
+}
+
+/// Makes sequences.
+pub struct Author<'a> {
+    random: Rng,
+    flavor: Flavor,
+    kinds: &'a [Kind],
+    states: Vec<State>,
+    shared: Words,
+    own: Vec<Words>,
+}
+
+/// Of a hundred commands, how many are spoilt.
+const SPOILT: u8 = 4;
+
+/// Commands that are spoilt by nothing but lower case.
+#[rustfmt::skip]
+const DELICATE: &[&str] = &[
+    "SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "COMMAND", "XCLAIM", "XAUTOCLAIM", "XPENDING", "SORT", "RESTORE", "CONFIG", "CLIENT",
+];
+
+const DEPTHS: [usize; 16] = [1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 8, 10, 15, 20, 40, 120];
+
+/// What a walk may be: words before and after the cursor, and how its elements are compared.
+#[rustfmt::skip]
+const WALKS: &[(&[&str], &[&str], Rule)] = &[
+    (&["SCAN"], &[], Rule::Sorted),
+    (&["SCAN"], &["COUNT", "3"], Rule::Sorted),
+    (&["SCAN"], &["MATCH", "{t}*", "COUNT", "100"], Rule::Sorted),
+    (&["SCAN"], &["MATCH", "*1"], Rule::Sorted),
+    (&["SCAN"], &["TYPE", "list"], Rule::Sorted),
+    (&["SCAN"], &["COUNT", "0"], Rule::Sorted),
+    (&["SCAN"], &["TYPE", "nosuch"], Rule::Sorted),
+    (&["SSCAN", "{t}e0"], &[], Rule::Sorted),
+    (&["SSCAN", "{t}e1"], &["COUNT", "2", "MATCH", "*"], Rule::Sorted),
+    (&["HSCAN", "{t}h0"], &[], Rule::Pairs),
+    (&["HSCAN", "{t}h1"], &["COUNT", "1"], Rule::Pairs),
+    (&["ZSCAN", "{t}z0"], &["COUNT", "2"], Rule::Pairs),
+    (&["ZSCAN", "{t}s0"], &[], Rule::Pairs),
+];
+
+impl<'a> Author<'a> {
+    /// For sequences of these kinds of commands.
+    pub fn new(seed: u64, flavor: Flavor, kinds: &'a [Kind], payloads: &[Vec<u8>]) -> Author<'a> {
+        let own = |client| Words::new(format!("{TAG}c{client}:"), payloads.to_vec());
+        Author {
+            random: Rng::with_seed(seed),
+            flavor,
+            kinds,
+            states: (0..CLIENTS).map(|_| State::new(flavor)).collect(),
+            shared: Words::new(TAG.to_owned(), payloads.to_vec()),
+            own: (0..CLIENTS).map(own).collect(),
+        }
+    }
+
+    /// A sequence of about so many commands.
+    pub fn write(mut self, commands: usize) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        for client in 0..CLIENTS {
+            if self.random.bool() {
+                let mut hello = Command::exact(&["HELLO", "3"]);
+                hello.rule = Rule::Numbers;
+                self.note(client, std::slice::from_ref(&hello));
+                turns.push(Turn::Batch(client, vec![hello]));
+            }
+        }
+        let mut count = 0;
+        while count < commands {
+            let turn = self.turn();
+            count += match &turn {
+                Turn::Batch(_, commands) => commands.len(),
+                Turn::Together(all) => all.iter().map(|(_, commands)| commands.len()).sum(),
+                Turn::Walk(..) => 1,
+                Turn::Served(_, _, _, commands) => 1 + commands.len(),
+            };
+            turns.push(turn);
+        }
+        turns
+    }
+
+    fn turn(&mut self) -> Turn {
+        let client = self.random.usize(..CLIENTS);
+        let is_plain = self.states[client].is_plain();
+        match self.random.u8(..100) {
+            0..8 => self.together().unwrap_or_else(|| self.batch(client)),
+            8..12 if is_plain => {
+                let (before, after, rule) = &WALKS[self.random.usize(..WALKS.len())];
+                Turn::Walk(client, before.to_vec(), after.to_vec(), rule.clone())
+            }
+            12..14 if is_plain && self.kinds.contains(&Kind::Blocking) => {
+                self.served(client).unwrap_or_else(|| self.batch(client))
+            }
+            _ => self.batch(client),
+        }
+    }
+
+    fn batch(&mut self, client: usize) -> Turn {
+        let depth = DEPTHS[self.random.usize(..DEPTHS.len())];
+        let mut commands = Vec::new();
+        while commands.len() < depth && !self.states[client].is_closed {
+            let command = self.command(client);
+            self.note(client, std::slice::from_ref(&command));
+            commands.push(command);
+        }
+        self.settle(client);
+        Turn::Batch(client, commands)
+    }
+
+    fn together(&mut self) -> Option<Turn> {
+        let mut all = Vec::new();
+        for client in 0..CLIENTS {
+            if !self.states[client].is_plain() {
+                continue;
+            }
+            let depth = self.random.usize(1..30);
+            let commands = (0..depth).map(|_| self.own_command(client)).collect();
+            all.push((client, commands));
+        }
+        (all.len() > 1).then_some(Turn::Together(all))
+    }
+
+    /// A wait that ends.
+    fn served(&mut self, sleeper: usize) -> Option<Turn> {
+        let waker =
+            (0..CLIENTS).find(|client| *client != sleeper && self.states[*client].is_plain())?;
+        let words = |line: &str| Command::exact(&line.split(' ').collect::<Vec<_>>());
+        let (wait, bring): (&str, &[&str]) = [
+            (
+                "BLPOP {t}w {t}w2 0",
+                &["RPUSH {t}w2 1 2 3", "LRANGE {t}w2 0 -1"][..],
+            ),
+            (
+                "BRPOP {t}w 0",
+                &["SET {t}w x", "DEL {t}w", "RPUSH {t}w a b", "LLEN {t}w"],
+            ),
+            (
+                "BLMOVE {t}w {t}w2 LEFT RIGHT 0",
+                &["LPUSH {t}w 1", "LRANGE {t}w2 0 -1"],
+            ),
+            (
+                "BRPOPLPUSH {t}w {t}w2 0",
+                &["RPUSH {t}w3 1 2", "RENAME {t}w3 {t}w", "LLEN {t}w"],
+            ),
+            (
+                "BLMPOP 0 2 {t}w {t}w2 RIGHT COUNT 2",
+                &["RPUSH {t}w 1 2 3", "LLEN {t}w"],
+            ),
+            ("BZPOPMIN {t}wz 0", &["ZADD {t}wz 1.5 a 2 b", "ZCARD {t}wz"]),
+            (
+                "BZPOPMAX {t}wz {t}wz2 0",
+                &["ZADD {t}wz2 1.5 a 2 b", "ZCARD {t}wz2"],
+            ),
+            (
+                "BZMPOP 0 1 {t}wz MAX COUNT 5",
+                &["ZADD {t}wz 1.5 a 2 b", "EXISTS {t}wz"],
+            ),
+            (
+                "XREAD BLOCK 0 STREAMS {t}ws $",
+                &["XADD {t}ws 9-1 f v", "XLEN {t}ws"],
+            ),
+            ("BLPOP {t}w 0.02", &["PING"]),
+        ][self.random.usize(..10)];
+        let mut commands = vec![words("DEL {t}w {t}w2 {t}w3 {t}wz {t}wz2 {t}ws")];
+        // A stream that is still there would refuse the entry.
+        if self.random.bool() && !wait.starts_with('X') {
+            commands.clear();
+        }
+        commands.extend(bring.iter().copied().map(words));
+        Some(Turn::Served(sleeper, words(wait), waker, commands))
+    }
+
+    fn own_command(&mut self, client: usize) -> Command {
+        loop {
+            let family = self.family(|kind| kind == Kind::Data);
+            let template = self
+                .random
+                .choice(family.templates())
+                .expect("families have lines");
+            let own = &mut self.own[client];
+            let words =
+                template.expand(&mut self.random, &mut |random, name| own.fill(random, name));
+            let command = Command {
+                words,
+                raw: None,
+                rule: template.rule.clone(),
+            };
+            if keys_share_the_slot(&command) {
+                return command;
+            }
+        }
+    }
+
+    fn command(&mut self, client: usize) -> Command {
+        loop {
+            let state = &self.states[client];
+            let (in_transaction, is_restricted) = (state.queue.is_some(), state.is_restricted());
+            let family = match self.random.u8(..100) {
+                0..20 if in_transaction => self.family(|kind| kind == Kind::Transactions),
+                0..50 if is_restricted => self.family(|kind| kind == Kind::Subscriptions),
+                _ => self.family(|_| true),
+            };
+            let template = self
+                .random
+                .choice(family.templates())
+                .expect("families have lines");
+            let (shared, mut raw) = (&mut self.shared, None);
+            let words = template.expand(&mut self.random, &mut |random, name| match name {
+                "raw" => {
+                    raw = Some(Command::raw(random));
+                    Vec::new()
+                }
+                _ => shared.fill(random, name),
+            });
+            let mut command = Command {
+                words,
+                raw: None,
+                rule: template.rule.clone(),
+            };
+            if let Some(raw) = raw {
+                command = raw;
+            } else if self.random.u8(..100) < SPOILT {
+                self.spoil(&mut command);
+            }
+            if command.name() == "HELLO" {
+                command.rule = Rule::Numbers;
+            }
+            if self.may_send(client, &command) {
+                return command;
+            }
+        }
+    }
+
+    fn family(&mut self, wanted: impl Fn(Kind) -> bool) -> &'static Family {
+        let kinds = self.kinds;
+        let fits = |family: &&Family| wanted(family.kind) && kinds.contains(&family.kind);
+        let all: Vec<&'static Family> = FAMILIES.iter().filter(fits).collect();
+        if all.is_empty() {
+            return &FAMILIES[0];
+        }
+        let sum: u32 = all.iter().map(|family| family.weight).sum();
+        let mut at = self.random.u32(..sum);
+        for family in &all {
+            match at.checked_sub(family.weight) {
+                None => return family,
+                Some(rest) => at = rest,
+            }
+        }
+        all[0]
+    }
+
+    /// Makes it wrong in one of the ways clients do.
+    fn spoil(&mut self, command: &mut Command) {
+        let random = &mut self.random;
+        let words = &mut command.words;
+        let at = random.usize(..words.len());
+        // With other arguments its result would be one of chance or of time.
+        let name = String::from_utf8_lossy(&words[0]).to_uppercase();
+        let kind = if DELICATE.contains(&&*name) {
+            4
+        } else {
+            random.u8(..7)
+        };
+        match kind {
+            0 => {
+                words.truncate(at.max(1));
+            }
+            1 if at > 0 => {
+                words.remove(at);
+            }
+            2 => words.push(b"more".to_vec()),
+            3 if at > 0 => words[at] = self.shared.fill(random, "value").remove(0),
+            4 => words[0] = words[0].to_ascii_lowercase(),
+            5 if at > 0 => words.insert(at, words[at].clone()),
+            6 if at > 1 => words.swap(at, at - 1),
+            _ => {}
+        }
+    }
+
+    /// Leaves out what cannot be compared; each reason is a row of `differences`.
+    fn may_send(&self, client: usize, command: &Command) -> bool {
+        let state = &self.states[client];
+        let (name, option) = (command.name(), command.word(1));
+        let in_transaction = state.queue.is_some();
+        let publishes = name == "PUBLISH" || name == "SPUBLISH";
+        if in_transaction {
+            let changes_replies = name == "CLIENT" && option == "REPLY";
+            let logs_in = name == "AUTH" || command.words.iter().any(|word| word == b"AUTH");
+            // Where one server does not know it, it spoils the transaction.
+            let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH")
+                || name == "WAITAOF";
+            if changes_replies
+                || is_newer && self.flavor == Flavor::Redis
+                || logs_in
+                || publishes && client != 0
+            {
+                return false;
+            }
+        }
+        // The first client never subscribes, so that it may publish from transactions.
+        if client == 0 && name.ends_with("SUBSCRIBE") && !name.contains("UNSUB") {
+            return false;
+        }
+        // Valkey 8.0 does not answer a failing login of a user when replies are pending.
+        let names_user =
+            name == "AUTH" && command.argc() == 3 || name == "HELLO" && command.argc() > 4;
+        let logs_in_wrongly = self.flavor == Flavor::Valkey
+            && names_user
+            && !command
+                .words
+                .iter()
+                .any(|word| word == b"default" || word == b"SETNAME");
+        // After a line of spaces Valkey 8.0 takes the next array for inline lines.
+        let is_blank = self.flavor == Flavor::Valkey && command.raw == Some(b"   \r\n");
+        if logs_in_wrongly || is_blank {
+            return false;
+        }
+        let waits_for_ever = name == "CLIENT" && option == "PAUSE" || name == "MONITOR";
+        !waits_for_ever && keys_share_the_slot(command)
+    }
+
+    fn note(&mut self, client: usize, commands: &[Command]) {
+        for command in commands {
+            self.states[client].send(command, &mut Vec::new());
+        }
+    }
+
+    /// What is done after a batch; see `Player::batch`.
+    fn settle(&mut self, client: usize) {
+        let state = &mut self.states[client];
+        if state.must_reset() {
+            *state = State::new(self.flavor);
+        }
+        state.replies = Replies::On;
+    }
+}
+
+/// Whether all its keys are in the slot of the tag.
+fn keys_share_the_slot(command: &Command) -> bool {
+    let wanted = Slot::of_key(TAG.as_bytes());
+    let share = with_args(&command.wire(), |args| match lookup(args) {
+        Lookup::Found(row) => match key_positions(row, args) {
+            Ok(keys) => keys
+                .iter()
+                .all(|at| args.get(at).is_some_and(|key| Slot::of_key(key) == wanted)),
+            Err(_) => true,
+        },
+        _ => true,
+    });
+    share.unwrap_or(true)
+}
