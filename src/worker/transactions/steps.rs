@@ -178,6 +178,7 @@ impl Core {
                 protocol,
                 received_us,
                 attempts: 0,
+                is_noted: false,
             };
             self.send_or_park_block(dispatched, bytes, commands);
         }
@@ -205,6 +206,7 @@ impl Core {
             protocol: exec.protocol,
             received_us: exec.received_us,
             attempts: 0,
+            is_noted: false,
         };
         with_args(&frame, |args| self.spread(dispatched, args));
     }
