@@ -5,6 +5,7 @@
 //! never comes before its confirmation, and a `SUBSCRIBE` that fails leaves nothing behind.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::Kind;
 use super::channel::{ChannelKey, Subscriber};
@@ -270,9 +271,9 @@ impl Core {
             self.tallies.subscribers.add(1);
         }
         let held = &mut subscriptions.held[kind as usize];
-        if !held.contains_key(&channel_key) {
+        if let Entry::Vacant(place) = held.entry(channel_key) {
             // A worker has fewer than 2^32 clients.
-            held.insert(channel_key, channel.subscribers.len() as u32);
+            place.insert(channel.subscribers.len() as u32);
             channel.subscribers.push(Subscriber { client: key, seen });
             self.local.audience.client_joined(kind, &channel.name);
         }
