@@ -89,6 +89,7 @@ impl World {
         });
         let limits = WorkerLimits {
             request_timeout_us: if rng.bool() { 500_000 } else { 20_000_000 },
+            message_copies_per_turn: [1, 3, 512][rng.usize(..3)],
             ..WorkerLimits::default()
         };
         let mut core = Core::new(
@@ -438,7 +439,10 @@ impl World {
     }
 
     fn clients_read(&mut self) {
-        let _ = self.core.poll_fan_out(Waker::noop());
+        if self.rng.u32(..3) == 0 {
+            // Always pending: it goes on as long as the worker lives.
+            let _ = self.core.poll_fan_out(Waker::noop());
+        }
         let published = self.published.len() as u64;
         for client in &mut self.clients {
             if let Some(state) = self.core.clients.get(client.key) {
@@ -463,6 +467,13 @@ impl World {
         self.come_to_rest();
     }
 
+    fn hand_out_all(&mut self) {
+        for _ in 0..200 {
+            let _ = self.core.poll_fan_out(Waker::noop());
+        }
+        self.clients_read();
+    }
+
     fn come_to_rest(&mut self) {
         for _ in 0..40 {
             while !self.flying.is_empty() {
@@ -470,6 +481,7 @@ impl World {
                 self.land(&flying);
             }
             self.deliver_all();
+            self.hand_out_all();
             self.pass(100_000);
         }
         self.deliver_all();
