@@ -37,8 +37,7 @@ impl Rule {
 
     /// Whether these count as the same.
     pub fn accepts(&self, one: &Value, other: &Value) -> bool {
-        one == other
-            || !matches!(self, Rule::Exact) && self.normal(one) == self.normal(other)
+        one == other || !matches!(self, Rule::Exact) && self.normal(one) == self.normal(other)
     }
 
     /// What is left of a reply when what differs by nature is taken away.

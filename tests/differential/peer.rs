@@ -37,7 +37,9 @@ impl Peer {
     pub fn connect(addr: SocketAddr) -> Peer {
         let stream = TcpStream::connect(addr).unwrap_or_else(|error| panic!("{addr}: {error}"));
         stream.set_nodelay(true).expect("a socket takes options");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes options");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket takes options");
         Peer {
             stream,
             buffer: Vec::new(),
@@ -58,7 +60,9 @@ impl Peer {
     /// The next reply, if it has come already or comes soon.
     pub fn next_soon(&mut self, time: Duration) -> Result<Reply, Silence> {
         let reply = self.next_until(Instant::now() + time);
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes options");
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket takes options");
         reply
     }
 
@@ -67,7 +71,8 @@ impl Peer {
         let unread = self.buffer.split_off(self.taken);
         self.buffer.clear();
         self.taken = 0;
-        self.buffer.extend(replies.into_iter().flat_map(|reply| reply.bytes));
+        self.buffer
+            .extend(replies.into_iter().flat_map(|reply| reply.bytes));
         self.buffer.extend(unread);
     }
 
@@ -93,13 +98,16 @@ impl Peer {
         }
         if left < PATIENCE / 2 {
             let time = left.max(Duration::from_millis(1));
-            self.stream.set_read_timeout(Some(time)).expect("a socket takes options");
+            self.stream
+                .set_read_timeout(Some(time))
+                .expect("a socket takes options");
         }
         self.buffer.drain(..std::mem::take(&mut self.taken));
         let start = self.buffer.len();
         self.buffer.resize(start + start.max(16 << 10), 0);
         let outcome = self.stream.read(&mut self.buffer[start..]);
-        self.buffer.truncate(start + *outcome.as_ref().unwrap_or(&0));
+        self.buffer
+            .truncate(start + *outcome.as_ref().unwrap_or(&0));
         match outcome {
             Ok(0) => Err(Silence::Closed),
             Ok(_) => Ok(()),

@@ -46,14 +46,22 @@ impl Difference {
 
     /// The first word of the command: what stays the same when the sequence is made shorter.
     pub fn name(&self) -> String {
-        self.command.split(' ').next().unwrap_or_default().to_ascii_uppercase()
+        self.command
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase()
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [one, keyway] = &self.said;
-        write!(out, "{}\n    one server: {one}\n    keyway:     {keyway}", self.command)
+        write!(
+            out,
+            "{}\n    one server: {one}\n    keyway:     {keyway}",
+            self.command
+        )
     }
 }
 
@@ -116,7 +124,10 @@ impl<'a> Player<'a> {
     /// Plays it to its end or to the first difference.
     pub fn play(&mut self, turns: &[Turn]) -> Result<(), Difference> {
         for (index, turn) in turns.iter().enumerate() {
-            self.turn(turn).map_err(|difference| Difference { turn: index, ..difference })?;
+            self.turn(turn).map_err(|difference| Difference {
+                turn: index,
+                ..difference
+            })?;
         }
         Ok(())
     }
@@ -129,8 +140,10 @@ impl<'a> Player<'a> {
                 self.drain(commands)
             }
             Turn::Together(all) => {
-                let plans: Vec<Plan> =
-                    all.iter().map(|(client, commands)| self.start(*client, commands)).collect();
+                let plans: Vec<Plan> = all
+                    .iter()
+                    .map(|(client, commands)| self.start(*client, commands))
+                    .collect();
                 for ((client, commands), plan) in all.iter().zip(&plans) {
                     self.finish(*client, commands, plan)?;
                 }
@@ -217,11 +230,22 @@ impl<'a> Player<'a> {
             bytes.extend(&ping);
             Ending::Mark(mark, 0)
         };
-        Plan { bytes, ending, owners, has_messages, is_unsure }
+        Plan {
+            bytes,
+            ending,
+            owners,
+            has_messages,
+            is_unsure,
+        }
     }
 
     /// Reads both sides' replies and compares them.
-    fn finish(&mut self, client: usize, commands: &[Command], plan: &Plan) -> Result<(), Difference> {
+    fn finish(
+        &mut self,
+        client: usize,
+        commands: &[Command],
+        plan: &Plan,
+    ) -> Result<(), Difference> {
         let mut said = [Vec::new(), Vec::new()];
         let mut ends = [None, None];
         let who = &mut self.clients[client];
@@ -232,14 +256,25 @@ impl<'a> Player<'a> {
         let is_closed = matches!(plan.ending, Ending::Closed);
         let [one_said, keyway_said] = &said;
         // Which reply is whose is known if as many came as were expected.
-        let is_known = one_said.len() == plan.owners.len() || is_closed && one_said.len() <= plan.owners.len();
+        let is_known =
+            one_said.len() == plan.owners.len() || is_closed && one_said.len() <= plan.owners.len();
         for index in 0..one_said.len().max(keyway_said.len()) {
             let owner = plan.owners.get(index).filter(|_| is_known);
             let (at, rule) = owner.map_or((None, &Rule::Exact), |(at, rule)| (Some(*at), rule));
             let command = at.and_then(|at| commands.get(at));
             let text = match command {
                 Some(command) => command.to_string(),
-                None => format!("reply {index} of {} and {}, not {}, to {}", one_said.len(), keyway_said.len(), plan.owners.len(), commands.iter().map(Command::to_string).collect::<Vec<_>>().join("; ")),
+                None => format!(
+                    "reply {index} of {} and {}, not {}, to {}",
+                    one_said.len(),
+                    keyway_said.len(),
+                    plan.owners.len(),
+                    commands
+                        .iter()
+                        .map(Command::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; ")
+                ),
             };
             let (Some(one), Some(keyway)) = (one_said.get(index), keyway_said.get(index)) else {
                 let show = |side: usize| match said[side].get(index) {
@@ -260,12 +295,24 @@ impl<'a> Player<'a> {
         }
         if !is_known && !plan.is_unsure && one_said.len() == keyway_said.len() {
             // Not Keyway's fault, but the comparison is less exact than it could be.
-            let all = commands.iter().map(Command::to_string).collect::<Vec<_>>().join("; ");
-            let text = format!("harness: {} replies, {} expected, to {all}", one_said.len(), plan.owners.len());
+            let all = commands
+                .iter()
+                .map(Command::to_string)
+                .collect::<Vec<_>>()
+                .join("; ");
+            let text = format!(
+                "harness: {} replies, {} expected, to {all}",
+                one_said.len(),
+                plan.owners.len()
+            );
             return Err(Difference::new(text, "", ""));
         }
         if ends[0] != ends[1] || ends[0].is_some() != is_closed {
-            let all = commands.iter().map(Command::to_string).collect::<Vec<_>>().join("; ");
+            let all = commands
+                .iter()
+                .map(Command::to_string)
+                .collect::<Vec<_>>()
+                .join("; ");
             return Err(Difference::new(all, describe(ends[0]), describe(ends[1])));
         }
         if is_closed {
@@ -278,7 +325,8 @@ impl<'a> Player<'a> {
 
     /// After something was published: all clients have got the same messages.
     fn drain(&mut self, commands: &[Command]) -> Result<(), Difference> {
-        let publishes = |command: &Command| command.name().contains("PUBLISH") || command.name() == "EXEC";
+        let publishes =
+            |command: &Command| command.name().contains("PUBLISH") || command.name() == "EXEC";
         if !commands.iter().any(publishes) {
             return Ok(());
         }
@@ -289,7 +337,9 @@ impl<'a> Player<'a> {
             }
             let plan = self.start(client, &[]);
             self.finish(client, &[], &plan)?;
-            let Client { peers, messages, .. } = &mut self.clients[client];
+            let Client {
+                peers, messages, ..
+            } = &mut self.clients[client];
             let deadline = Instant::now() + MESSAGE_PATIENCE;
             while messages[1].len() < messages[0].len() && Instant::now() < deadline {
                 match peers[1].next_soon(MESSAGE_PATIENCE) {
@@ -310,7 +360,13 @@ impl<'a> Player<'a> {
     }
 
     /// Both sides walk to the end; what they found is the same, in whatever order.
-    fn walk(&mut self, client: usize, before: &[&str], after: &[&str], rule: &Rule) -> Result<(), Difference> {
+    fn walk(
+        &mut self,
+        client: usize,
+        before: &[&str],
+        after: &[&str],
+        rule: &Rule,
+    ) -> Result<(), Difference> {
         let text = format!("{} (cursor) {}", before.join(" "), after.join(" "));
         let mut found = [Value::Null, Value::Null];
         for side in SIDES {
@@ -330,7 +386,12 @@ impl<'a> Player<'a> {
                     break reply;
                 };
                 let step = if *rule == Rule::Pairs { 2 } else { 1 };
-                seen.extend(parts[1].items().chunks(step).map(|item| Value::Array(item.to_vec()).to_string()));
+                seen.extend(
+                    parts[1]
+                        .items()
+                        .chunks(step)
+                        .map(|item| Value::Array(item.to_vec()).to_string()),
+                );
                 cursor = parts[0].bytes().unwrap_or_default().to_vec();
                 if cursor == b"0" {
                     break Value::Array(seen.iter().map(Value::bulk).collect());
@@ -345,7 +406,13 @@ impl<'a> Player<'a> {
     }
 
     /// The sleeper's command blocks on both sides (or is answered at once), then the others' come.
-    fn served(&mut self, sleeper: usize, command: &Command, waker: usize, commands: &[Command]) -> Result<(), Difference> {
+    fn served(
+        &mut self,
+        sleeper: usize,
+        command: &Command,
+        waker: usize,
+        commands: &[Command],
+    ) -> Result<(), Difference> {
         let all = std::slice::from_ref(command);
         let plan = self.start(sleeper, all);
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -354,7 +421,9 @@ impl<'a> Player<'a> {
         while !rest.iter().all(|is_done| *is_done) {
             let blocked = self.stage.blocked();
             for side in SIDES {
-                if let Ok(reply) = self.clients[sleeper].peers[side].next_soon(Duration::from_millis(1)) {
+                if let Ok(reply) =
+                    self.clients[sleeper].peers[side].next_soon(Duration::from_millis(1))
+                {
                     early[side].push(reply);
                 }
                 rest[side] |= blocked[side] > 0 || !early[side].is_empty();
@@ -374,7 +443,12 @@ impl<'a> Player<'a> {
 }
 
 /// Reads until all replies are there.
-fn collect(peer: &mut Peer, plan: &Plan, replies: &mut Vec<Reply>, messages: &mut Vec<Value>) -> Result<(), Silence> {
+fn collect(
+    peer: &mut Peer,
+    plan: &Plan,
+    replies: &mut Vec<Reply>,
+    messages: &mut Vec<Value>,
+) -> Result<(), Silence> {
     let (mut mark, mut left) = match &plan.ending {
         Ending::Closed => (None, usize::MAX),
         Ending::Mark(mark, after) => (Some(&mark[..]), *after),

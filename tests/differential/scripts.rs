@@ -18,7 +18,11 @@ pub struct Script {
 }
 
 const fn script(body: &'static str, keys: &'static [&'static str], arguments: usize) -> Script {
-    Script { body, keys, arguments }
+    Script {
+        body,
+        keys,
+        arguments,
+    }
 }
 
 #[rustfmt::skip]
@@ -69,9 +73,16 @@ pub fn learn_digests(server: &Server) {
         let mut client = server.client();
         let digest = |body: &str| {
             // A digest of any text, also of one that is no Lua.
-            client.call_args(&["EVAL", "return redis.sha1hex(ARGV[1])", "0", body]).text().into_bytes()
+            client
+                .call_args(&["EVAL", "return redis.sha1hex(ARGV[1])", "0", body])
+                .text()
+                .into_bytes()
         };
-        SCRIPTS.iter().map(|script| script.body).map(digest).collect()
+        SCRIPTS
+            .iter()
+            .map(|script| script.body)
+            .map(digest)
+            .collect()
     });
 }
 

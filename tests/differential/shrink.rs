@@ -92,12 +92,16 @@ impl Shrinker<'_> {
 fn one_by_one(turn: &Turn) -> Vec<Turn> {
     let split = |(client, commands): (&usize, &Vec<_>)| {
         let client = *client;
-        let single = move |command: &super::command::Command| Turn::Batch(client, vec![command.clone()]);
+        let single =
+            move |command: &super::command::Command| Turn::Batch(client, vec![command.clone()]);
         commands.iter().map(single).collect::<Vec<_>>()
     };
     match turn {
         Turn::Batch(client, commands) => split((client, commands)),
-        Turn::Together(all) => all.iter().flat_map(|(client, commands)| split((client, commands))).collect(),
+        Turn::Together(all) => all
+            .iter()
+            .flat_map(|(client, commands)| split((client, commands)))
+            .collect(),
         Turn::Walk(..) | Turn::Served(..) => vec![turn.clone()],
     }
 }

@@ -44,7 +44,13 @@ impl Stage {
         let keyway = Keyway::start(&cluster.seeds());
         scripts::learn_digests(&one);
         let payloads = payloads(&one);
-        Stage { flavor, one, cluster, keyway, payloads }
+        Stage {
+            flavor,
+            one,
+            cluster,
+            keyway,
+            payloads,
+        }
     }
 
     /// Where the one server listens, and Keyway.
@@ -77,8 +83,11 @@ impl Stage {
 
 fn blocked_at(server: &Server) -> usize {
     let text = server.ok("INFO clients").text();
-    let line = text.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("blocked_clients:"));
+    line.and_then(|number| number.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn payloads(server: &Server) -> Vec<Vec<u8>> {
@@ -97,7 +106,11 @@ fn payloads(server: &Server) -> Vec<Vec<u8>> {
     let dumped = values.map(|command| {
         client.call("DEL k");
         client.call(command);
-        client.call("DUMP k").bytes().map(<[u8]>::to_vec).unwrap_or_default()
+        client
+            .call("DUMP k")
+            .bytes()
+            .map(<[u8]>::to_vec)
+            .unwrap_or_default()
     });
     client.call("DEL k");
     dumped.to_vec()

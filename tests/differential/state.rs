@@ -134,7 +134,11 @@ impl State {
         let rule = match name {
             "EXEC" => {
                 let queue = self.queue.take().unwrap_or_default();
-                if command.argc() == 1 { Rule::Each(queue) } else { Rule::Exact }
+                if command.argc() == 1 {
+                    Rule::Each(queue)
+                } else {
+                    Rule::Exact
+                }
             }
             "DISCARD" if command.argc() == 1 => {
                 self.queue = None;
@@ -226,7 +230,10 @@ fn hello_succeeds(command: &Command) -> Option<bool> {
                 at += 3;
             }
             "SETNAME" if command.argc() > at + 1 => {
-                if !command.words[at + 1].iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+                if !command.words[at + 1]
+                    .iter()
+                    .all(|byte| (b'!'..=b'~').contains(byte))
+                {
                     return Some(false);
                 }
                 at += 2;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use keyway::cluster::Slot;
-use keyway::command::{Lookup, key_positions, lookup};
+use keyway::command::{Handling, Lookup, key_positions, lookup};
 use keyway::resp::with_args;
 
 use super::catalogue::{FAMILIES, Family, Kind};
@@ -47,11 +47,15 @@ impl fmt::Display for Turn {
             }
             Turn::Together(all) => {
                 writeln!(out, "  at once:")?;
-                all.iter().try_for_each(|(client, commands)| batch(out, *client, commands))
+                all.iter()
+                    .try_for_each(|(client, commands)| batch(out, *client, commands))
             }
             Turn::Walk(client, before, after, _) => {
                 let (before, after) = (before.join(" "), after.join(" "));
-                writeln!(out, "  a walk:\n    client {client}: {before} (cursor) {after}")
+                writeln!(
+                    out,
+                    "  a walk:\n    client {client}: {before} (cursor) {after}"
+                )
             }
             Turn::Served(sleeper, command, waker, commands) => {
                 writeln!(out, "  waits:\n    client {sleeper}: {command}")?;
@@ -182,18 +186,43 @@ impl<'a> Author<'a> {
 
     /// A wait that ends.
     fn served(&mut self, sleeper: usize) -> Option<Turn> {
-        let waker = (0..CLIENTS).find(|client| *client != sleeper && self.states[*client].is_plain())?;
+        let waker =
+            (0..CLIENTS).find(|client| *client != sleeper && self.states[*client].is_plain())?;
         let words = |line: &str| Command::exact(&line.split(' ').collect::<Vec<_>>());
         let (wait, bring): (&str, &[&str]) = [
-            ("BLPOP {t}w {t}w2 0", &["RPUSH {t}w2 1 2 3", "LRANGE {t}w2 0 -1"][..]),
-            ("BRPOP {t}w 0", &["SET {t}w x", "DEL {t}w", "RPUSH {t}w a b", "LLEN {t}w"]),
-            ("BLMOVE {t}w {t}w2 LEFT RIGHT 0", &["LPUSH {t}w 1", "LRANGE {t}w2 0 -1"]),
-            ("BRPOPLPUSH {t}w {t}w2 0", &["RPUSH {t}w3 1 2", "RENAME {t}w3 {t}w", "LLEN {t}w"]),
-            ("BLMPOP 0 2 {t}w {t}w2 RIGHT COUNT 2", &["RPUSH {t}w 1 2 3", "LLEN {t}w"]),
+            (
+                "BLPOP {t}w {t}w2 0",
+                &["RPUSH {t}w2 1 2 3", "LRANGE {t}w2 0 -1"][..],
+            ),
+            (
+                "BRPOP {t}w 0",
+                &["SET {t}w x", "DEL {t}w", "RPUSH {t}w a b", "LLEN {t}w"],
+            ),
+            (
+                "BLMOVE {t}w {t}w2 LEFT RIGHT 0",
+                &["LPUSH {t}w 1", "LRANGE {t}w2 0 -1"],
+            ),
+            (
+                "BRPOPLPUSH {t}w {t}w2 0",
+                &["RPUSH {t}w3 1 2", "RENAME {t}w3 {t}w", "LLEN {t}w"],
+            ),
+            (
+                "BLMPOP 0 2 {t}w {t}w2 RIGHT COUNT 2",
+                &["RPUSH {t}w 1 2 3", "LLEN {t}w"],
+            ),
             ("BZPOPMIN {t}wz 0", &["ZADD {t}wz 1.5 a 2 b", "ZCARD {t}wz"]),
-            ("BZPOPMAX {t}wz {t}wz2 0", &["ZADD {t}wz2 1.5 a 2 b", "ZCARD {t}wz2"]),
-            ("BZMPOP 0 1 {t}wz MAX COUNT 5", &["ZADD {t}wz 1.5 a 2 b", "EXISTS {t}wz"]),
-            ("XREAD BLOCK 0 STREAMS {t}ws $", &["XADD {t}ws 9-1 f v", "XLEN {t}ws"]),
+            (
+                "BZPOPMAX {t}wz {t}wz2 0",
+                &["ZADD {t}wz2 1.5 a 2 b", "ZCARD {t}wz2"],
+            ),
+            (
+                "BZMPOP 0 1 {t}wz MAX COUNT 5",
+                &["ZADD {t}wz 1.5 a 2 b", "EXISTS {t}wz"],
+            ),
+            (
+                "XREAD BLOCK 0 STREAMS {t}ws $",
+                &["XADD {t}ws 9-1 f v", "XLEN {t}ws"],
+            ),
             ("BLPOP {t}w 0.02", &["PING"]),
         ][self.random.usize(..10)];
         let mut commands = vec![words("DEL {t}w {t}w2 {t}w3 {t}wz {t}wz2 {t}ws")];
@@ -208,10 +237,18 @@ impl<'a> Author<'a> {
     fn own_command(&mut self, client: usize) -> Command {
         loop {
             let family = self.family(|kind| kind == Kind::Data);
-            let template = self.random.choice(family.templates()).expect("families have lines");
+            let template = self
+                .random
+                .choice(family.templates())
+                .expect("families have lines");
             let own = &mut self.own[client];
-            let words = template.expand(&mut self.random, &mut |random, name| own.fill(random, name));
-            let command = Command { words, raw: None, rule: template.rule.clone() };
+            let words =
+                template.expand(&mut self.random, &mut |random, name| own.fill(random, name));
+            let command = Command {
+                words,
+                raw: None,
+                rule: template.rule.clone(),
+            };
             if keys_share_the_slot(&command) {
                 return command;
             }
@@ -227,7 +264,10 @@ impl<'a> Author<'a> {
                 0..50 if is_restricted => self.family(|kind| kind == Kind::Subscriptions),
                 _ => self.family(|_| true),
             };
-            let template = self.random.choice(family.templates()).expect("families have lines");
+            let template = self
+                .random
+                .choice(family.templates())
+                .expect("families have lines");
             let (shared, mut raw) = (&mut self.shared, None);
             let words = template.expand(&mut self.random, &mut |random, name| match name {
                 "raw" => {
@@ -236,7 +276,11 @@ impl<'a> Author<'a> {
                 }
                 _ => shared.fill(random, name),
             });
-            let mut command = Command { words, raw: None, rule: template.rule.clone() };
+            let mut command = Command {
+                words,
+                raw: None,
+                rule: template.rule.clone(),
+            };
             if let Some(raw) = raw {
                 command = raw;
             } else if self.random.u8(..100) < SPOILT {
@@ -276,7 +320,11 @@ impl<'a> Author<'a> {
         let at = random.usize(..words.len());
         // With other arguments its result would be one of chance or of time.
         let name = String::from_utf8_lossy(&words[0]).to_uppercase();
-        let kind = if DELICATE.contains(&&*name) { 4 } else { random.u8(..7) };
+        let kind = if DELICATE.contains(&&*name) {
+            4
+        } else {
+            random.u8(..7)
+        };
         match kind {
             0 => {
                 words.truncate(at.max(1));
@@ -298,25 +346,22 @@ impl<'a> Author<'a> {
         let state = &self.states[client];
         let (name, option) = (command.name(), command.word(1));
         let in_transaction = state.queue.is_some();
-        let publishes = name == "PUBLISH" || name == "SPUBLISH";
-        if in_transaction {
-            let changes_replies = name == "CLIENT" && option == "REPLY";
-            let logs_in = name == "AUTH" || command.words.iter().any(|word| word == b"AUTH");
-            // Where one server does not know it, it spoils the transaction.
-            let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH") || name == "WAITAOF";
-            if changes_replies || is_newer && self.flavor == Flavor::Redis || logs_in || publishes && client != 0 {
-                return false;
-            }
+        if in_transaction && !self.may_queue(client, command) {
+            return false;
         }
         // The first client never subscribes, so that it may publish from transactions.
         if client == 0 && name.ends_with("SUBSCRIBE") && !name.contains("UNSUB") {
             return false;
         }
         // Valkey 8.0 does not answer a failing login of a user when replies are pending.
-        let names_user = name == "AUTH" && command.argc() == 3 || name == "HELLO" && command.argc() > 4;
+        let names_user =
+            name == "AUTH" && command.argc() == 3 || name == "HELLO" && command.argc() > 4;
         let logs_in_wrongly = self.flavor == Flavor::Valkey
             && names_user
-            && !command.words.iter().any(|word| word == b"default" || word == b"SETNAME");
+            && !command
+                .words
+                .iter()
+                .any(|word| word == b"default" || word == b"SETNAME");
         // After a line of spaces Valkey 8.0 takes the next array for inline lines.
         let is_blank = self.flavor == Flavor::Valkey && command.raw == Some(b"   \r\n");
         if logs_in_wrongly || is_blank {
@@ -324,6 +369,31 @@ impl<'a> Author<'a> {
         }
         let waits_for_ever = name == "CLIENT" && option == "PAUSE" || name == "MONITOR";
         !waits_for_ever && keys_share_the_slot(command)
+    }
+
+    /// The same, of what is sent between `MULTI` and `EXEC`.
+    fn may_queue(&self, client: usize, command: &Command) -> bool {
+        let (name, option) = (command.name(), command.word(1));
+        let changes_replies = name == "CLIENT" && option == "REPLY";
+        let changes_version = name == "HELLO" && command.argc() > 1;
+        let publishes = name == "PUBLISH" || name == "SPUBLISH";
+        // Where one server does not know it, it spoils the transaction.
+        let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH")
+            || name == "WAITAOF"
+            || (name == "ZRANK" || name == "ZREVRANK") && command.argc() == 4;
+        let goes_everywhere = with_args(&command.wire(), |args| match lookup(args) {
+            Lookup::Found(row) => matches!(
+                row.handling,
+                Handling::Primaries(_) | Handling::Nodes(_) | Handling::Scan | Handling::RandomKey
+            ),
+            _ => false,
+        });
+        !(changes_replies
+            || changes_version
+            || name == "AUTH"
+            || publishes && client != 0
+            || is_newer && self.flavor == Flavor::Redis
+            || goes_everywhere == Some(true))
     }
 
     fn note(&mut self, client: usize, commands: &[Command]) {
@@ -347,7 +417,9 @@ fn keys_share_the_slot(command: &Command) -> bool {
     let wanted = Slot::of_key(TAG.as_bytes());
     let share = with_args(&command.wire(), |args| match lookup(args) {
         Lookup::Found(row) => match key_positions(row, args) {
-            Ok(keys) => keys.iter().all(|at| args.get(at).is_some_and(|key| Slot::of_key(key) == wanted)),
+            Ok(keys) => keys
+                .iter()
+                .all(|at| args.get(at).is_some_and(|key| Slot::of_key(key) == wanted)),
             Err(_) => true,
         },
         _ => true,

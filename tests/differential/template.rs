@@ -41,7 +41,11 @@ impl Template {
         let (rule, text) = Rule::marked(line);
         let mut parser = Parser { rest: text };
         let nodes = parser.sequence();
-        assert!(parser.rest.is_empty(), "{line}: left over '{}'", parser.rest);
+        assert!(
+            parser.rest.is_empty(),
+            "{line}: left over '{}'",
+            parser.rest
+        );
         Template { rule, nodes }
     }
 
@@ -135,7 +139,11 @@ impl Parser {
                 self.rest = &self.rest[1..];
                 return choices;
             }
-            assert!(self.rest.starts_with('|'), "no {close} before '{}'", self.rest);
+            assert!(
+                self.rest.starts_with('|'),
+                "no {close} before '{}'",
+                self.rest
+            );
         }
     }
 }

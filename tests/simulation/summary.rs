@@ -36,7 +36,10 @@ impl Summary {
             tallies.upstream_failures.value(),
         );
         summary.add("executed".to_owned(), world.oracle.executions.len() as u64);
-        summary.add("blocks executed".to_owned(), world.oracle.blocks.len() as u64);
+        summary.add(
+            "blocks executed".to_owned(),
+            world.oracle.blocks.len() as u64,
+        );
         let watched = world.oracle.blocks.iter();
         let watched = watched.filter(|block| !block.watches.is_empty());
         summary.add(

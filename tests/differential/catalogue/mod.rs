@@ -48,12 +48,18 @@ pub enum Kind {
 
 impl Family {
     const fn new(kind: Kind, weight: u32, lines: &'static [&'static str]) -> Family {
-        Family { kind, weight, lines, parsed: OnceLock::new() }
+        Family {
+            kind,
+            weight,
+            lines,
+            parsed: OnceLock::new(),
+        }
     }
 
     /// Its templates.
     pub fn templates(&self) -> &[Template] {
-        self.parsed.get_or_init(|| self.lines.iter().copied().map(Template::parse).collect())
+        self.parsed
+            .get_or_init(|| self.lines.iter().copied().map(Template::parse).collect())
     }
 }
 
