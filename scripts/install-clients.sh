@@ -1,62 +1,86 @@
 #!/usr/bin/env bash
-# Installs the client libraries that tests/clients points at Keyway, below target/clients: redis-py
-# in a virtual environment, ioredis and node-redis beside each other. Their versions are pinned in
-# tests/clients/python/requirements.txt and tests/clients/node/package-lock.json. Quick when
+# Installs what tests/clients and tests/applications point at Keyway, below target/clients. The
+# libraries: redis-py in a virtual environment, ioredis and node-redis beside each other. The
+# applications, in target/clients/applications: those in Python in a virtual environment (arq in
+# another, since it wants an older redis-py), those in JavaScript, and Sidekiq from the distribution.
+# Versions are pinned in the requirements.txt and package-lock.json files of these tests. Quick when
 # everything is there.
 #
 # Where an interpreter is missing it is installed (Debian and Ubuntu, as root or with sudo). Where
-# it cannot be had, a file target/clients/{python,node}.missing says why, and the tests of these
-# libraries are skipped and say so. A library that cannot be installed is an error.
+# it cannot be had, a file target/clients/{python,node,ruby}.missing says why, and the tests that
+# need it are skipped and say so. A library that cannot be installed is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly home=target/clients
+readonly apps=$home/applications
 readonly pins=tests/clients
+readonly app_pins=tests/applications
 
 main() {
-    mkdir -p $home
-    rm -f $home/*.missing
-    install_python_libraries
-    install_node_libraries
+    mkdir -p $apps
+    rm -f $home/*.missing $apps/*.missing
+    if has_python; then
+        install_python redis-py $home/python $pins/python/requirements.txt
+        install_python "Celery, RQ and others" $apps/python $app_pins/python/requirements.txt
+        install_python arq $apps/arq $app_pins/python/arq/requirements.txt
+    fi
+    if has_node; then
+        # The newest versions of both want 20; Debian 12's own Node.js is 18.
+        local from=$pins/node
+        [ "$(node_version)" -ge 20 ] || from=$pins/node/node18
+        install_node "ioredis and node-redis" $home $from
+        if [ "$(node_version)" -ge 20 ]; then
+            install_node "BullMQ and others" $apps $app_pins/node
+        else
+            is_missing applications/node "Node.js $(node_version) is too old for BullMQ and others (20 or later)"
+        fi
+    fi
+    install_sidekiq
 }
 
-install_python_libraries() {
-    local stamp=$home/python/stamp
+has_python() {
+    need python 'python3 -c "import ensurepip, venv"' python3 python3-venv
+}
+
+# install_python WHAT FOLDER REQUIREMENTS
+install_python() {
+    local what=$1 folder=$2 requirements=$3
     # A virtual environment whose interpreter went away is made again.
-    if is_same $pins/python/requirements.txt $stamp && [ -x $home/python/bin/python ]; then
+    if is_same "$requirements" "$folder/stamp" && [ -x "$folder/bin/python" ]; then
         return 0
     fi
-    need python 'python3 -c "import ensurepip, venv"' python3 python3-venv || return 0
-    rm -rf $home/python
-    step "redis-py into $home/python" install_into_python
-    cp $pins/python/requirements.txt $stamp
+    rm -rf "$folder"
+    step "$what into $folder" fill_python "$folder" "$requirements"
+    cp "$requirements" "$folder/stamp"
 }
 
-install_into_python() {
-    python3 -m venv $home/python &&
-        $home/python/bin/pip install --quiet --disable-pip-version-check \
-            --requirement $pins/python/requirements.txt
+fill_python() {
+    python3 -m venv "$1" &&
+        "$1/bin/pip" install --quiet --disable-pip-version-check --requirement "$2"
 }
 
-install_node_libraries() {
-    local stamp=$home/node_modules/stamp from=$pins/node version
-    version=$(node_version)
-    if [ "${version:-0}" -ge 20 ] && is_same $from/package-lock.json $stamp; then
-        return 0
+has_node() {
+    need node 'node --version && npm --version' nodejs npm || return 1
+    if [ "$(node_version)" -lt 18 ]; then
+        is_missing node "Node.js $(node_version) is too old for these libraries (18 or later)"
+        return 1
     fi
-    need node 'node --version && npm --version' nodejs npm || return 0
-    version=$(node_version)
-    if [ "$version" -lt 18 ]; then
-        is_missing node "Node.js $version is too old for these libraries (18 or later)"
-        return 0
-    fi
-    # The newest versions of both want 20; Debian 12's own Node.js is 18.
-    [ "$version" -ge 20 ] || from=$pins/node/node18
-    ! is_same $from/package-lock.json $stamp || return 0
-    cp $from/package.json $from/package-lock.json $home/
-    step "ioredis and node-redis into $home/node_modules" \
-        npm ci --prefix $home --no-audit --no-fund --loglevel=error
-    cp $from/package-lock.json $stamp
+}
+
+# install_node WHAT FOLDER PINS
+install_node() {
+    local what=$1 folder=$2 from=$3 stamp=$2/node_modules/stamp
+    ! is_same "$from/package-lock.json" "$stamp" || return 0
+    cp "$from/package.json" "$from/package-lock.json" "$folder/"
+    step "$what into $folder/node_modules" \
+        npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error
+    cp "$from/package-lock.json" "$stamp"
+}
+
+install_sidekiq() {
+    need ruby '/usr/bin/ruby -e "require %q(sidekiq); require %q(redis-namespace)" && test -x /usr/bin/sidekiq' \
+        ruby ruby-sidekiq ruby-redis-namespace || true
 }
 
 node_version() { node -p 'parseInt(process.versions.node)' 2>/dev/null || true; }

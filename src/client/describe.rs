@@ -14,6 +14,8 @@ pub struct Figures {
     pub output_bytes: usize,
     /// Requests whose replies are still to come.
     pub requests_in_flight: usize,
+    /// Channels, patterns and shard channels it is subscribed to.
+    pub subscriptions: [usize; 3],
     /// Commands queued since `MULTI`; `None` outside of a transaction.
     pub queued: Option<usize>,
 }
@@ -23,7 +25,9 @@ pub struct Figures {
 pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     let seconds_since = |then_us: u64| figures.now_us.saturating_sub(then_us) / 1_000_000;
     let mut flags = String::new();
+    let [channels, patterns, shards] = figures.subscriptions;
     for (flag, is_set) in [
+        ('P', figures.subscriptions != [0; 3]),
         ('x', figures.queued.is_some()),
         ('r', session.is_read_only),
         ('e', session.is_no_evict),
@@ -41,7 +45,7 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     line.extend_from_slice(format!("laddr={} fd=0 name=", session.local_address).as_bytes());
     line.extend_from_slice(session.name());
     let rest = format!(
-        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free=0 \
+        " age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub={shards} multi={} qbuf={} qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={output_bytes} \
          tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name=",
         seconds_since(session.created_us),
@@ -82,6 +86,7 @@ mod tests {
             input_bytes: 26,
             output_bytes: 5,
             requests_in_flight: 2,
+            subscriptions: [0; 3],
             queued: None,
         };
         let line = describe_client(&session, &figures);

@@ -9,14 +9,24 @@ use crate::resp::scan::parse_integer;
 pub struct ClientFilter {
     /// One of these clients.
     ids: Option<Vec<i64>>,
-    /// All clients of Keyway are normal ones; another type matches none.
-    wants_other_type: bool,
+    /// Clients of one type; Keyway has normal ones and subscribers.
+    kind: Option<ClientKind>,
     address: Option<Box<[u8]>>,
     local_address: Option<Box<[u8]>>,
     user: Option<Box<[u8]>>,
     age_seconds_min: Option<i64>,
     /// Not the client that asks.
     skipped: Option<u64>,
+}
+
+/// What kind of client a filter asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientKind {
+    Normal,
+    /// It has subscriptions.
+    Subscriber,
+    /// A server; none connects to Keyway.
+    Node,
 }
 
 /// What `CLIENT KILL` was asked.
@@ -92,16 +102,21 @@ impl ClientFilter {
     }
 
     fn set_type(&mut self, name: &[u8]) -> Result<(), String> {
-        self.wants_other_type = match &*name.to_ascii_lowercase() {
-            b"normal" => false,
-            b"replica" | b"slave" | b"pubsub" | b"master" | b"primary" => true,
+        self.kind = Some(match &*name.to_ascii_lowercase() {
+            b"normal" => ClientKind::Normal,
+            b"pubsub" => ClientKind::Subscriber,
+            b"replica" | b"slave" | b"master" | b"primary" => ClientKind::Node,
             _ => return Err(no_such("ERR Unknown client type", name)),
-        };
+        });
         Ok(())
     }
 
-    /// Whether the filter speaks of this client.
-    pub fn matches(&self, session: &Session, now_us: u64) -> bool {
+    /// Whether the filter speaks of this client; `is_subscriber` is whether it has subscriptions.
+    pub fn matches(&self, session: &Session, is_subscriber: bool, now_us: u64) -> bool {
+        let kind = match is_subscriber {
+            true => ClientKind::Subscriber,
+            false => ClientKind::Normal,
+        };
         let is = |wanted: &Option<Box<[u8]>>, own: &str| {
             wanted
                 .as_deref()
@@ -109,7 +124,7 @@ impl ClientFilter {
         };
         let age_seconds = now_us.saturating_sub(session.created_us) / 1_000_000;
         let ids = self.ids.as_ref();
-        !self.wants_other_type
+        self.kind.is_none_or(|wanted| wanted == kind)
             && self.skipped != Some(session.id)
             && ids.is_none_or(|ids| ids.iter().any(|id| u64::try_from(*id) == Ok(session.id)))
             && is(&self.address, &session.address)
@@ -149,7 +164,7 @@ mod tests {
             }
         });
         let found = filter.map(|filter| {
-            let ids = (1..=3).filter(|id| filter.matches(&session(*id), 20_000_000));
+            let ids = (1..=3).filter(|id| filter.matches(&session(*id), *id == 3, 20_000_000));
             ids.collect::<Vec<_>>()
         });
         let expected = expected.map(<[u64]>::to_vec).map_err(str::to_owned);
@@ -159,8 +174,9 @@ mod tests {
     #[test]
     fn lists() {
         check("CLIENT LIST", Ok(&[1, 2, 3]));
-        check("CLIENT LIST TYPE normal", Ok(&[1, 2, 3]));
-        check("CLIENT LIST type PubSub", Ok(&[]));
+        check("CLIENT LIST TYPE normal", Ok(&[1, 2]));
+        check("CLIENT LIST type PubSub", Ok(&[3]));
+        check("CLIENT LIST TYPE replica", Ok(&[]));
         check("CLIENT LIST ID 2 3 9 -1 0", Ok(&[2, 3]));
         check("CLIENT LIST TYPE foo", Err("ERR Unknown client type 'foo'"));
         check("CLIENT LIST TYPE", Err(SYNTAX_ERROR));
@@ -177,8 +193,8 @@ mod tests {
         check("CLIENT KILL ID 2", Ok(&[2]));
         check("CLIENT KILL ID 1", Ok(&[]));
         check("CLIENT KILL ID 1 SKIPME no", Ok(&[1]));
-        check("CLIENT KILL TYPE normal", Ok(&[2, 3]));
-        check("CLIENT KILL TYPE pubsub", Ok(&[]));
+        check("CLIENT KILL TYPE normal", Ok(&[2]));
+        check("CLIENT KILL TYPE pubsub", Ok(&[3]));
         check("CLIENT KILL SKIPME yes", Ok(&[2, 3]));
         check("CLIENT KILL ADDR 10.0.0.1:5", Ok(&[2, 3]));
         check("CLIENT KILL LADDR 10.0.0.1:5", Ok(&[]));

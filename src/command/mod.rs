@@ -19,5 +19,7 @@ pub use block::{block_keys, block_len, block_row};
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use lookup::{Lookup, lookup};
-pub use row::{Access, Across, Command, Handling, Keys, Local, Merge, Subscription, Transaction};
+pub use row::{
+    Access, Across, Census, Command, Handling, Keys, Local, Merge, Subscription, Transaction,
+};
 pub use table::supported;

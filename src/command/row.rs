@@ -113,9 +113,12 @@ pub enum Handling {
     Nodes(Merge),
     /// Goes to the owner of the slot whose number is the argument at this position.
     SlotArgument(u8),
-    /// Any primary would do, but always the same one for the argument at this position, so that one
-    /// publisher's messages on a channel keep their order.
-    HashArgument(u8),
+    /// `PUBLISH` and `SPUBLISH`: always to the owner of the channel's slot, so that one publisher's
+    /// messages on a channel keep their order.
+    Publish,
+    /// Who is subscribed to what: every node is asked, and this Keyway's own clients are counted
+    /// (contract: S4).
+    Census(Census),
     /// `SCAN`: walks the primaries with a stateless cursor (contract: M5).
     Scan,
     /// `RANDOMKEY`: one primary, chosen with the weight of its size (contract: M4).
@@ -215,6 +218,17 @@ pub enum Local {
     Role,
 }
 
+/// Questions about subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each variant is the sub-command of `PUBSUB` it is named after
+pub enum Census {
+    Channels,
+    NumSub,
+    NumPat,
+    ShardChannels,
+    ShardNumSub,
+}
+
 /// Commands about transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each variant is the command it is named after
@@ -275,7 +289,8 @@ impl Handling {
             Handling::Primaries(merge) => ("every primary", Some(merge)),
             Handling::Nodes(merge) => ("every node", Some(merge)),
             Handling::SlotArgument(_) => ("by the slot named", None),
-            Handling::HashArgument(_) => ("a primary, the same for each channel", None),
+            Handling::Publish => ("by channel", None),
+            Handling::Census(_) => ("every node and this Keyway's clients", None),
             Handling::Scan => ("primary after primary", None),
             Handling::RandomKey => ("a primary, weighted by its keys", None),
             Handling::Local(_) => ("answered by Keyway", None),

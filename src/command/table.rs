@@ -22,7 +22,7 @@
 //! there twice, or when a sub-command has no container.
 
 use super::row::{
-    Access, Across, Command, Handling, Keys, Local, Merge, Subscription, Transaction,
+    Access, Across, Census, Command, Handling, Keys, Local, Merge, Subscription, Transaction,
 };
 
 mod bits;
@@ -165,8 +165,8 @@ macro_rules! handling_column {
     (Subscription $of:ident) => {
         super::Handling::Subscription(super::Subscription::$of)
     };
-    (HashArgument $of:literal) => {
-        super::Handling::HashArgument($of)
+    (Census $of:ident) => {
+        super::Handling::Census(super::Census::$of)
     };
     (SlotArgument $of:literal) => {
         super::Handling::SlotArgument($of)

@@ -6,8 +6,10 @@ use std::task::{Poll, Waker};
 use slab::Slab;
 
 use super::blocking::Blocked;
+use super::client_reads::ClientReads;
 use super::core::Core;
 use super::finish::Finish;
+use super::hub::Subscriptions;
 use super::park::Parked;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
@@ -65,6 +67,10 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// What is remembered while it reads from replicas; most clients do not.
+    pub reads: Option<Box<ClientReads>>,
+    /// What it is subscribed to, if it is.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// What it watches (`WATCH`).
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
@@ -149,6 +155,8 @@ impl Clients {
             is_stalled: false,
             phase: Phase::Open,
             blocked: None,
+            reads: None,
+            subscriptions: None,
             watch: None,
             transaction: None,
             written: WrittenTo::default(),
@@ -201,17 +209,30 @@ impl Clients {
 }
 
 impl Core {
-    /// Takes in a client that was accepted.
+    /// Takes in a client of the first listener.
     pub fn client_joins(&mut self, id: u64, address: &str, local: Option<SocketAddr>) -> ClientKey {
+        self.client_joins_at(0, id, address, local)
+    }
+
+    /// Takes in a client that was accepted by the listener with this number.
+    pub fn client_joins_at(
+        &mut self,
+        listener: u16,
+        id: u64,
+        address: &str,
+        local: Option<SocketAddr>,
+    ) -> ClientKey {
         self.tallies.clients.add(1);
         let local_address = match local {
             Some(local) => local.to_string(),
             // On a Unix socket both sides are the socket's path.
             None => address.to_owned(),
         };
-        let needs_password = self.local.password.is_some();
-        let session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        let needs_password = self.local.listener(listener).password.is_some();
+        let mut session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        session.listener = listener;
         let key = self.clients.insert(session);
+        self.refresh_policy(key);
         if self.is_draining {
             self.dismiss(key);
         }
@@ -220,6 +241,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.forget_subscriptions(key);
         self.end_watch(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
@@ -273,6 +295,7 @@ impl Core {
             {
                 self.abandon_blocked(key);
             }
+            self.forget_subscriptions(key);
         }
     }
 
@@ -297,6 +320,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.tend_hub();
         self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
@@ -304,6 +328,8 @@ impl Core {
         self.looked_after_us = self.now_us;
         self.expire_in_flight();
         self.leave_silent_strangers();
+        self.leave_silent_replicas();
+        self.measure_nodes();
         self.forget_strangers();
         self.look_after_blocked();
         self.close_idle_leases();
@@ -321,6 +347,7 @@ impl Core {
             .iter_mut()
             .filter(|(_, client)| {
                 client.is_settled()
+                    && !client.is_subscriber()
                     && now_us.saturating_sub(client.session.last_command_us) > limit_us
             })
             .map(|(key, _)| key)

@@ -10,6 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
+use super::hub::Hub;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
@@ -49,6 +50,16 @@ pub struct WorkerLimits {
     pub transaction_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+    /// A replica that does not answer reads for this long loses them, in microseconds.
+    pub replica_timeout_us: u64,
+    /// Channels, patterns and shard channels that one client may be subscribed to.
+    pub subscriptions_per_client: usize,
+    /// Unread bytes at which a subscriber is closed at once (contract: S5).
+    pub subscriber_output_hard_bytes: usize,
+    /// Unread bytes at which a subscriber is closed after some time.
+    pub subscriber_output_soft_bytes: usize,
+    /// That time, in microseconds.
+    pub subscriber_output_soft_us: u64,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
@@ -69,6 +80,11 @@ impl Default for WorkerLimits {
             cross_slot_read_bytes: 64 << 20,
             transaction_bytes: 1 << 30,
             client_idle_us: 0,
+            replica_timeout_us: 1_000_000,
+            subscriptions_per_client: 100_000,
+            subscriber_output_hard_bytes: 32 << 20,
+            subscriber_output_soft_bytes: 8 << 20,
+            subscriber_output_soft_us: 60_000_000,
             leases: 10_000,
             lease_queue: 1_000,
         }
@@ -89,6 +105,8 @@ pub struct Core {
     pub connections: Slab<Connection>,
     /// The nodes and the slot table.
     pub nodes: Nodes,
+    /// What its clients are subscribed to.
+    pub hub: Hub,
     /// Counts the changes of the slot table.
     pub map_version: u64,
     /// Connections whose task must be started.
@@ -119,10 +137,12 @@ pub struct Core {
     pub drained_waker: Option<Waker>,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
+    /// Until when nodes are measured, and in which version.
+    pub(super) measured_until: Option<(u64, Protocol)>,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
-    spare_buffers: Vec<Vec<u8>>,
+    pub(super) spare_buffers: Vec<Vec<u8>>,
 }
 
 /// So many output buffers are kept for the next clients that need one.
@@ -147,6 +167,7 @@ impl Core {
             clients: Clients::default(),
             connections: Slab::new(),
             nodes: Nodes::default(),
+            hub: Hub::default(),
             map_version: 1,
             to_open: Vec::new(),
             leases: Leases::default(),
@@ -162,6 +183,7 @@ impl Core {
             is_draining: false,
             drained_waker: None,
             questions: Vec::new(),
+            measured_until: None,
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -182,6 +204,8 @@ impl Core {
                 connection.wake();
             }
         }
+        self.retire_read_connections();
+        self.hub_follows_map();
         self.leave_strangers_blocked();
         self.resume(true);
         self.retry_blocked(true);

@@ -1,5 +1,6 @@
 //! What happens once all parts of a request were answered.
 
+use super::hub::census;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
@@ -22,6 +23,10 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// `PUBLISH`: the node's count is put right (contract: S4).
+    Published(census::Published),
+    /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
+    Census(census::Asked),
     /// The blocks of an `EXEC` in steps (contract: T2).
     Blocks,
     /// The workers' answers about their clients (contract: C2).

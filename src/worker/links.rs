@@ -49,12 +49,19 @@ impl Core {
             connection.phase = Phase::Ready;
         }
         connection.heard_us = self.now_us;
+        let node = connection.node;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
-        if let Some(node) = self.nodes.get_mut(connection.node) {
+        let role = connection.role;
+        if let Some(node) = self.nodes.get_mut(node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+        }
+        match role {
+            Role::Hub => self.hub_link_ready(key),
+            Role::Read => self.read_connection_ready(node),
+            Role::Shared | Role::Lease(_) => {}
         }
     }
 
@@ -76,6 +83,7 @@ impl Core {
             self.nodes
                 .set_connection(node_key, connection.protocol, None);
         }
+        self.read_connection_lost(key, &connection);
         if loss != Loss::NotOpened {
             self.tallies.upstream_connections.subtract(1);
         }
@@ -100,6 +108,9 @@ impl Core {
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
+        if connection.role == Role::Hub {
+            self.hub_link_lost(key, &reason);
+        }
         if let Role::Lease(lessee) = connection.role {
             self.lease_ended(key);
             if let Some(client) = lessee {
@@ -160,7 +171,9 @@ impl Core {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                connection.phase == Phase::Opening && !self.nodes.owns_slots(connection.node)
+                connection.phase == Phase::Opening
+                    && connection.role != Role::Read
+                    && !self.nodes.owns_slots(connection.node)
             })
             .map(|(index, _)| index)
             .collect();
@@ -170,7 +183,7 @@ impl Core {
     }
 
     /// Takes back what waits in the outbox of a connection that is not open yet.
-    fn empty_unopened(&mut self, index: usize, why: &str) {
+    pub(super) fn empty_unopened(&mut self, index: usize, why: &str) {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
@@ -178,7 +191,7 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
-        if connection.role != Role::Shared {
+        if let Role::Lease(_) = connection.role {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;

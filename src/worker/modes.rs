@@ -6,6 +6,7 @@
 
 use super::clients::Client;
 use super::core::Core;
+use super::hub::Subscriptions;
 use super::requests::Taken;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
@@ -15,26 +16,38 @@ impl Client {
     /// Whether its next request has to be looked at in the light of earlier ones.
     #[inline]
     pub fn has_mode(&self) -> bool {
-        self.blocked.is_some() || self.transaction.is_some()
+        self.blocked.is_some()
+            || self.transaction.is_some()
+            || self.subscriptions.is_some()
+            || self.reads.is_some()
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.
     pub fn is_held(&self) -> bool {
         let transaction = self.transaction.as_ref();
-        self.blocked.is_some() || transaction.is_some_and(|transaction| transaction.is_executing())
+        let subscriptions = self.subscriptions.as_deref();
+        self.blocked.is_some()
+            || transaction.is_some_and(|transaction| transaction.is_executing())
+            || subscriptions.is_some_and(Subscriptions::is_waiting)
     }
 }
 
 impl Core {
     /// Decides about a request of a client in a mode; `None` when it is planned as any other. The
     /// command exists, its arity is right, the client has authenticated and is not blocked.
-    #[cold]
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,
         command: &'static Command,
         args: &Args<'_>,
     ) -> Option<Taken> {
+        // Before any other mode: what holds its reads and writes apart holds for all of them.
+        if self.is_held_back_by_reads(key, command, args) {
+            return Some(Taken::NotYet);
+        }
+        if let Some(taken) = self.decide_subscribed(key, command, args) {
+            return Some(taken);
+        }
         if self.clients.get(key)?.transaction.is_some() {
             return self.decide_in_transaction(key, command, args);
         }

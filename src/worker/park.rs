@@ -141,7 +141,12 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_) | Finish::RandomKey(..) | Finish::Workers(_) | Finish::Blocks => None,
+            Finish::Merge(_)
+            | Finish::RandomKey(..)
+            | Finish::Workers(_)
+            | Finish::Published(_)
+            | Finish::Census(_)
+            | Finish::Blocks => None,
         }
     }
 
@@ -237,7 +242,7 @@ impl Core {
         }
         let route = match parked.asked {
             Some(node) => self.connection_to(node, dispatched.protocol),
-            None => self.connection_for(dispatched.target, dispatched.protocol),
+            None => self.connection_again(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if !lanes.takes(dispatched.lane, connection) => {

@@ -258,14 +258,16 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
-            | Handling::HashArgument(_)
+            | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Publish => self.plan_publish(key, command, args),
+            Handling::Subscription(subscription) => self.plan_subscription(key, subscription, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
             Handling::Blocking => self.plan_blocking(key, command, args),
             Handling::Wait => self.plan_wait(key, command, args),
             Handling::Transaction(verb) => self.plan_verb(key, verb, command, args),
-            Handling::Subscription(_) | Handling::Monitor => {
+            Handling::Monitor => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
             }
             // The lookup finds the sub-command's row; a container alone fails its arity.

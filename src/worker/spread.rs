@@ -55,14 +55,15 @@ impl Core {
         }
         let protocol = dispatched.protocol;
         let targets = match dispatched.command.handling {
-            Handling::Primaries(_) | Handling::Nodes(_) | Handling::RandomKey => {
-                match self.primaries() {
-                    Ok(targets) => targets,
-                    Err(reason) => {
-                        return self.park(dispatched, args.frame().to_vec(), true, reason);
-                    }
+            Handling::Primaries(_)
+            | Handling::Nodes(_)
+            | Handling::Census(_)
+            | Handling::RandomKey => match self.primaries() {
+                Ok(targets) => targets,
+                Err(reason) => {
+                    return self.park(dispatched, args.frame().to_vec(), true, reason);
                 }
-            }
+            },
             _ => Vec::new(),
         };
         match dispatched.command.handling {
@@ -89,16 +90,15 @@ impl Core {
                 let finish = Finish::RandomKey(dispatched, targets.clone());
                 self.broadcast(dispatched, &sizes, targets, finish);
             }
-            Handling::HashArgument(at) => {
-                let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
-                let target = Target::Slot(slot);
-                self.send_or_park(
-                    Dispatched {
-                        target,
-                        ..dispatched
-                    },
-                    args.frame(),
-                );
+            Handling::Census(census) => {
+                let finish = self.plan_census(census, args, protocol, dispatched.attempts);
+                let Some(finish) = finish else {
+                    let reason = Reason::Unsettled("subscriptions are changing");
+                    return self.park(dispatched, args.frame().to_vec(), true, reason);
+                };
+                let mut targets = targets;
+                targets.extend(self.nodes.replicas().iter().map(|node| Target::Node(*node)));
+                self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
@@ -152,7 +152,7 @@ impl Core {
         Ok(targets)
     }
 
-    fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
+    pub(super) fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
         match self.connection_for(dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -230,6 +230,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        let listener = client.session.listener;
         let Some(gather) = client.replies.take_gather(sequence) else {
             return;
         };
@@ -245,7 +246,8 @@ impl Core {
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
-                merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut out);
+                let facts = self.info_facts(plan, listener);
+                merge::merge(plan, gather.replies(), &facts, &mut out);
             }
             Finish::Scan { step, .. } => {
                 let reply = gather.replies().next().unwrap_or_default();
@@ -275,6 +277,11 @@ impl Core {
                     None => write::null(&mut out, dispatched.protocol),
                 }
             }
+            Finish::Published(published) => {
+                let answer = gather.replies().next().unwrap_or_default();
+                self.count_receivers(published, answer, &mut out);
+            }
+            Finish::Census(asked) => self.answer_census(asked, gather.replies(), &mut out),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
             // Looked at above.
             Finish::Blocks => {}

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::core::{Core, WorkerLimits};
 use super::local::{Asked, LocalFacts};
 use super::refresh_requests::RefreshRequests;
+use super::replica_facts::ReplicaFacts;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
 use crate::cluster::AddressMap;
@@ -50,6 +51,8 @@ pub struct WorkerContext {
     pub address_map: Arc<AddressMap>,
     /// Where snapshots come from.
     pub topology: Arc<TopologyCell>,
+    /// What is found out about replicas; nothing while no read policy wants any.
+    pub replicas: watch::Receiver<Arc<ReplicaFacts>>,
     /// Where refreshes are asked for.
     pub refresh: Arc<RefreshRequests>,
     /// What local commands need to know.
@@ -133,6 +136,7 @@ async fn run(context: WorkerContext) {
         mut lifecycle,
         topology,
         mut notes,
+        mut replicas,
         ..
     } = context;
     let core = Core::new(
@@ -150,6 +154,7 @@ async fn run(context: WorkerContext) {
     });
     let mut versions = topology.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
+    tokio::task::spawn_local(keep_handing_out(Rc::clone(&worker)));
     apply(&worker, &topology);
     let mut drain_until = None;
     loop {
@@ -160,6 +165,10 @@ async fn run(context: WorkerContext) {
             },
             Some(note) = notes.recv() => handle(&worker, note),
             Ok(()) = versions.changed() => apply(&worker, &topology),
+            Ok(()) = replicas.changed() => {
+                let facts = Arc::clone(&replicas.borrow_and_update());
+                worker.turn(|core| core.apply_replica_facts(facts));
+            }
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
                 Lifecycle::Draining { until } => {
@@ -202,13 +211,14 @@ fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
 
 fn serve(worker: &Rc<Worker>, accepted: Accepted) {
     let address = accepted.peer().to_string();
+    let listener = accepted.listener();
     let stream = accepted.into_stream();
     let key = worker.turn(|core| {
         // Counted also when the socket is dead already: the accept loop balances by it.
         core.tallies.clients_total.increment();
         let stream = stream.as_ref().ok()?;
         let id = core.local.next_client();
-        Some(core.client_joins(id, &address, stream.local_address()))
+        Some(core.client_joins_at(listener, id, &address, stream.local_address()))
     });
     if let (Some(key), Ok(stream)) = (key, stream) {
         tokio::task::spawn_local(client_task::run(Rc::clone(worker), key, stream));
@@ -225,6 +235,11 @@ fn handle(worker: &Rc<Worker>, note: Note) {
         }
         Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
     }
+}
+
+/// Hands messages out to subscribers, in turns with the clients that write them.
+async fn keep_handing_out(worker: Rc<Worker>) {
+    std::future::poll_fn(|context| worker.turn(|core| core.poll_fan_out(context.waker()))).await;
 }
 
 /// How often deadlines are looked at.

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::{Phase, handshake};
+use crate::upstream::{Phase, Role, handshake};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -26,8 +26,9 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
+    let role = worker.turn(|core| core.role_of(key));
     let settings = worker.upstream();
-    let opened = match handshake::open(&endpoint, protocol, settings).await {
+    let opened = match handshake::open_as(&endpoint, protocol, role, settings).await {
         Ok(opened) => opened,
         Err(error) => {
             worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));
@@ -64,6 +65,12 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
         return Poll::Ready(why);
     }
     for round in 0.. {
+        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+            break;
+        };
+        if connection.role == Role::Hub && core.is_held_back(key) {
+            break;
+        }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {
             break;
         };

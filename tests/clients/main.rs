@@ -19,6 +19,7 @@ mod redis_benchmark;
 mod redis_cli;
 mod redis_rs;
 mod redis_rs_async;
+mod redis_rs_pubsub;
 mod redis_rs_table;
 mod scene;
 mod script;

@@ -150,7 +150,6 @@ fn what_is_not_served_yet_says_so() {
         ("CLIENT UNPAUSE", "CLIENT UNPAUSE"),
         ("CLIENT TRACKING on", "CLIENT TRACKING"),
         ("MULTI", "MULTI"),
-        ("SUBSCRIBE c", "SUBSCRIBE"),
         ("MONITOR", "MONITOR"),
     ] {
         let reply = client.call(command).to_string();

@@ -79,7 +79,7 @@ fn rows_of_neither_server_are_known() {
 
 /// Where a row says something else than one of the servers, and why.
 #[rustfmt::skip]
-const EXPLAINED: [(&str, &str); 42] = [
+const EXPLAINED: [(&str, &str); 37] = [
     ("arity command|getkeys", "wider since 7.2: a command without arguments has no keys"),
     ("arity command|getkeysandflags", "wider since 7.2"),
     ("arity zrank", "wider since 7.2: WITHSCORE"),
@@ -109,11 +109,6 @@ const EXPLAINED: [(&str, &str); 42] = [
     ("policy memory|stats", "special: figures of one allocator"),
     ("policy msetnx", "all or nothing cannot be split (contract: M2)"),
     ("policy ping", "answered by Keyway"),
-    ("policy pubsub|channels", "clients subscribe anywhere; the tips are silent (contract: S4)"),
-    ("policy pubsub|numpat", "as pubsub|channels"),
-    ("policy pubsub|numsub", "as pubsub|channels"),
-    ("policy pubsub|shardchannels", "as pubsub|channels"),
-    ("policy pubsub|shardnumsub", "as pubsub|channels"),
     ("policy randomkey", "a handling of its own"),
     ("policy save", "as bgrewriteaof"),
     ("policy scan", "a handling of its own"),

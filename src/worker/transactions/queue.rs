@@ -113,7 +113,10 @@ impl Core {
         args: &Args<'_>,
     ) -> Result<Place, Refusal> {
         match command.handling {
-            Handling::Keyed | Handling::Blocking => self.place_by_keys(key, command, args),
+            // PUBLISH has no key, SPUBLISH has its channel.
+            Handling::Keyed | Handling::Blocking | Handling::Publish => {
+                self.place_by_keys(key, command, args)
+            }
             Handling::Split(merge) => match self.place_by_keys(key, command, args) {
                 Err(Refusal(ErrorKind::CrossSlot, _)) if self.is_splitting() => {
                     Ok(Place::Slots(merge))
@@ -121,7 +124,6 @@ impl Core {
                 place => place,
             },
             Handling::Anywhere
-            | Handling::HashArgument(_)
             | Handling::Wait
             | Handling::Local(Local::Ping | Local::Echo)
             | Handling::Transaction(_) => Ok(Place::Anywhere),
@@ -132,9 +134,11 @@ impl Core {
                     None => Ok(Place::Anywhere),
                 }
             }
-            Handling::Primaries(_) | Handling::Nodes(_) | Handling::Scan | Handling::RandomKey => {
-                self.place_everywhere(command)
-            }
+            Handling::Primaries(_)
+            | Handling::Nodes(_)
+            | Handling::Census(_)
+            | Handling::Scan
+            | Handling::RandomKey => self.place_everywhere(command),
             Handling::Local(Local::Hello) if self.switches_protocol(key, args) => {
                 let text = "ERR HELLO with another protocol version is not possible inside MULTI through \
                      Keyway: send it before";

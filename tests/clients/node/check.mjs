@@ -153,3 +153,9 @@ function short(value, limit = 400) {
       : inspect(value, { depth: 6, breakLength: Infinity, maxArrayLength: 20, maxStringLength: 200 });
   return text.length <= limit ? text : `${text.slice(0, limit)}... (${text.length} characters)`;
 }
+
+/** Waits until it holds, for ten seconds at most; what is wrong then is told by the check that follows. */
+export async function until(holds) {
+  const deadline = Date.now() + 10_000;
+  while (!holds() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,6 +1,6 @@
 // ioredis before Keyway: its single client and its Cluster, which knows this one port alone.
 
-import { askForRestart, containing, having, positive, someText } from "./check.mjs";
+import { askForRestart, containing, having, positive, someText, until } from "./check.mjs";
 import { commands } from "./ioredis_commands.mjs";
 import { notYet } from "./not_yet.mjs";
 
@@ -14,9 +14,10 @@ export async function run(check, Redis, options) {
     await session(check, connect);
     await shapes(check, connect, options);
   }
+  await subscriptions(check, connect, r, key, isCluster);
   await passwords(check, connect, options);
   if (!options.skipNotYet) {
-    await notYet(check, key, calls(connect, isCluster, r));
+    await notYet(check, key, calls(r));
   }
   await check.reply("OK", r, "set", key("restart"), "kept");
   await askForRestart();
@@ -97,13 +98,47 @@ async function passwords(check, connect, { protectedPort, secret: password }) {
   await check.error(words, { ask }, "ask", {});
 }
 
-function calls(connect, isCluster, r) {
-  const subscriber = () => connect({ once: true });
+/** A subscriber that also speaks, in RESP3, and a thousand of its kind. */
+async function subscriptions(check, connect, r, key, isCluster) {
+  const s = connect({});
+  const got = [];
+  s.on("message", (channel, text) => got.push(["message", channel, text]));
+  s.on("pmessage", (pattern, channel, text) => got.push(["pmessage", pattern, channel, text]));
+  s.on("smessage", (channel, text) => got.push(["smessage", channel, text]));
+  const [news, pattern, shard] = [key("news"), key("n*"), key("shard")];
+  await check.reply(1, s, "subscribe", news);
+  await check.reply(2, s, "psubscribe", pattern);
+  if (!isCluster) await check.reply(1, s, "ssubscribe", shard);
+  await check.reply(2, r, "publish", news, "hello");
+  if (!isCluster) await check.reply(1, r, "spublish", shard, "shard");
+  const expected = [
+    ["message", news, "hello"],
+    ["pmessage", pattern, news, "hello"],
+    ...(isCluster ? [] : [["smessage", shard, "shard"]]),
+  ];
+  await until(() => got.length >= expected.length);
+  check.compare("messages", expected.sort(), got.sort());
+  await check.reply(1, s, "unsubscribe", news);
+  await check.reply(0, s, "punsubscribe");
+  if (!isCluster) await check.reply(0, s, "sunsubscribe", shard);
+  await check.reply(null, s, "get", key("absent"));
+  s.disconnect();
+  if (isCluster) return;
+  const crowd = Array.from({ length: 1000 }, () => connect({}));
+  let heard = 0;
+  for (const one of crowd) one.on("message", (_, text) => (heard += Number(text)));
+  await Promise.all(crowd.map((one) => one.subscribe(news)));
+  for (let number = 1; number <= 10; number += 1) await check.reply(1000, r, "publish", news, number);
+  await until(() => heard === 55_000);
+  check.compare("a thousand subscribers heard", 55_000, heard);
+  for (const one of crowd) one.disconnect();
+}
+
+function calls(r) {
   return {
     blpop: (name) => r.blpop(name, 1),
     bzpopmin: (name) => r.bzpopmin(name, 1),
     xread: (name) => r.xread("BLOCK", 1000, "STREAMS", name, "$"),
-    ...(isCluster ? {} : { subscribe: (name) => subscriber().subscribe(name) }),
     multi: (name) => r.multi().set(name, "v").exec(),
   };
 }

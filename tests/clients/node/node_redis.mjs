@@ -1,7 +1,7 @@
 // node-redis before Keyway: its single client, its pool, and its cluster, which knows this one
 // port alone.
 
-import { askForRestart, containing, having, positive, someText } from "./check.mjs";
+import { askForRestart, containing, having, positive, someText, until } from "./check.mjs";
 import { commands, scripts } from "./node_redis_commands.mjs";
 import { notYet } from "./not_yet.mjs";
 
@@ -16,9 +16,10 @@ export async function run(check, library, options) {
     await session(check, connect, options);
     await pool(check, library, options, key);
   }
+  await subscriptions(check, connect, r, key, isCluster);
   await passwords(check, connect, options);
   if (!options.skipNotYet) {
-    await notYet(check, key, calls(connect, isCluster, r));
+    await notYet(check, key, calls(r));
   }
   await check.reply("OK", r, "set", key("restart"), "kept");
   await askForRestart();
@@ -116,12 +117,36 @@ async function passwords(check, connect, { protectedPort, secret }) {
   await check.error(words, library, "ask", {});
 }
 
-function calls(connect, isCluster, r) {
+async function subscriptions(check, connect, r, key, isCluster) {
+  const s = await connect({});
+  const got = [];
+  const hear = (kind) => (text, channel) => got.push([kind, channel, text]);
+  const [news, pattern, shard] = [key("news"), key("n*"), key("shard")];
+  await s.subscribe(news, hear("message"));
+  await s.pSubscribe(pattern, hear("pmessage"));
+  await s.sSubscribe(shard, hear("smessage"));
+  await check.reply(isCluster ? positive : 2, r, "publish", news, "hello");
+  await check.reply(isCluster ? positive : 1, r, "sPublish", shard, "shard");
+  await until(() => got.length >= 3);
+  const expected = [
+    ["message", news, "hello"],
+    ["pmessage", news, "hello"],
+    ["smessage", shard, "shard"],
+  ];
+  check.compare("messages", expected, got.sort());
+  await s.unsubscribe(news);
+  await s.pUnsubscribe(pattern);
+  await s.sUnsubscribe(shard);
+  await check.reply(0, r, "publish", news, "nobody");
+  await check.reply(null, s, "get", key("absent"));
+  s.destroy();
+}
+
+function calls(r) {
   return {
     blpop: (name) => r.blPop(name, 1),
     bzpopmin: (name) => r.bzPopMin(name, 1),
     xread: (name) => r.xRead({ key: name, id: "$" }, { BLOCK: 1000 }),
-    ...(isCluster ? {} : { subscribe: async (name) => (await connect({ once: true })).subscribe(name, () => {}) }),
     multi: (name) => r.multi().set(name, "v").exec(),
   };
 }

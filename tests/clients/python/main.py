@@ -19,6 +19,7 @@ import redis.retry
 
 import commands
 import connection
+import pubsub
 from check import Checks
 from not_yet import not_yet
 
@@ -71,6 +72,8 @@ async def main():
         connection.blocking_pool(check, connect, key)
     elif options.mode == "asyncio":
         await connection.asyncio_pool(check, connect, key)
+    if options.mode != "asyncio-cluster":
+        await pubsub.subscriptions(check, r, key, is_cluster)
     await connection.passwords(check, connect_once, options.protected_port, options.password)
     if not options.skip_not_yet:
         await not_yet(check, r, key, is_cluster)

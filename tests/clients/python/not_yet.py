@@ -22,20 +22,9 @@ async def not_yet(check, r, key, is_cluster):
     if is_cluster:
         return
     await check.error(refused, ["multi", "exec"], transaction, r, key("transaction"))
-    await check.error(refused, "subscribe", first_message, r, "subscribe")
-    await check.error(refused, "psubscribe", first_message, r, "psubscribe")
 
 
 async def transaction(r, name):
     pipe = r.pipeline(transaction=True)
     pipe.set(name, "v")
     return await settle(pipe.execute())
-
-
-async def first_message(r, command):
-    subscriber = r.pubsub()
-    try:
-        await settle(getattr(subscriber, command)("channel*"))
-        return await settle(subscriber.get_message(timeout=5))
-    finally:
-        await settle(subscriber.aclose() if hasattr(subscriber, "aclose") else subscriber.close())

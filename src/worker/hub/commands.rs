@@ -1,0 +1,426 @@
+//! What a client says about its subscriptions, and what it is told (contract: S1).
+//!
+//! A `SUBSCRIBE` waits for the client's earlier replies, and until all its channels are in effect; until
+//! then the client is subscribed to none of them, and nothing else of it is looked at. So a message
+//! never comes before its confirmation, and a `SUBSCRIBE` that fails leaves nothing behind.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::Kind;
+use super::channel::{ChannelKey, Subscriber};
+use crate::command::{Command, Handling, Local, Subscription, Transaction};
+use crate::pipeline::{ClientKey, Sequence, Ticket};
+use crate::resp::{Args, Protocol, write};
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::worker::clients::{Client, Phase};
+use crate::worker::core::Core;
+use crate::worker::requests::Taken;
+
+/// What one client is subscribed to. Most clients have none of this.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    /// For each kind, the channels and the client's place among their subscribers.
+    pub(super) held: [HashMap<ChannelKey, u32>; Kind::ALL.len()],
+    pub(super) waiting: Option<Waiting>,
+    /// Since when more than the soft limit is unread, in microseconds; 0 while it is not.
+    pub(super) over_limit_since_us: u64,
+}
+
+/// A `SUBSCRIBE` that waits for nodes.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    sequence: Sequence,
+    kind: Kind,
+    /// What was named, in that order, repetitions included.
+    channels: Vec<ChannelKey>,
+    /// How many different ones are not in effect.
+    pub missing: usize,
+    pub received_us: u64,
+}
+
+impl Subscriptions {
+    /// Channels, patterns and shard channels.
+    pub fn counts(&self) -> [usize; Kind::ALL.len()] {
+        Kind::ALL.map(|kind| self.held[kind as usize].len())
+    }
+
+    /// Whether a `SUBSCRIBE` waits.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_none() && self.held.iter().all(HashMap::is_empty)
+    }
+
+    /// The number in a confirmation: shard channels are counted by themselves.
+    fn count(&self, kind: Kind) -> usize {
+        let [channels, patterns, shards] = self.counts();
+        match kind {
+            Kind::Channel | Kind::Pattern => channels + patterns,
+            Kind::Shard => shards,
+        }
+    }
+}
+
+impl Client {
+    /// Channels, patterns and shard channels it is subscribed to.
+    pub fn subscription_counts(&self) -> [usize; Kind::ALL.len()] {
+        let subscriptions = self.subscriptions.as_deref();
+        subscriptions.map(Subscriptions::counts).unwrap_or_default()
+    }
+
+    /// Whether it is subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscription_counts() != [0; Kind::ALL.len()]
+    }
+
+    /// Whether messages may be pushed to it: not behind its last reply.
+    pub(super) fn hears_messages(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    fn subscription_count(&self, kind: Kind) -> usize {
+        let subscriptions = self.subscriptions.as_deref();
+        subscriptions.map_or(0, |subscriptions| subscriptions.count(kind))
+    }
+}
+
+impl Core {
+    /// A command that subscribes or ends subscriptions.
+    pub fn plan_subscription(
+        &mut self,
+        key: ClientKey,
+        subscription: Subscription,
+        args: &Args<'_>,
+    ) -> Taken {
+        let taken = match Kind::of(subscription) {
+            (kind, true) => self.subscribe(key, kind, args),
+            (kind, false) => self.unsubscribe(key, kind, args),
+        };
+        self.flush_hub();
+        taken
+    }
+
+    /// What a RESP2 client with subscriptions may do: change them, `PING`, leave. `None` when the
+    /// request is planned as any other.
+    pub(crate) fn decide_subscribed(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Option<Taken> {
+        let client = self.clients.get(key)?;
+        if client.session.protocol != Protocol::Resp2 || !client.is_subscriber() {
+            return None;
+        }
+        let prefix = match command.handling {
+            Handling::Subscription(_) | Handling::Local(Local::Quit | Local::Reset) => return None,
+            Handling::Local(Local::Ping) if args.len() > 2 => return None,
+            Handling::Local(Local::Ping) => {
+                let is_muted = client.session.next_is_muted();
+                client.replies.answer(is_muted, |out| {
+                    write::array(out, 2);
+                    write::bulk(out, b"pong");
+                    write::bulk(out, args.get(1).unwrap_or_default());
+                });
+                self.tallies.replies.increment();
+                return Some(Taken::Yes);
+            }
+            Handling::Transaction(Transaction::Exec) => {
+                "EXECABORT Transaction discarded because of: "
+            }
+            _ => "ERR ",
+        };
+        Some(self.refuse_request(key, args, ErrorKind::Refused, |_| {
+            format!(
+                "{prefix}Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+                 RESET are allowed in this context",
+                command.name
+            )
+            .into_bytes()
+        }))
+    }
+
+    fn subscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
+        let limit = self.limits.subscriptions_per_client;
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        if !client.is_settled() {
+            return Taken::NotYet;
+        }
+        let held: usize = client.subscription_counts().iter().sum();
+        if held + args.len() - 1 > limit {
+            return self.refuse_request(key, args, ErrorKind::Limit, |_| {
+                format!(
+                    "ERR Keyway allows {limit} subscriptions for each client \
+                     (limits.subscriptions_per_client); nothing was subscribed"
+                )
+                .into_bytes()
+            });
+        }
+        // Confirmations are pushes: a server sends them whatever CLIENT REPLY says.
+        client.session.next_is_muted();
+        let sequence = client.replies.open(false, None);
+        let names = args.iter().skip(1);
+        let channels: Vec<ChannelKey> = names
+            .map(|name| self.hub.find_or_make(kind, name))
+            .collect();
+        let mut missing = Vec::new();
+        for channel_key in &channels {
+            if let Some(channel) = self.hub.channel_mut(*channel_key)
+                && channel.waiting.insert(key)
+                && !channel.is_in_effect
+            {
+                missing.push(*channel_key);
+            }
+        }
+        let waiting = Waiting {
+            sequence,
+            kind,
+            channels,
+            missing: missing.len(),
+            received_us: self.now_us,
+        };
+        if let Some(client) = self.clients.get(key) {
+            client.subscriptions.get_or_insert_default().waiting = Some(waiting);
+        }
+        if missing.is_empty() {
+            self.confirm_waiting(key);
+        } else {
+            self.hub.waiting.push(key);
+            for channel in missing {
+                self.place(channel);
+            }
+        }
+        Taken::Yes
+    }
+
+    /// All channels that the client waits for are in effect.
+    pub(super) fn confirm_waiting(&mut self, key: ClientKey) {
+        let Some(waiting) = self.take_waiting(key) else {
+            return;
+        };
+        let protocol = self.protocol_of(key);
+        let mut confirmations = Vec::new();
+        for channel in &waiting.channels {
+            let count = self.join(key, *channel);
+            if let Some(channel) = self.hub.channel(*channel) {
+                let word = waiting.kind.join_word();
+                write_confirmation(
+                    &mut confirmations,
+                    protocol,
+                    word,
+                    Some(&channel.name),
+                    count,
+                );
+            }
+        }
+        let ticket = Ticket {
+            client: key,
+            sequence: waiting.sequence,
+            part: 0,
+        };
+        self.reply(ticket, &confirmations);
+    }
+
+    /// The client's `SUBSCRIBE` cannot be: it is answered with this error and leaves nothing behind.
+    pub(super) fn refuse_waiting(&mut self, key: ClientKey, kind: ErrorKind, error: &[u8]) {
+        let Some(waiting) = self.take_waiting(key) else {
+            return;
+        };
+        self.tallies.failed(kind);
+        let ticket = Ticket {
+            client: key,
+            sequence: waiting.sequence,
+            part: 0,
+        };
+        self.reply(ticket, error);
+        for channel in waiting.channels {
+            self.release(channel);
+        }
+        self.drop_empty_subscriptions(key);
+    }
+
+    /// Takes a client out of the lists of those who wait.
+    fn take_waiting(&mut self, key: ClientKey) -> Option<Waiting> {
+        let subscriptions = self.clients.get(key)?.subscriptions.as_mut()?;
+        let waiting = subscriptions.waiting.take()?;
+        for channel in &waiting.channels {
+            if let Some(channel) = self.hub.channel_mut(*channel) {
+                channel.waiting.remove(&key);
+            }
+        }
+        Some(waiting)
+    }
+
+    /// Makes a client a subscriber; returns the number for its confirmation.
+    fn join(&mut self, key: ClientKey, channel_key: ChannelKey) -> usize {
+        let seen = self.hub.fan_out.last_message();
+        let (Some(client), Some(channel)) = (
+            self.clients.get(key),
+            self.hub.channels.get_mut(channel_key.index()),
+        ) else {
+            return 0;
+        };
+        let kind = channel.kind;
+        let subscriptions = client.subscriptions.get_or_insert_default();
+        if subscriptions.counts() == [0; Kind::ALL.len()] {
+            self.tallies.subscribers.add(1);
+        }
+        let held = &mut subscriptions.held[kind as usize];
+        if let Entry::Vacant(place) = held.entry(channel_key) {
+            // A worker has fewer than 2^32 clients.
+            place.insert(channel.subscribers.len() as u32);
+            channel.subscribers.push(Subscriber { client: key, seen });
+            self.local.audience.client_joined(kind, &channel.name);
+        }
+        subscriptions.count(kind)
+    }
+
+    fn unsubscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        client.session.next_is_muted();
+        let protocol = client.session.protocol;
+        let word = kind.part_word();
+        let mut confirmations = Vec::new();
+        if args.len() > 1 {
+            for name in args.iter().skip(1) {
+                let count = self.part_by_name(key, kind, name);
+                write_confirmation(&mut confirmations, protocol, word, Some(name), count);
+            }
+        } else {
+            let held = client.subscriptions.as_deref();
+            let mut held: Vec<ChannelKey> = held
+                .map(|subscriptions| subscriptions.held[kind as usize].keys().copied().collect())
+                .unwrap_or_default();
+            held.sort_unstable_by_key(|channel| channel.index());
+            if held.is_empty() {
+                let count = client.subscription_count(kind);
+                write_confirmation(&mut confirmations, protocol, word, None, count);
+            }
+            for channel in held {
+                let name = self
+                    .hub
+                    .channel(channel)
+                    .map(|channel| channel.name.clone());
+                let name = name.unwrap_or_default();
+                let count = self.part_by_name(key, kind, &name);
+                write_confirmation(&mut confirmations, protocol, word, Some(&name), count);
+            }
+        }
+        self.drop_empty_subscriptions(key);
+        if let Some(client) = self.clients.get(key) {
+            client
+                .replies
+                .answer(false, |out| out.extend_from_slice(&confirmations));
+        }
+        self.tallies.replies.increment();
+        Taken::Yes
+    }
+
+    fn part_by_name(&mut self, key: ClientKey, kind: Kind, name: &[u8]) -> usize {
+        if let Some(channel) = self.hub.find(kind, name) {
+            self.part(key, channel);
+        }
+        let client = self.clients.get(key);
+        client.map_or(0, |client| client.subscription_count(kind))
+    }
+
+    /// Ends one subscription of a client, if it has it.
+    fn part(&mut self, key: ClientKey, channel_key: ChannelKey) {
+        let Some(channel) = self.hub.channels.get_mut(channel_key.index()) else {
+            return;
+        };
+        let kind = channel.kind;
+        let held = |client: &mut Client| {
+            let subscriptions = client.subscriptions.as_mut()?;
+            subscriptions.held[kind as usize].remove(&channel_key)
+        };
+        let Some(place) = self.clients.get(key).and_then(held) else {
+            return;
+        };
+        channel.subscribers.swap_remove(place as usize);
+        if let Some(moved) = channel.subscribers.get(place as usize)
+            && let Some(client) = self.clients.get(moved.client)
+            && let Some(subscriptions) = &mut client.subscriptions
+            && let Some(known) = subscriptions.held[kind as usize].get_mut(&channel_key)
+        {
+            *known = place;
+        }
+        self.local.audience.client_parted(kind, &channel.name);
+        let left = self
+            .clients
+            .get(key)
+            .map(|client| client.subscription_counts());
+        if left == Some([0; Kind::ALL.len()]) {
+            self.tallies.subscribers.subtract(1);
+        }
+        self.release(channel_key);
+    }
+
+    /// Gives up a channel that nobody wants any more.
+    pub(super) fn release(&mut self, key: ChannelKey) {
+        let channel = self.hub.channel(key);
+        if channel.is_some_and(|channel| !channel.is_wanted()) {
+            self.place(key);
+        }
+    }
+
+    fn drop_empty_subscriptions(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && let Some(subscriptions) = &client.subscriptions
+            && subscriptions.is_empty()
+        {
+            client.subscriptions = None;
+        }
+    }
+
+    /// Ends all subscriptions of a client without a word: it leaves, or said `RESET`.
+    pub fn forget_subscriptions(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(subscriptions) = &client.subscriptions else {
+            return;
+        };
+        let held: Vec<ChannelKey> = subscriptions
+            .held
+            .iter()
+            .flat_map(|held| held.keys().copied())
+            .collect();
+        if let Some(waiting) = self.take_waiting(key) {
+            if let Some(client) = self.clients.get(key) {
+                client.replies.fill(waiting.sequence, b"");
+            }
+            for channel in waiting.channels {
+                self.release(channel);
+            }
+        }
+        for channel in held {
+            self.part(key, channel);
+        }
+        self.drop_empty_subscriptions(key);
+        self.flush_hub();
+    }
+}
+
+fn write_confirmation(
+    out: &mut Vec<u8>,
+    protocol: Protocol,
+    word: &str,
+    name: Option<&[u8]>,
+    count: usize,
+) {
+    write::push(out, protocol, 3);
+    write::bulk(out, word.as_bytes());
+    match name {
+        Some(name) => write::bulk(out, name),
+        None => write::null(out, protocol),
+    }
+    write::integer(out, count as i64);
+}
