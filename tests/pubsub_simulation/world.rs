@@ -10,7 +10,7 @@ use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Phase;
 use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::nodes::ConnectionKey;
-use keyway::worker::{LocalFacts, RefreshRequests};
+use keyway::worker::{ListenerFacts, LocalFacts, RefreshRequests};
 
 use crate::client::Client;
 use crate::node::{Session, group_of};
@@ -82,7 +82,10 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let tallies = Arc::new(WorkerTallies::default());
         let facts = Arc::new(LocalFacts {
-            username: "default".to_owned(),
+            listeners: vec![ListenerFacts {
+                username: "default".to_owned(),
+                ..ListenerFacts::default()
+            }],
             clients_max: 100,
             workers: vec![tallies.clone()],
             ..LocalFacts::default()
