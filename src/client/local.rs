@@ -9,6 +9,7 @@ mod help;
 mod tracking;
 mod view;
 
+use crate::client::pause::Pause;
 use crate::client::{ClientFilter, Figures, Session};
 use crate::cluster::Topology;
 use crate::command::Local;
@@ -70,6 +71,17 @@ pub enum Question {
     },
     /// As `Kill`; the reply is `OK`, or [`NO_SUCH_CLIENT`] if there was none.
     KillAddress(ClientFilter),
+    /// Requests wait from now on; the reply is `OK` when all workers know.
+    Pause(Pause),
+    /// They go on.
+    Unpause,
+    /// A worker has so many clients in `MONITOR`; the reply is `OK` when all workers know.
+    Monitors {
+        /// Its number.
+        worker: usize,
+        /// How many.
+        count: usize,
+    },
 }
 
 /// The reply when `CLIENT KILL addr:port` found nobody.
@@ -123,8 +135,8 @@ pub fn answer(
         Local::ClientTrackingInfo => tracking::describe(session, out),
         Local::ClientGetRedir => tracking::redirection(session, out),
         Local::ClientCapa => ok(out),
-        Local::ClientPause => not_served("CLIENT PAUSE"),
-        Local::ClientUnpause => not_served("CLIENT UNPAUSE"),
+        Local::ClientPause => client::pause(args, world.figures.now_us),
+        Local::ClientUnpause => Ok(Effect::Ask(Question::Unpause)),
         Local::ClientUnblock => client::unblock(args),
         Local::ClientCaching => tracking::caching(args, session, out),
         // The worker plans it: the servers have to know.
@@ -171,12 +183,6 @@ fn refuse(text: &str) -> Answered {
 
 fn syntax_error() -> Answered {
     refuse("ERR syntax error")
-}
-
-fn not_served(command: &str) -> Answered {
-    Err(format!(
-        "ERR {command} is not served by this version of Keyway"
-    ))
 }
 
 /// Bytes of the client in an error text; control characters would break the line.

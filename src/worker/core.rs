@@ -10,7 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
-use super::hub::Hub;
+use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
 use super::key_shapes::KeyShapes;
 use super::learnt_cell::LearntCell;
 use super::leases::Leases;
@@ -19,6 +19,7 @@ use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
+use super::scrutiny::Scrutiny;
 use super::tracking::Trackers;
 use crate::cluster::{AddressMap, Topology};
 use crate::command::LearntCommands;
@@ -65,6 +66,9 @@ pub struct WorkerLimits {
     pub subscriber_output_soft_bytes: usize,
     /// That time, in microseconds.
     pub subscriber_output_soft_us: u64,
+    /// Copies of messages that are made in one turn, for as many subscribers; a long message counts for
+    /// several.
+    pub message_copies_per_turn: usize,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
@@ -92,6 +96,7 @@ impl Default for WorkerLimits {
             subscriber_output_hard_bytes: 32 << 20,
             subscriber_output_soft_bytes: 8 << 20,
             subscriber_output_soft_us: 60_000_000,
+            message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
             leases: 10_000,
             lease_queue: 1_000,
             key_shapes: 1_024,
@@ -155,6 +160,8 @@ pub struct Core {
     pub scripts: Arc<ScriptCache>,
     /// Those bodies this worker has seen lately.
     pub seen_scripts: SeenScripts,
+    /// What every request is looked at for: a pause, and monitors.
+    pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     /// Clients that track keys.
@@ -204,6 +211,7 @@ impl Core {
             looked_after_us: 0,
             is_draining: false,
             drained_waker: None,
+            scrutiny: Scrutiny::default(),
             questions: Vec::new(),
             trackers: Trackers::default(),
             measured_until: None,
@@ -315,91 +323,6 @@ impl Core {
         }
     }
 
-    /// The connection for a client's request: the shared one, unless the client has its own; opened if
-    /// there is none.
-    ///
-    /// # Errors
-    /// Why nothing can be sent there now.
-    #[inline]
-    pub fn connection_for(
-        &mut self,
-        client: ClientKey,
-        target: Target,
-        protocol: Protocol,
-    ) -> Result<ConnectionKey, Reason> {
-        let node = self.resolve(target)?;
-        self.clients_connection(client, node, protocol)
-    }
-
-    /// The connection over which a client's requests go to a node, opened if there is none.
-    ///
-    /// # Errors
-    /// The node could not be reached a moment ago.
-    #[inline]
-    pub fn clients_connection(
-        &mut self,
-        client: ClientKey,
-        node: NodeKey,
-        protocol: Protocol,
-    ) -> Result<ConnectionKey, Reason> {
-        if !self.trackers.is_empty()
-            && let Some(own) = self.private_connection(client, node, protocol)
-        {
-            return own;
-        }
-        self.connection_to(node, protocol)
-    }
-
-    /// The shared connection to a node, opened if there is none.
-    ///
-    /// # Errors
-    /// The node could not be reached a moment ago.
-    #[inline]
-    pub fn connection_to(
-        &mut self,
-        node: NodeKey,
-        protocol: Protocol,
-    ) -> Result<ConnectionKey, Reason> {
-        match self.nodes.connection(node, protocol) {
-            Some(connection) => Ok(connection),
-            None => self.open_shared(node, protocol),
-        }
-    }
-
-    #[cold]
-    fn open_shared(&mut self, node: NodeKey, protocol: Protocol) -> Result<ConnectionKey, Reason> {
-        let connection = self.open(node, protocol, Role::Shared)?;
-        self.nodes.set_connection(node, protocol, Some(connection));
-        Ok(connection)
-    }
-
-    /// Opens one more connection to a node.
-    ///
-    /// # Errors
-    /// The node could not be reached a moment ago.
-    pub(super) fn open(
-        &mut self,
-        key: NodeKey,
-        protocol: Protocol,
-        role: Role,
-    ) -> Result<ConnectionKey, Reason> {
-        let Some(node) = self.nodes.get(key) else {
-            return Err(Reason::Unreachable("it left the cluster".to_owned()));
-        };
-        if node.retry_at_us > self.now_us {
-            let why = node
-                .last_failure
-                .as_deref()
-                .unwrap_or("it cannot be reached")
-                .to_owned();
-            return Err(Reason::Unreachable(why));
-        }
-        let connection = Connection::new(key, protocol, role);
-        let connection = ConnectionKey(self.connections.insert(connection) as u32);
-        self.to_open.push(connection);
-        Ok(connection)
-    }
-
     /// Hands a request to a connection.
     #[inline]
     pub fn send(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
@@ -462,6 +385,7 @@ impl Core {
                 }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
+            Filled::TooLarge => self.give_up_gather(ticket),
         }
     }
 
@@ -486,7 +410,10 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty() || !self.trackers.moving.is_empty()
+        !self.to_open.is_empty()
+            || !self.questions.is_empty()
+            || !self.trackers.moving.is_empty()
+            || self.scrutiny.monitors.has_news()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

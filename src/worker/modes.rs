@@ -8,6 +8,7 @@ use super::clients::Client;
 use super::core::Core;
 use super::hub::Subscriptions;
 use super::requests::Taken;
+use crate::client::monitor::Monitoring;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
 use crate::resp::Args;
@@ -21,6 +22,7 @@ impl Client {
             || self.subscriptions.is_some()
             || self.reads.is_some()
             || self.tracking.is_some()
+            || self.monitoring != Monitoring::No
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.
@@ -29,6 +31,7 @@ impl Client {
         let subscriptions = self.subscriptions.as_deref();
         let tracker = self.tracking.as_deref();
         self.blocked.is_some()
+            || self.monitoring == Monitoring::Starting
             || transaction.is_some_and(|transaction| transaction.is_executing())
             || subscriptions.is_some_and(Subscriptions::is_waiting)
             || tracker.is_some_and(|tracker| tracker.is_changing)
@@ -62,6 +65,9 @@ impl Core {
             return Some(Taken::NotYet);
         }
         if let Some(taken) = self.decide_subscribed(key, command, args) {
+            return Some(taken);
+        }
+        if let Some(taken) = self.decide_monitor(key, command, args) {
             return Some(taken);
         }
         if self.clients.get(key)?.transaction.is_some() {

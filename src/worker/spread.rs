@@ -3,7 +3,7 @@
 //! request are there.
 
 use super::core::Core;
-use super::finish::Finish;
+use super::finish::{Finish, WorkersAnswer};
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
@@ -309,6 +309,7 @@ impl Core {
                 self.tracking_answered(key, wanted, gather.replies(), &mut out);
             }
             Finish::Barrier(pong) => out.extend_from_slice(pong),
+            Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Published(published) => {
                 let answer = gather.replies().next().unwrap_or_default();
                 self.count_receivers(published, answer, &mut out);
@@ -321,6 +322,9 @@ impl Core {
         self.reply_or_go_on(ticket, &out);
         out.clear();
         self.recycle(out);
+        if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {
+            self.monitor_begins(key);
+        }
     }
 }
 
