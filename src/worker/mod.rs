@@ -7,6 +7,7 @@
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
 pub mod blocking;
+pub mod client_reads;
 pub mod client_task;
 pub mod clients;
 pub mod core;
@@ -23,10 +24,15 @@ pub mod leases;
 pub mod links;
 pub mod local;
 mod modes;
+pub mod node_reads;
 pub mod nodes;
 pub mod park;
 mod polling;
 pub mod refresh_requests;
+mod replica_choice;
+pub mod replica_facts;
+mod replica_links;
+mod replica_reads;
 mod requests;
 pub mod script_cache;
 mod scripts;
@@ -40,8 +46,9 @@ pub mod wait;
 pub mod watch;
 
 pub use learnt_cell::LearntCell;
-pub use local::LocalFacts;
+pub use local::{ListenerFacts, LocalFacts};
 pub use refresh_requests::{RefreshReason, RefreshRequests};
+pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};
 pub use script_cache::ScriptCache;
 pub use thread::{Note, WorkerContext, spawn};
 pub use topology_cell::TopologyCell;

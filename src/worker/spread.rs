@@ -237,6 +237,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        let listener = client.session.listener;
         let Some(gather) = client.replies.take_gather(sequence) else {
             return;
         };
@@ -252,7 +253,8 @@ impl Core {
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
-                merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut out);
+                let facts = self.info_facts(plan, listener);
+                merge::merge(plan, gather.replies(), &facts, &mut out);
             }
             Finish::Keys { request, bytes } => {
                 let reply = gather.replies().next().unwrap_or_default();
@@ -260,7 +262,8 @@ impl Core {
             }
             Finish::ScriptExists { plan, kept } => {
                 let mut on_all = Vec::new();
-                merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut on_all);
+                let facts = self.info_facts(plan, listener);
+                merge::merge(plan, gather.replies(), &facts, &mut on_all);
                 merge::or_kept(&on_all, kept, &mut out);
             }
             Finish::ScriptBody { call, bytes, error } => {
