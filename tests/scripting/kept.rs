@@ -1,8 +1,9 @@
 //! Bodies that Keyway keeps, on a cluster that stays as it is.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::support::{Client, Flavor, Keyway, Scene, each_flavor};
+use super::support::{Client, Flavor, Keyway, Scene, each_flavor, eventually};
 use super::{ADD, load};
 
 each_flavor! {
@@ -277,11 +278,21 @@ fn replicas_are_given_the_script_with_each_call(flavor: Flavor) {
             .expect("it has an owner");
         stage.scene.cluster.node(owner).ok("WAIT 1 5000");
     }
+    let mut reader = keyway.client();
+    let served = || keyway.metric("keyway_replica_reads_total");
+    eventually("replicas serve reads", Duration::from_secs(20), || {
+        reader.expect("GET a", "'va'");
+        served() > 0.0
+    });
+    let before = served();
     for _ in 0..3 {
         for key in KEYS {
-            client.expect(&format!("EVALSHA_RO {look} 1 {key}"), &format!("'v{key}'"));
+            reader.expect(&format!("EVALSHA_RO {look} 1 {key}"), &format!("'v{key}'"));
         }
     }
-    let served = keyway.metric("keyway_replica_reads_total");
-    assert!(served >= 3.0, "{served} reads by replicas");
+    assert!(served() >= before + 3.0, "{} reads by replicas", served());
+    assert_eq!(
+        keyway.metric("keyway_redirects_total{kind=\"noscript\"}"),
+        0.0
+    );
 }
