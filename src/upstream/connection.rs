@@ -35,11 +35,11 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease(Option<ClientKey>),
-    /// Opened for one request, past all others; closed after its reply.
-    Once,
     /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
     /// writes never go there.
     Read,
+    /// Opened for one request, past all others; closed after its reply.
+    Once,
     /// The worker's own, for the subscriptions of its clients; it receives pushes.
     Hub,
 }
@@ -223,7 +223,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Once | Role::Read | Role::Hub => None,
+            Role::Shared | Role::Read | Role::Once | Role::Hub => None,
         }
     }
 

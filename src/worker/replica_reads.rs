@@ -185,9 +185,8 @@ impl Core {
         };
         let may_write_anywhere = match command.handling {
             Handling::Keyed
-            | Handling::HashArgument(_)
-            | Handling::Script(Script::Eval | Script::EvalSha)
             | Handling::Split(_)
+            | Handling::Script(Script::Eval | Script::EvalSha)
             | Handling::Local(_)
             | Handling::Container
             | Handling::Wait
@@ -202,7 +201,8 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
-            | Handling::Script(_)
+            | Handling::HashArgument(_)
+            | Handling::Script(Script::Load | Script::Exists | Script::Flush | Script::Kill)
             | Handling::Scan
             | Handling::RandomKey => matches!(command.access, Access::Write | Access::Effect),
         };
@@ -256,7 +256,7 @@ impl Core {
         {
             return Ok(connection);
         }
-        self.connection_of(dispatched)
+        self.connection_for(dispatched.target, dispatched.protocol)
     }
 
     fn replica_for(&mut self, dispatched: &Dispatched) -> Option<NodeKey> {

@@ -340,7 +340,7 @@ impl Core {
                 let node = self.resolve(dispatched.target)?;
                 self.open(node, dispatched.protocol, Role::Once)
             }
-            _ => self.connection_for(dispatched.target, dispatched.protocol),
+            _ => self.connection_again(dispatched),
         }
     }
 }
