@@ -79,7 +79,7 @@ install_node() {
 }
 
 install_sidekiq() {
-    need ruby 'ruby -e "require %q(sidekiq); require %q(redis-namespace)" && command -v sidekiq' \
+    need ruby '/usr/bin/ruby -e "require %q(sidekiq); require %q(redis-namespace)" && test -x /usr/bin/sidekiq' \
         ruby ruby-sidekiq ruby-redis-namespace || true
 }
 

@@ -48,8 +48,6 @@ impl Scene {
             ..WorkerLimits::default()
         };
         let facts = LocalFacts {
-            username: "default".to_owned(),
-            listen: None,
             clients_max: 100,
             workers: vec![tallies.clone()],
             ..LocalFacts::default()

@@ -113,10 +113,12 @@ pub fn answer(
         Local::Asking => ok(out),
         Local::ReadOnly => {
             session.is_read_only = true;
+            session.is_read_write = false;
             ok(out)
         }
         Local::ReadWrite => {
             session.is_read_only = false;
+            session.is_read_write = true;
             ok(out)
         }
         Local::ClientId => client::id(session, out),

@@ -24,8 +24,12 @@ pub struct Session {
     pub last_command_us: u64,
     /// Its last command.
     pub last_command: Option<&'static Command>,
-    /// Whether it said `READONLY`. Keyway routes as before; `CLIENT LIST` shows it.
+    /// The number of the listener that accepted it.
+    pub listener: u16,
+    /// Whether it said `READONLY`; `CLIENT LIST` shows it. It changes nothing but what `READWRITE` did.
     pub is_read_only: bool,
+    /// Whether it said `READWRITE`: it wants no read from a replica, whatever its listener's policy.
+    pub is_read_write: bool,
     /// Whether it said `CLIENT NO-EVICT on`.
     pub is_no_evict: bool,
     /// Whether it said `CLIENT NO-TOUCH on`.
@@ -88,7 +92,9 @@ impl Session {
             created_us: now_us,
             last_command_us: now_us,
             last_command: None,
+            listener: 0,
             is_read_only: false,
+            is_read_write: false,
             is_no_evict: false,
             is_no_touch: false,
             reply_mode: ReplyMode::On,
@@ -180,6 +186,7 @@ impl Session {
         self.protocol = Protocol::Resp2;
         self.is_authenticated = !needs_password;
         self.is_read_only = false;
+        self.is_read_write = false;
         self.is_no_evict = false;
         self.is_no_touch = false;
         if self.reply_mode == ReplyMode::Off {

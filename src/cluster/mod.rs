@@ -12,12 +12,14 @@ pub mod view;
 pub mod view_listing;
 pub mod view_nodes;
 pub mod views;
+pub mod zones;
 
 pub use address_map::{AddressMap, AddressMapError};
 pub use endpoint::{Endpoint, EndpointError};
 pub use redirect::{RedirectHost, RedirectTo, Verdict, verdict};
 pub use slot::Slot;
 pub use topology::{Health, Mode, Node, NodeIndex, Role, Topology};
+pub use zones::{Zones, ZonesError};
 
 #[cfg(test)]
 mod view_tests;

@@ -6,11 +6,15 @@ use std::io::Read;
 
 use super::error::ConfigError;
 use super::nearest::nearest;
-use super::resolve::{Given, Origin};
-use super::settings::KEYS;
+use super::resolve::{Found, Given, Origin};
+use super::settings::{KEYS, LISTEN};
 
 /// Every name that is ours begins with this.
 const PREFIX: &str = "KEYWAY_";
+/// `KEYWAY_LISTENERS_<number>_<KEY>` sets a key of that table of `[[listeners]]`, counted from 1.
+const LISTENERS_PREFIX: &str = "KEYWAY_LISTENERS_";
+/// More listeners are a mistake.
+const LISTENERS_MAX: usize = 64;
 /// Names the configuration file; read by the command line, not a key.
 const CONFIG_FILE: &str = "KEYWAY_CONFIG";
 /// No value is longer; a larger file was named by mistake.
@@ -65,8 +69,8 @@ impl Environment {
         self.value(CONFIG_FILE).filter(|path| !path.is_empty())
     }
 
-    /// What it says about keys: the key's place in [`KEYS`] and its value.
-    pub(super) fn given(&self, errors: &mut Vec<ConfigError>) -> Vec<(usize, Given)> {
+    /// What it says about keys.
+    pub(super) fn given(&self, errors: &mut Vec<ConfigError>) -> Vec<Found> {
         errors.extend(self.unreadable.iter().map(|name| ConfigError::Unknown {
             place: "environment".to_owned(),
             what: "encoding (want UTF-8) of",
@@ -79,17 +83,30 @@ impl Environment {
             if !name.starts_with(PREFIX) || name == CONFIG_FILE {
                 continue;
             }
-            match known.get(name.as_str()) {
-                Some(&(index, NameOf::Value)) => given.push((
+            let of_listener = of_listener(name);
+            let found = match of_listener {
+                Some((_, key, of)) => Some((key, of)),
+                None => known.get(name.as_str()).copied(),
+            };
+            let listener = of_listener.map(|(listener, ..)| listener);
+            let mut push = |key, value| {
+                given.push(Found {
+                    listener,
+                    key,
+                    given: value,
+                });
+            };
+            match found {
+                Some((index, NameOf::Value)) => push(
                     index,
                     Given {
                         text: value.clone(),
                         origin: Origin::Environment(name.clone()),
                     },
-                )),
-                Some(&(index, NameOf::File)) => {
+                ),
+                Some((index, NameOf::File)) => {
                     match read_value_file(name, value, KEYS[index].is_secret) {
-                        Ok(found) => given.push((index, found)),
+                        Ok(found) => push(index, found),
                         Err(error) => errors.push(error),
                     }
                 }
@@ -112,6 +129,21 @@ enum NameOf {
     Value,
     /// The path of a file whose content is the value.
     File,
+}
+
+/// The listener, counted from 1, and the key that a name like `KEYWAY_LISTENERS_1_ADDRESS` means.
+fn of_listener(name: &str) -> Option<(usize, usize, NameOf)> {
+    let (number, key) = name.strip_prefix(LISTENERS_PREFIX)?.split_once('_')?;
+    let number = number.parse().ok()?;
+    if !(1..=LISTENERS_MAX).contains(&number) {
+        return None;
+    }
+    let find = |name: &str| {
+        let mut keys = KEYS.iter();
+        keys.position(|key| key.section == LISTEN && key.name.to_uppercase() == name)
+    };
+    let value = find(key).map(|key| (number, key, NameOf::Value));
+    value.or_else(|| Some((number, find(key.strip_suffix("_FILE")?)?, NameOf::File)))
 }
 
 /// Every environment name and the key it sets.

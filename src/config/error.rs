@@ -85,6 +85,21 @@ pub enum ConfigError {
     Together(String),
 }
 
+impl ConfigError {
+    /// The same mistake, made in a table of `[[listeners]]`, whose keys are those of `[listen]`.
+    pub(super) fn in_listener(mut self, number: usize) -> ConfigError {
+        if let ConfigError::Wrong { key, .. }
+        | ConfigError::Missing { key, .. }
+        | ConfigError::Twice { key, .. }
+        | ConfigError::Placeholder { key, .. } = &mut self
+            && let Some(name) = key.strip_prefix("listen.")
+        {
+            *key = format!("listeners[{number}].{name}");
+        }
+        self
+    }
+}
+
 fn suggest(nearest: &Option<String>) -> String {
     nearest
         .as_ref()

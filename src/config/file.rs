@@ -10,8 +10,8 @@ use super::environment::{Environment, read_value_file};
 use super::error::ConfigError;
 use super::key::{Key, Shape};
 use super::nearest::nearest;
-use super::resolve::{Given, Origin};
-use super::settings::KEYS;
+use super::resolve::{Found, Given, Origin};
+use super::settings::{KEYS, LISTEN, LISTENERS};
 
 /// Longest piece of a value that an error message repeats.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -23,14 +23,13 @@ struct File<'a> {
     environment: &'a Environment,
 }
 
-/// Every value a file gives, with the key's place in [`KEYS`]. `name` is the file's name, for
-/// messages.
+/// Every value a file gives. `name` is the file's name, for messages.
 pub(super) fn given(
     name: &str,
     text: &str,
     environment: &Environment,
     errors: &mut Vec<ConfigError>,
-) -> Vec<(usize, Given)> {
+) -> Vec<Found> {
     let file = File {
         name,
         text,
@@ -48,11 +47,15 @@ pub(super) fn given(
     };
     let mut given = Vec::new();
     for (section, value) in &table {
+        if section.get_ref() == LISTENERS {
+            file.listeners(value, &mut given, errors);
+            continue;
+        }
         match file.section(section, value) {
             Ok(keys) => {
                 for (key, value) in keys {
                     match file.key(section.get_ref(), key, value) {
-                        Ok(found) => given.push(found),
+                        Ok((key, value)) => given.push(Found::of_key(key, value)),
                         Err(error) => errors.push(error),
                     }
                 }
@@ -67,13 +70,46 @@ type Name<'i> = Spanned<std::borrow::Cow<'i, str>>;
 type Value<'i> = Spanned<DeValue<'i>>;
 
 impl File<'_> {
+    /// The array of further listeners: each a table of the keys of `[listen]`.
+    fn listeners(&self, value: &Value<'_>, given: &mut Vec<Found>, errors: &mut Vec<ConfigError>) {
+        let DeValue::Array(tables) = value.get_ref() else {
+            return errors.push(self.no_tables(value));
+        };
+        for (index, table) in tables.iter().enumerate() {
+            let DeValue::Table(keys) = table.get_ref() else {
+                errors.push(self.no_tables(table));
+                continue;
+            };
+            let listener = index + 1;
+            for (key, value) in keys {
+                match self.key(LISTEN, key, value) {
+                    Ok((key, given_value)) => given.push(Found {
+                        listener: Some(listener),
+                        key,
+                        given: given_value,
+                    }),
+                    Err(error) => errors.push(error.in_listener(listener)),
+                }
+            }
+        }
+    }
+
+    fn no_tables(&self, value: &Value<'_>) -> ConfigError {
+        ConfigError::Wrong {
+            place: self.place(value.span().start),
+            key: LISTENERS.to_owned(),
+            value: self.shown(value),
+            allowed: "an array of tables, [[listeners]], each with keys of [listen]".to_owned(),
+        }
+    }
+
     /// The table of a known section.
     fn section<'v, 'i>(
         &self,
         name: &Name<'i>,
         value: &'v Value<'i>,
     ) -> Result<&'v DeTable<'i>, ConfigError> {
-        let mut sections = KEYS.iter().map(|key| key.section);
+        let mut sections = KEYS.iter().map(|key| key.section).chain([LISTENERS]);
         if !sections.clone().any(|section| section == name.get_ref()) {
             // A key at the top level most likely lost its section.
             let of_key = KEYS.iter().find(|key| key.name == name.get_ref());

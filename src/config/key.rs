@@ -103,7 +103,7 @@ macro_rules! sections {
 
             impl $Section {
                 /// Reads every key before giving up, so that all mistakes are noted.
-                fn read(values: &mut Values) -> Option<Self> {
+                pub(super) fn read(values: &mut Values) -> Option<Self> {
                     $(let $key = values.read::<$kind $(<$($parameter),+>)?>(
                         stringify!($section),
                         stringify!($key),

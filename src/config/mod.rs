@@ -14,6 +14,7 @@
 //! one line in `proxy.toml.example`; `tests/config_example.rs` fails while they disagree. The
 //! environment name, the error texts and the output of `--check` follow by themselves.
 
+mod contradictions;
 mod environment;
 mod error;
 mod file;
@@ -30,6 +31,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
 pub use kind::{
     ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
+    ReadPolicy, fits_pattern,
 };
 pub use resolve::{Effective, resolve};
 pub use secret::Secret;

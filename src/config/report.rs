@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::key::{Key, Shape};
-use super::resolve::{Effective, Origin};
-use super::settings::KEYS;
+use super::resolve::{Effective, Given, Origin};
+use super::settings::{KEYS, LISTEN, LISTENERS};
 
 impl fmt::Display for Effective {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,18 +16,35 @@ impl fmt::Display for Effective {
                 writeln!(out, "{gap}[{}]", key.section)?;
                 section = key.section;
             }
-            let Some(given) = given else {
-                writeln!(out, "# {} is not set", key.name)?;
-                continue;
-            };
-            let line = format!("{} = {}", key.name, toml_value(key, &given.text));
-            write!(out, "{line:<42} # {}", given.origin)?;
-            if given.text == "auto" && key.path() == "proxy.workers" {
-                write!(out, ", here {}", self.settings.workers)?;
+            write_line(out, key, given.as_ref())?;
+            if key.path() == "proxy.workers" {
+                let is_auto = given.as_ref().is_some_and(|given| given.text == "auto");
+                if is_auto {
+                    write!(out, ", here {}", self.settings.workers)?;
+                }
             }
             writeln!(out)?;
         }
+        for listener in &self.listeners {
+            writeln!(out, "\n[[{LISTENERS}]]")?;
+            for (key, given) in KEYS.iter().zip(listener) {
+                if key.section == LISTEN {
+                    write_line(out, key, given.as_ref())?;
+                    writeln!(out)?;
+                }
+            }
+        }
         Ok(())
+    }
+}
+
+fn write_line(out: &mut fmt::Formatter<'_>, key: &Key, given: Option<&Given>) -> fmt::Result {
+    match given {
+        Some(given) => {
+            let line = format!("{} = {}", key.name, toml_value(key, &given.text));
+            write!(out, "{line:<42} # {}", given.origin)
+        }
+        None => write!(out, "# {} is not set", key.name),
     }
 }
 
@@ -75,6 +92,8 @@ mod tests {
             ("KEYWAY_PASSWORD", "hunter2"),
             ("KEYWAY_LIMITS_MAX_CLIENTS", "5"),
             ("KEYWAY_CLUSTER_ADDRESS_MAP", "a:1=b:1"),
+            ("KEYWAY_LISTENERS_1_ADDRESS", "127.0.0.1:6380"),
+            ("KEYWAY_LISTENERS_1_READ_POLICY", "any"),
         ]);
         let first = resolve_text(None, &environment).expect("allowed");
         let report = first.to_string();
@@ -87,6 +106,10 @@ mod tests {
             "# KEYWAY_LIMITS_MAX_CLIENTS",
             "address = \"127.0.0.1:6379\"",
             "# default",
+            "[[listeners]]",
+            "name = \"listener-1\"",
+            "address = \"127.0.0.1:6380\"",
+            "read_policy = \"any\" ",
         ] {
             assert!(report.contains(line), "{line} is not in\n{report}");
         }
@@ -96,6 +119,7 @@ mod tests {
             .unwrap_or_else(|errors| panic!("{errors}\n{report}"));
         let mut settings = first.settings;
         settings.listen.password = Some(Secret::new("***"));
+        settings.listeners[0].password = Some(Secret::new("***"));
         assert_eq!(format!("{settings:?}"), format!("{:?}", second.settings));
     }
 }

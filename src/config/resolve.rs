@@ -1,5 +1,6 @@
 //! From the file, the environment and the defaults to one value for each key.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrors};
 use super::file;
 use super::kind::Kind;
-use super::settings::{KEYS, Sections, Settings};
+use super::settings::{KEYS, LISTEN, ListenSettings, Sections, Settings};
 
 /// What stands in for a secret wherever values are shown.
 pub(super) const HIDDEN: &str = "***";
@@ -19,6 +20,28 @@ pub struct Effective {
     pub settings: Settings,
     /// For each of [`KEYS`] its text and origin; secrets are hidden already.
     pub(super) given: Vec<Option<Given>>,
+    /// The same for each of the further listeners; only keys of `[listen]`.
+    pub(super) listeners: Vec<Vec<Option<Given>>>,
+}
+
+/// A value somebody gave for a key.
+pub(super) struct Found {
+    /// Which table of `[[listeners]]`, counted from 1; `None` for the ordinary key.
+    pub(super) listener: Option<usize>,
+    /// The key's place in [`KEYS`].
+    pub(super) key: usize,
+    pub(super) given: Given,
+}
+
+impl Found {
+    /// For an ordinary key.
+    pub(super) fn of_key(key: usize, given: Given) -> Found {
+        Found {
+            listener: None,
+            key,
+            given,
+        }
+    }
 }
 
 /// A value somebody gave, as text.
@@ -84,15 +107,33 @@ pub(super) fn resolve_text(
     let from_environment = environment.given(&mut values.errors);
     values.layer(from_environment);
 
+    let inherited = values.given.clone();
     let sections = Sections::read(&mut values);
-    let Values { given, mut errors } = values;
-    let settings = sections.map(Settings::from_sections);
+    // A mistake in what they inherit would be told once for each.
+    let mut listeners = Some(Vec::new());
+    if sections.is_some() {
+        let read = (0..values.listeners.len()).map(|index| values.read_listener(index, &inherited));
+        listeners = read.collect::<Vec<_>>().into_iter().collect();
+    }
+    let Values {
+        given,
+        listeners: listeners_given,
+        mut errors,
+        ..
+    } = values;
+    let settings = sections
+        .zip(listeners)
+        .map(|(sections, listeners)| Settings::from_sections(sections, listeners));
     if let Some(settings) = &settings {
         let contradictions = settings.contradictions();
         errors.extend(contradictions.into_iter().map(ConfigError::Together));
     }
     match settings {
-        Some(settings) if errors.is_empty() => Ok(Effective { settings, given }),
+        Some(settings) if errors.is_empty() => Ok(Effective {
+            settings,
+            given,
+            listeners: listeners_given,
+        }),
         _ => Err(ConfigErrors(errors)),
     }
 }
@@ -100,6 +141,10 @@ pub(super) fn resolve_text(
 /// The values given so far, one place for each of [`KEYS`], and what was wrong.
 pub(super) struct Values {
     given: Vec<Option<Given>>,
+    /// The same for each of the further listeners.
+    listeners: Vec<Vec<Option<Given>>>,
+    /// The listener whose values `given` holds at the moment, counted from 1.
+    of_listener: Option<usize>,
     errors: Vec<ConfigError>,
 }
 
@@ -107,25 +152,82 @@ impl Values {
     fn none() -> Self {
         Values {
             given: vec![None; KEYS.len()],
+            listeners: Vec::new(),
+            of_listener: None,
             errors: Vec::new(),
         }
     }
 
+    /// The settings of one further listener. What it does not give is as in `[listen]`, but for what
+    /// tells the two apart.
+    fn read_listener(
+        &mut self,
+        index: usize,
+        inherited: &[Option<Given>],
+    ) -> Option<ListenSettings> {
+        let number = index + 1;
+        let mut own = std::mem::take(&mut self.listeners[index]);
+        for ((key, given), inherited) in KEYS.iter().zip(&mut own).zip(inherited) {
+            let by_default = |text: &str| {
+                Some(Given {
+                    text: text.to_owned(),
+                    origin: Origin::Default,
+                })
+            };
+            if key.section == LISTEN && given.is_none() {
+                *given = match key.name {
+                    "name" => by_default(&format!("listener-{number}")),
+                    "address" | "unix_socket" => by_default(""),
+                    _ => inherited.clone(),
+                };
+            }
+        }
+        let common = std::mem::replace(&mut self.given, own);
+        self.of_listener = Some(number);
+        let settings = ListenSettings::read(self);
+        self.of_listener = None;
+        self.listeners[index] = std::mem::replace(&mut self.given, common);
+        settings
+    }
+
+    /// Notes a mistake.
+    fn refuse(&mut self, error: ConfigError) {
+        self.errors.push(match self.of_listener {
+            Some(number) => error.in_listener(number),
+            None => error,
+        });
+    }
+
     /// Puts the values of one source over those of the sources before.
-    fn layer(&mut self, source: Vec<(usize, Given)>) {
-        let mut from_here = vec![false; KEYS.len()];
-        for (index, value) in source {
-            if from_here[index] {
-                let first = self.given[index].as_ref().map(|given| &given.origin);
-                self.errors.push(ConfigError::Twice {
-                    key: KEYS[index].path(),
-                    first: first.map_or_else(String::new, Origin::to_string),
-                    second: value.origin.to_string(),
+    fn layer(&mut self, source: Vec<Found>) {
+        let mut from_here = HashSet::new();
+        for found in source {
+            let place = (found.listener.unwrap_or(0), found.key);
+            let given = self.place(found.listener, found.key);
+            let before = given.replace(found.given);
+            if !from_here.insert(place) {
+                let second = given.as_ref().map(|given| given.origin.to_string());
+                let error = ConfigError::Twice {
+                    key: KEYS[found.key].path(),
+                    first: before.map_or_else(String::new, |given| given.origin.to_string()),
+                    second: second.unwrap_or_default(),
+                };
+                self.errors.push(match found.listener {
+                    Some(number) => error.in_listener(number),
+                    None => error,
                 });
             }
-            from_here[index] = true;
-            self.given[index] = Some(value);
         }
+    }
+
+    fn place(&mut self, listener: Option<usize>, key: usize) -> &mut Option<Given> {
+        let Some(listener) = listener else {
+            return &mut self.given[key];
+        };
+        if self.listeners.len() < listener {
+            self.listeners.resize(listener, vec![None; KEYS.len()]);
+        }
+        &mut self.listeners[listener - 1][key]
     }
 
     /// The value of one key: as given, else its default. A mistake is noted and gives `None`.
@@ -146,7 +248,7 @@ impl Values {
             let absent = K::absent();
             // After another mistake it is likelier given wrongly (misspelt, say) than missing.
             if absent.is_none() && self.errors.is_empty() {
-                self.errors.push(ConfigError::Missing {
+                self.refuse(ConfigError::Missing {
                     key: key.path(),
                     environment: key
                         .short
@@ -166,8 +268,9 @@ impl Values {
             } else {
                 format!("{:?}", given.text)
             };
-            self.errors.push(ConfigError::Wrong {
-                place: given.origin.to_string(),
+            let place = given.origin.to_string();
+            self.refuse(ConfigError::Wrong {
+                place,
                 key: key.path(),
                 value: shown,
                 allowed: K::allowed(),
@@ -178,237 +281,5 @@ impl Values {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The errors of this file and environment, one line each.
-    fn errors(file: &str, variables: &[(&str, &str)]) -> String {
-        resolve_text(Some(("proxy.toml", file)), &Environment::of(variables))
-            .err()
-            .map(|errors| errors.to_string())
-            .unwrap_or_default()
-    }
-
-    fn settings(file: &str, variables: &[(&str, &str)]) -> Settings {
-        resolve_text(Some(("proxy.toml", file)), &Environment::of(variables))
-            .map(|effective| effective.settings)
-            .unwrap_or_else(|errors| panic!("refused: {errors}"))
-    }
-
-    const SEEDS: &str = "[cluster]\nseeds = [\"a:1\"]\n";
-
-    #[test]
-    fn the_environment_alone_is_enough() {
-        let environment = Environment::of(&[("KEYWAY_SEEDS", "a:1,[::1]:2"), ("HOME", "/")]);
-        let settings = resolve(None, &environment)
-            .expect("seeds are given")
-            .settings;
-        assert_eq!(settings.cluster.seeds.len(), 2);
-        assert_eq!(settings.cluster.seeds[1].to_string(), "[::1]:2");
-        assert!(settings.workers >= 1);
-        assert_eq!(
-            settings.listen.address.map(|address| address.to_string()),
-            Some("127.0.0.1:6379".to_owned())
-        );
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
-        let file = format!("{SEEDS}[timeouts]\nrequest = \"5s\"\ndrain = \"1s\"\n");
-        let settings = settings(&file, &[("KEYWAY_TIMEOUTS_REQUEST", "7s")]);
-        assert_eq!(settings.timeouts.request.as_secs(), 7);
-        assert_eq!(settings.timeouts.drain.as_secs(), 1);
-        assert_eq!(settings.timeouts.handshake.as_secs(), 2);
-    }
-
-    #[test]
-    fn short_names_set_their_keys() {
-        let settings = settings(
-            "",
-            &[
-                ("KEYWAY_SEEDS", "a:1"),
-                ("KEYWAY_LISTEN", "0.0.0.0:7"),
-                ("KEYWAY_ADMIN", ""),
-                ("KEYWAY_WORKERS", "3"),
-                ("KEYWAY_PASSWORD", "client"),
-                ("KEYWAY_UPSTREAM_USERNAME", "app"),
-                ("KEYWAY_UPSTREAM_PASSWORD", "server"),
-            ],
-        );
-        assert_eq!(settings.workers, 3);
-        assert_eq!(settings.admin.address, None);
-        assert_eq!(settings.listen.address.map(|a| a.port()), Some(7));
-        assert!(
-            settings
-                .listen
-                .password
-                .is_some_and(|p| p.matches(b"client"))
-        );
-        assert_eq!(settings.upstream.username.as_deref(), Some("app"));
-        assert!(
-            settings
-                .upstream
-                .password
-                .is_some_and(|p| p.matches(b"server"))
-        );
-    }
-
-    #[test]
-    fn every_mistake_is_told_with_key_value_and_what_is_allowed() {
-        for (file, variables, expected) in [
-            (
-                "",
-                &[][..],
-                "cluster.seeds is required: set it in the file or as KEYWAY_SEEDS; allowed is a list (in the environment comma-separated) of host:port such as \"redis-0.redis:6379\" or \"[2001:db8::1]:6379\"",
-            ),
-            (
-                "[cluster]\nseeds = [\"a:1\"]\n[timeouts]\nrequest = 20\n",
-                &[],
-                "proxy.toml line 4: timeouts.request = 20: allowed is a duration with its unit such as \"500ms\", \"20s\" or \"5m\", from 10ms to 1h",
-            ),
-            (
-                SEEDS,
-                &[("KEYWAY_WORKERS", "many")],
-                "KEYWAY_WORKERS: proxy.workers = \"many\": allowed is \"auto\" or a whole number from 1 to 1024",
-            ),
-            (
-                SEEDS,
-                &[("KEYWAY_LISTEN_ADRESS", "x")],
-                "environment: unknown name `KEYWAY_LISTEN_ADRESS`, did you mean `KEYWAY_LISTEN_ADDRESS`?",
-            ),
-            (
-                "[cluster]\nseeds = [\"a:1\"]\nrefresh_intervall = \"1s\"\n",
-                &[],
-                "proxy.toml line 3: unknown key `refresh_intervall`, did you mean `refresh_interval`?",
-            ),
-            (
-                "[cluster]\nseeds = [\"a:1\"]\nmax_clients = 5\n",
-                &[],
-                "proxy.toml line 3: unknown key `max_clients`, did you mean `limits.max_clients`?",
-            ),
-            (
-                "seeds = [\"a:1\"]\n[cluster]\nseeds = [\"a:1\"]\n",
-                &[],
-                "proxy.toml line 1: unknown section `seeds`, did you mean `cluster.seeds`?",
-            ),
-            (
-                "[cluster]\nseeds = [\"a:1\"]\n[listen]\npassword = \"\"\n",
-                &[],
-                "proxy.toml line 4: listen.password = ***: allowed is text that is not empty; leave the key out for no password",
-            ),
-            (
-                SEEDS,
-                &[
-                    ("KEYWAY_LISTEN", "1.1.1.1:1"),
-                    ("KEYWAY_LISTEN_ADDRESS", "1.1.1.1:2"),
-                ],
-                "KEYWAY_LISTEN and KEYWAY_LISTEN_ADDRESS both set listen.address: keep one",
-            ),
-            (
-                SEEDS,
-                &[("KEYWAY_LISTEN", "")],
-                "listen.address and listen.unix_socket are both empty: no client could connect",
-            ),
-            (
-                SEEDS,
-                &[("KEYWAY_UPSTREAM_USERNAME", "app")],
-                "upstream.username needs upstream.password: AUTH sends both",
-            ),
-            (
-                "[cluster]\nseeds = [\"${NODE}:1\"]\n",
-                &[],
-                "proxy.toml line 2: cluster.seeds: the environment has no variable `NODE` for `${NODE}`",
-            ),
-        ] {
-            assert_eq!(errors(file, variables), expected);
-        }
-    }
-
-    #[test]
-    fn all_mistakes_are_told_at_once() {
-        let told = errors(
-            "[proxy]\nworkers = 0\n[log]\nlevel = \"loud\"\n",
-            &[("KEYWAY_SEEDS", "nowhere")],
-        );
-        assert_eq!(told.lines().count(), 3, "{told}");
-    }
-
-    #[test]
-    fn broken_toml_is_told_with_its_line() {
-        let told = errors("[cluster]\nseeds = [\n", &[]);
-        assert!(told.starts_with("proxy.toml line "), "{told}");
-        assert!(told.contains("not valid TOML"), "{told}");
-    }
-
-    #[test]
-    fn placeholders_take_the_environments_values() {
-        let file = "[cluster]\nseeds = [\"${A}:1\", \"b.${A}:2\"]\n[listen]\npassword = \"x$${A}\"\n[limits]\nmax_clients = \"${N}\"\n";
-        let settings = settings(file, &[("A", "host"), ("N", "77")]);
-        assert_eq!(settings.cluster.seeds[0].to_string(), "host:1");
-        assert_eq!(settings.cluster.seeds[1].to_string(), "b.host:2");
-        assert_eq!(settings.limits.max_clients, 77);
-        assert!(
-            settings
-                .listen
-                .password
-                .is_some_and(|p| p.matches(b"x${A}"))
-        );
-    }
-
-    #[test]
-    fn the_address_map_is_written_in_three_ways() {
-        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
-        let expected = vec![pair("b:1", "h:1"), pair("10.0.0.0/24", "10.1.0.0/24")];
-        let array = format!(
-            "{SEEDS}[[cluster.address_map]]\nfrom = \"b:1\"\nto = \"h:1\"\n[[cluster.address_map]]\nfrom = \"10.0.0.0/24\"\nto = \"10.1.0.0/24\"\n"
-        );
-        assert_eq!(settings(&array, &[]).cluster.address_map, expected);
-        let variable = [(
-            "KEYWAY_CLUSTER_ADDRESS_MAP",
-            "b:1=h:1,10.0.0.0/24=10.1.0.0/24",
-        )];
-        assert_eq!(settings(SEEDS, &variable).cluster.address_map, expected);
-        let table = format!("{SEEDS}address_map = {{ \"b:1\" = \"h:1\" }}\n");
-        assert_eq!(
-            settings(&table, &[]).cluster.address_map,
-            [pair("b:1", "h:1")]
-        );
-    }
-
-    #[test]
-    fn secrets_come_from_files_too() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("secret");
-        std::fs::write(&path, "from file\n").expect("the folder is ours");
-        let path = path.to_str().expect("UTF-8");
-        let by_key = format!("{SEEDS}[upstream]\npassword_file = \"{path}\"\n");
-        for settings in [
-            settings(&by_key, &[]),
-            settings(SEEDS, &[("KEYWAY_UPSTREAM_PASSWORD_FILE", path)]),
-        ] {
-            let password = settings.upstream.password.expect("given");
-            assert!(password.matches(b"from file"));
-        }
-        let both = format!("{by_key}password = \"x\"\n");
-        assert!(errors(&both, &[]).contains("both set upstream.password"));
-    }
-
-    #[test]
-    fn every_default_is_allowed() {
-        let settings = settings(SEEDS, &[]);
-        assert_eq!(settings.limits.max_clients, 10_000);
-        assert_eq!(settings.limits.argument_bytes, 512 << 20);
-        assert_eq!(settings.listen.unix_socket_mode, 0o700);
-        assert!(settings.listen.password.is_none());
-    }
-
-    #[test]
-    fn debug_output_hides_secrets() {
-        let effective = resolve_text(
-            Some(("proxy.toml", SEEDS)),
-            &Environment::of(&[("KEYWAY_PASSWORD", "hunter2")]),
-        )
-        .expect("allowed");
-        assert!(!format!("{effective:?}").contains("hunter2"));
-    }
-}
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use super::key::sections;
 use super::kind::{
     Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions,
     HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, OneOf, Optional, Pairs, Password,
-    SocketPath, Text, Time, Workers,
+    PolicyByName, ReadPolicy, SocketPath, Text, Time, Workers,
 };
 use super::resolve::Values;
 use super::secret::Secret;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub workers: usize,
     /// Where clients connect.
     pub listen: ListenSettings,
+    /// Further listeners, each with its own rules.
+    pub listeners: Vec<ListenSettings>,
     /// The cluster behind.
     pub cluster: ClusterSettings,
     /// Connections to its nodes.
@@ -42,6 +44,11 @@ pub struct Settings {
     /// Log lines.
     pub log: LogSettings,
 }
+
+/// The section of the first listener.
+pub(super) const LISTEN: &str = "listen";
+/// The array of tables of further listeners, each with the keys of [`LISTEN`].
+pub(super) const LISTENERS: &str = "listeners";
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -60,6 +67,8 @@ sections! {
 
     /// Where clients connect.
     listen: ListenSettings {
+        /// Its name in log lines and metrics.
+        name: String = Text("main"),
         /// IP address and port that clients connect to; "" for none (then unix_socket is needed).
         address: Option<SocketAddr> = Optional<ListenAddress>("127.0.0.1:6379") short "KEYWAY_LISTEN",
         /// Path of a Unix socket that clients connect to, as well or instead; "" for none.
@@ -80,6 +89,15 @@ sections! {
         /// What clients that ask for the cluster see: "single", this Keyway as one node that owns
         /// all slots, or "nodes", the real nodes at their mapped addresses.
         cluster_view: ClusterView = OneOf<ClusterView>("single"),
+        /// Which nodes serve reads: "primary", "prefer-replica", "any" (primary and replicas alike),
+        /// "lowest-latency" or "same-zone".
+        read_policy: ReadPolicy = OneOf<ReadPolicy>("primary") short "KEYWAY_READ_POLICY",
+        /// Another policy for clients whose name (CLIENT SETNAME) fits a pattern; the first that fits
+        /// decides.
+        read_policy_by_name: Vec<(String, ReadPolicy)> = PolicyByName(""),
+        /// After a client's write its reads in that part of the key space go to the primary for this
+        /// long; "0s" for not.
+        read_your_writes: Duration = Time<0, HOUR>("0s"),
     }
 
     /// The cluster behind.
@@ -91,6 +109,15 @@ sections! {
         /// Addresses to dial instead of those the cluster announces: host:port, host or CIDR on both
         /// sides.
         address_map: Vec<(String, String)> = Pairs(""),
+        /// The zone this Keyway runs in, for the policy "same-zone"; "" for none.
+        zone: Option<String> = Optional<Text>("") short "KEYWAY_ZONE",
+        /// The zones of nodes by host name, address or CIDR; a node that is not named has the zone
+        /// that it reports itself (availability-zone).
+        zones: Vec<(String, String)> = Pairs(""),
+        /// A replica that is further behind its primary serves no reads.
+        replica_lag_max: Duration = Time<100, HOUR>("10s"),
+        /// A replica that does not answer reads for this long loses them to other nodes.
+        replica_timeout: Duration = Time<10, HOUR>("1s"),
     }
 
     /// Connections to the cluster's nodes.
@@ -185,10 +212,11 @@ sections! {
 
 impl Settings {
     /// Joins the sections.
-    pub(super) fn from_sections(sections: Sections) -> Settings {
+    pub(super) fn from_sections(sections: Sections, listeners: Vec<ListenSettings>) -> Settings {
         Settings {
             workers: sections.proxy.workers,
             listen: sections.listen,
+            listeners,
             cluster: sections.cluster,
             upstream: sections.upstream,
             timeouts: sections.timeouts,
@@ -199,41 +227,19 @@ impl Settings {
         }
     }
 
-    /// What is right key by key and wrong together.
-    pub(super) fn contradictions(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut refuse = |is_wrong: bool, reason: &str| {
-            if is_wrong {
-                found.push(reason.to_owned());
-            }
-        };
-        let (listen, limits) = (&self.listen, &self.limits);
-        refuse(
-            listen.address.is_none() && listen.unix_socket.is_none(),
-            "listen.address and listen.unix_socket are both empty: no client could connect",
-        );
-        refuse(
-            listen
-                .address
-                .is_some_and(|address| address.port() != 0 && self.admin.address == Some(address)),
-            "listen.address and admin.address are the same: give the admin pages another port",
-        );
-        refuse(
-            self.upstream.username.is_some() && self.upstream.password.is_none(),
-            "upstream.username needs upstream.password: AUTH sends both",
-        );
-        refuse(
-            limits.argument_bytes > limits.query_buffer_bytes,
-            "limits.argument_bytes is above limits.query_buffer_bytes: no request could hold such an argument",
-        );
-        refuse(
-            limits.client_output_soft_bytes > limits.client_output_hard_bytes,
-            "limits.client_output_soft_bytes is above limits.client_output_hard_bytes: clients would be closed before they are slowed down",
-        );
-        refuse(
-            limits.subscriber_output_soft_bytes > limits.subscriber_output_hard_bytes,
-            "limits.subscriber_output_soft_bytes is above limits.subscriber_output_hard_bytes: it would never be reached",
-        );
-        found
+    /// Whether any client's reads may go to replicas.
+    pub fn reads_replicas(&self) -> bool {
+        self.all_listeners().any(|listener| {
+            let by_name = listener.read_policy_by_name.iter();
+            let mut policies = by_name
+                .map(|(_, policy)| policy)
+                .chain([&listener.read_policy]);
+            policies.any(|policy| *policy != ReadPolicy::Primary)
+        })
+    }
+
+    /// Every listener, the first one first.
+    pub fn all_listeners(&self) -> impl Iterator<Item = &ListenSettings> {
+        std::iter::once(&self.listen).chain(&self.listeners)
     }
 }

@@ -124,9 +124,13 @@ impl Accepting<'_> {
         match choose(loads, self.max_clients) {
             Choice::Worker { index, total } => {
                 self.calm_down(total);
+                let listener = usize::from(accepted.listener());
                 // False only when it ended this moment; then the process is about to stop.
                 if self.ports[index].hand_over(accepted) {
                     self.tallies.accepted.increment();
+                    if let Some((_, accepted)) = self.tallies.listeners.get(listener) {
+                        accepted.increment();
+                    }
                 }
             }
             Choice::Full => {

@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::refresh::{self, RefreshParts, RefreshSettings};
+use super::replica_watch::{self, ReplicaWatchSettings};
 use super::start::{Engine, EngineParts};
 use crate::cluster::Endpoint;
-use crate::config::{HostPort, Settings};
+use crate::config::{HostPort, ListenSettings, Settings};
 use crate::telemetry::clock::{now_us, started_at};
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
 use crate::worker::monitors::Handovers;
 use crate::worker::scrutiny::SharedPause;
-use crate::worker::{LocalFacts, RefreshRequests, TopologyCell, WorkerContext, spawn};
+use crate::worker::{
+    ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, TopologyCell, WorkerContext, spawn,
+};
 
 /// Spawns the workers and the refresher.
 ///
@@ -28,6 +31,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         settings,
         seats,
         address_map,
+        zones,
         config_file,
         tallies,
         lifecycle,
@@ -37,11 +41,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
     let topology = Arc::new(TopologyCell::default());
     let refresh = Arc::new(RefreshRequests::default());
     let local = Arc::new(LocalFacts {
-        username: settings.listen.username.clone(),
-        password: settings.listen.password.clone(),
-        advertise: settings.listen.advertise.as_ref().map(endpoint),
-        listen: settings.listen.address,
-        cluster_view: settings.listen.cluster_view,
+        listeners: settings.all_listeners().map(listener_facts).collect(),
         cross_slot_reads: settings.compatibility.cross_slot_reads,
         cross_slot_transactions: settings.compatibility.cross_slot_transactions,
         cross_slot_blocking: settings.compatibility.cross_slot_blocking,
@@ -63,6 +63,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let workers: Arc<[_]> = senders.into();
+    let (replicas, _) = watch::channel(Arc::new(ReplicaFacts::default()));
     for (seat, notes) in seats.into_iter().zip(receivers) {
         spawn(WorkerContext {
             index: seat.index,
@@ -73,11 +74,28 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             upstream: upstream.clone(),
             address_map: Arc::clone(&address_map),
             topology: Arc::clone(&topology),
+            replicas: replicas.subscribe(),
             refresh: Arc::clone(&refresh),
             local: Arc::clone(&local),
             notes,
             workers: Arc::clone(&workers),
         })?;
+    }
+    if settings.reads_replicas() {
+        let watch_settings = ReplicaWatchSettings {
+            lag_max: settings.cluster.replica_lag_max,
+            own_zone: settings.cluster.zone.as_deref().map(Arc::from),
+            zones,
+            upstream: upstream.clone(),
+            response_timeout: settings.upstream.connect_timeout,
+        };
+        tokio::spawn(replica_watch::run(
+            watch_settings,
+            Arc::clone(&topology),
+            replicas,
+            Arc::clone(&tallies),
+            lifecycle.clone(),
+        ));
     }
     let refresh_settings = RefreshSettings {
         seeds: settings.cluster.seeds.iter().map(endpoint).collect(),
@@ -103,6 +121,19 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             }
         }),
     })
+}
+
+fn listener_facts(listen: &ListenSettings) -> ListenerFacts {
+    ListenerFacts {
+        username: listen.username.clone(),
+        password: listen.password.clone(),
+        advertise: listen.advertise.as_ref().map(endpoint),
+        listen: listen.address,
+        cluster_view: listen.cluster_view,
+        read_policy: listen.read_policy,
+        read_policy_by_name: listen.read_policy_by_name.clone(),
+        read_your_writes: listen.read_your_writes,
+    }
 }
 
 fn endpoint(configured: &HostPort) -> Endpoint {
@@ -137,6 +168,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
+        replica_timeout_us: settings.cluster.replica_timeout.as_micros() as u64,
         subscriptions_per_client: limits.subscriptions_per_client,
         subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,
         subscriber_output_soft_bytes: limits.subscriber_output_soft_bytes,

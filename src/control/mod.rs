@@ -13,6 +13,8 @@ pub mod refresh;
 mod refresh_log;
 mod refresh_plan;
 mod refresh_round;
+mod replica_judge;
+mod replica_watch;
 mod signals;
 mod start;
 mod supervise;

@@ -157,6 +157,36 @@ async fn ask_one(
     Ok((probe, heard))
 }
 
+/// Asks a server for these sections of its `INFO`, over `kept` if that still works.
+pub(super) async fn ask_info(
+    at: &Endpoint,
+    kept: Option<Probe>,
+    settings: &ProbeSettings,
+    sections: &[&str],
+) -> Result<(Probe, Vec<String>), ProbeError> {
+    let mut probe = match kept {
+        Some(probe) => probe,
+        None => Probe {
+            stream: handshake::open(at, Protocol::Resp2, &settings.open)
+                .await?
+                .stream,
+            inbox: Vec::new(),
+            server: Server::default(),
+            wants_slots: false,
+            is_fresh: false,
+        },
+    };
+    let commands: Vec<[&str; 2]> = sections.iter().map(|section| ["INFO", section]).collect();
+    let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
+    let replies = limited(settings, probe.exchange(&commands)).await?;
+    let texts = replies.iter().map(|reply| match reply.text() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(ProbeError::Refused(complaint(reply))),
+    });
+    let texts = texts.collect::<Result<_, _>>()?;
+    Ok((probe, texts))
+}
+
 async fn limited<T>(
     settings: &ProbeSettings,
     asking: impl Future<Output = Result<T, ProbeError>>,

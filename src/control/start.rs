@@ -20,10 +20,10 @@ use super::cli::Cli;
 use super::supervise::{Ending, supervise};
 use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, signals};
-use crate::cluster::{AddressMap, AddressMapError, Topology};
+use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
 use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
-use crate::telemetry::{ControlTallies, clock, logging};
+use crate::telemetry::{ControlTallies, Tally, clock, logging};
 
 /// What serves requests, once it runs. Made by [`engine::start`].
 pub struct Engine {
@@ -41,6 +41,8 @@ pub struct EngineParts {
     pub seats: Vec<WorkerSeat>,
     /// Addresses to dial instead of announced ones.
     pub address_map: AddressMap,
+    /// The configured zones of nodes.
+    pub zones: Zones,
     /// Path of the configuration file; empty without one.
     pub config_file: String,
     /// Counters for what the engine does on the control thread.
@@ -58,6 +60,9 @@ pub enum StartError {
     /// A rule of the address map makes no sense; the operator's to mend.
     #[error("cluster.address_map: {0}")]
     AddressMap(#[from] AddressMapError),
+    /// A zone of a node makes no sense; the operator's to mend.
+    #[error("cluster.zones: {0}")]
+    Zones(#[from] ZonesError),
     /// An address is taken or not ours; the operator's to mend.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -79,7 +84,9 @@ impl StartError {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            StartError::Config(_) | StartError::AddressMap(_) => ExitCode::from(2),
+            StartError::Config(_) | StartError::AddressMap(_) | StartError::Zones(_) => {
+                ExitCode::from(2)
+            }
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
     }
@@ -119,6 +126,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         .or_else(|| environment.config_file().map(PathBuf::from));
     let effective = resolve(file.as_deref(), &environment)?;
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
+    let zones = Zones::parse(&effective.settings.cluster.zones)?;
     if cli.check {
         print!("{effective}");
         return Ok(ExitCode::SUCCESS);
@@ -140,7 +148,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
-    serve(settings, file.as_deref(), address_map)
+    serve(settings, file.as_deref(), address_map, zones)
 }
 
 /// Binds, spawns, and serves until told to stop.
@@ -148,6 +156,7 @@ fn serve(
     mut settings: Settings,
     file: Option<&Path>,
     address_map: AddressMap,
+    zones: Zones,
 ) -> Result<ExitCode, StartError> {
     let listeners = Listeners::bind(&settings)?;
     fit_clients(&mut settings);
@@ -161,27 +170,31 @@ fn serve(
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
         let ports: Arc<[WorkerPort]> = ports.into();
-        let tallies = Arc::new(ControlTallies::default());
+        let names = settings.all_listeners().map(|listen| listen.name.clone());
+        let tallies = Arc::new(ControlTallies {
+            listeners: names.map(|name| (name, Tally::default())).collect(),
+            ..ControlTallies::default()
+        });
         let mut doors = Vec::new();
         info!(
             version = env!("CARGO_PKG_VERSION"),
             config = file.map(|file| file.display().to_string()),
-            listen = listeners.places(),
+            listen = listeners.places(&settings),
             admin = listeners.admin.as_ref().map(Listener::place),
             workers = settings.workers,
             "started"
         );
-        for listener in listeners.clients {
-            doors.push(
-                listener
-                    .open()
-                    .map_err(StartError::system("watch a listener"))?,
-            );
+        for (number, listener) in listeners.clients {
+            let door = listener
+                .open()
+                .map_err(StartError::system("watch a listener"))?;
+            doors.push(door.of_listener(number));
         }
         let engine = engine::start(EngineParts {
             settings: Arc::clone(&settings),
             seats,
             address_map,
+            zones,
             config_file: file
                 .map(|file| file.display().to_string())
                 .unwrap_or_default(),
@@ -232,30 +245,27 @@ fn serve(
 
 /// Every socket the process listens on.
 struct Listeners {
-    clients: Vec<Listener>,
+    /// Each with the number of its listener in the configuration.
+    clients: Vec<(u16, Listener)>,
     admin: Option<Listener>,
 }
 
 impl Listeners {
     fn bind(settings: &Settings) -> Result<Listeners, BindError> {
-        let listen = &settings.listen;
         let mut clients = Vec::new();
-        if let Some(address) = listen.address {
-            clients.push(Listener::bind_tcp(
-                address,
-                listen.backlog,
-                listen.tcp_keepalive,
-            )?);
-            if !address.ip().is_loopback() && listen.password.is_none() {
-                warn!(%address, "clients of other hosts need no password");
+        for (number, listen) in (0..).zip(settings.all_listeners()) {
+            if let Some(address) = listen.address {
+                let listener = Listener::bind_tcp(address, listen.backlog, listen.tcp_keepalive)?;
+                clients.push((number, listener));
+                if !address.ip().is_loopback() && listen.password.is_none() {
+                    let name = &listen.name;
+                    warn!(%address, listener = name, "clients of other hosts need no password");
+                }
             }
-        }
-        if let Some(path) = &listen.unix_socket {
-            clients.push(Listener::bind_unix(
-                path,
-                listen.unix_socket_mode,
-                listen.backlog,
-            )?);
+            if let Some(path) = &listen.unix_socket {
+                let listener = Listener::bind_unix(path, listen.unix_socket_mode, listen.backlog)?;
+                clients.push((number, listener));
+            }
         }
         let admin = match settings.admin.address {
             Some(address) => {
@@ -265,7 +275,7 @@ impl Listeners {
                 Some(Listener::bind_tcp(
                     address,
                     ADMIN_BACKLOG,
-                    listen.tcp_keepalive,
+                    settings.listen.tcp_keepalive,
                 )?)
             }
             None => None,
@@ -273,8 +283,21 @@ impl Listeners {
         Ok(Listeners { clients, admin })
     }
 
-    fn places(&self) -> String {
-        let places: Vec<String> = self.clients.iter().map(Listener::place).collect();
+    /// For the log: each place, with name and policy where there are several listeners.
+    fn places(&self, settings: &Settings) -> String {
+        let place = |(number, listener): &(u16, Listener)| {
+            let of = settings.all_listeners().nth(usize::from(*number));
+            match of.filter(|_| !settings.listeners.is_empty()) {
+                Some(of) => format!(
+                    "{} ({}, reads: {})",
+                    listener.place(),
+                    of.name,
+                    of.read_policy.name()
+                ),
+                None => listener.place(),
+            }
+        };
+        let places: Vec<String> = self.clients.iter().map(place).collect();
         places.join(" ")
     }
 }

@@ -19,6 +19,7 @@ pub struct Accepted {
     socket: Socket,
     peer: Peer,
     keepalive: Duration,
+    listener: u16,
 }
 
 /// Who connected, and to what.
@@ -46,7 +47,19 @@ impl Accepted {
             socket,
             peer,
             keepalive,
+            listener: 0,
         }
+    }
+
+    /// The same, from the listener with this number.
+    #[must_use]
+    pub fn of_listener(self, listener: u16) -> Self {
+        Accepted { listener, ..self }
+    }
+
+    /// The number of the listener it came through; 0 unless somebody said otherwise.
+    pub fn listener(&self) -> u16 {
+        self.listener
     }
 
     /// Who connected.

@@ -16,7 +16,10 @@ use super::listener::{Place, SocketFile};
 /// A [`super::Listener`] watched by the runtime of the thread that opened it. Dropping it closes it
 /// and removes a Unix socket's file.
 #[derive(Debug)]
-pub struct Door(Watched);
+pub struct Door {
+    watched: Watched,
+    listener: u16,
+}
 
 #[derive(Debug)]
 enum Watched {
@@ -38,7 +41,7 @@ pub struct Exhausted(#[source] pub io::Error);
 
 impl Door {
     pub(super) fn open(socket: Socket, place: Place, keepalive: Duration) -> io::Result<Door> {
-        Ok(Door(match place {
+        let watched = match place {
             Place::Tcp(_) => Watched::Tcp {
                 listener: TcpListener::from_std(socket.into())?,
                 keepalive,
@@ -47,7 +50,17 @@ impl Door {
                 listener: UnixListener::from_std(socket.into())?,
                 file,
             },
-        }))
+        };
+        Ok(Door {
+            watched,
+            listener: 0,
+        })
+    }
+
+    /// The same, whose connections know that they came through the listener with this number.
+    #[must_use]
+    pub fn of_listener(self, listener: u16) -> Self {
+        Door { listener, ..self }
     }
 
     /// The next connection. Several that wait come one after the other without asking the kernel for
@@ -58,7 +71,7 @@ impl Door {
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<Result<Accepted, Exhausted>> {
         loop {
             match ready!(self.poll_once(context)) {
-                Ok(accepted) => return Poll::Ready(Ok(accepted)),
+                Ok(accepted) => return Poll::Ready(Ok(accepted.of_listener(self.listener))),
                 // That one ended before it was accepted; the next may be fine.
                 Err(error) if is_aborted(&error) => {}
                 Err(error) => return Poll::Ready(Err(Exhausted(error))),
@@ -68,7 +81,7 @@ impl Door {
 
     fn poll_once(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         // `into_std` takes the connection off this thread's runtime: it will live in a worker's.
-        Poll::Ready(Ok(match &self.0 {
+        Poll::Ready(Ok(match &self.watched {
             Watched::Tcp {
                 listener,
                 keepalive,

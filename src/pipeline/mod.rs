@@ -7,9 +7,11 @@
 //! is left to `routing`.
 
 pub mod gather;
+pub mod mark;
 pub mod replies;
 
 pub use gather::Gather;
+pub use mark::Mark;
 pub use replies::{Filled, Replies};
 
 /// The number of a request within its client's connection, counted from 0.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Gather, Sequence};
+use super::{Gather, Mark, Sequence};
 use crate::cluster::Slot as Lane;
 
 /// What became of a partial reply.
@@ -290,6 +290,16 @@ impl<M> Replies<M> {
     /// `out` ends (contract: P6).
     pub fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.out);
+    }
+
+    /// Whether a request is without its reply in the output.
+    pub fn is_outstanding(&self, mark: Mark) -> bool {
+        mark.is_among(self.head, self.slots.len())
+    }
+
+    /// The sequence that the next request will have.
+    pub fn next_sequence(&self) -> Sequence {
+        Sequence(self.head.0 + self.slots.len() as u64)
     }
 
     /// Requests without a reply in the output.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::exposition::Exposition;
 use super::latency::LatencySnapshot;
 use super::process::ProcessFigures;
-use super::worker_tallies::{ControlTallies, ErrorKind, RedirectKind, WorkerTallies};
+use super::worker_tallies::{ControlTallies, ErrorKind, PrimaryRead, RedirectKind, WorkerTallies};
 
 /// What the page is made from: everything is read once, when asked for.
 pub struct Sources<'a> {
@@ -63,6 +63,10 @@ enum Reading {
     CountByKind(fn() -> Vec<&'static str>, fn(&WorkerTallies, usize) -> u64),
     /// The latency of all workers.
     Latency,
+    /// A level of the control thread.
+    ControlLevel(fn(&ControlTallies) -> u64),
+    /// Connections by listener.
+    Listeners,
     /// A count of the control thread.
     ControlCount(fn(&ControlTallies) -> u64),
     /// A count of the process; left out when the system does not tell.
@@ -125,6 +129,19 @@ pub static METRICS: &[Metric] = &[
         "Redirects and come-again errors from nodes, by kind; clients do not see them.",
     ),
     metric(
+        "keyway_replica_reads_total",
+        Reading::Count(|worker| worker.replica_reads.value()),
+        "Reads sent to replicas.",
+    ),
+    metric(
+        "keyway_primary_reads_total",
+        Reading::CountByKind(
+            || PrimaryRead::ALL.iter().map(|kind| kind.label()).collect(),
+            |worker, kind| worker.primary_reads.value(kind),
+        ),
+        "Reads of clients with another read policy than primary that were sent to a primary, by reason.",
+    ),
+    metric(
         "keyway_retries_total",
         Reading::Count(|worker| worker.retries.value()),
         "Requests that were sent again.",
@@ -153,6 +170,11 @@ pub static METRICS: &[Metric] = &[
         "keyway_client_connections_total",
         Reading::ControlCount(|control| control.accepted.value()),
         "Client connections accepted.",
+    ),
+    metric(
+        "keyway_listener_connections_total",
+        Reading::Listeners,
+        "Client connections accepted, by listener.",
     ),
     metric(
         "keyway_clients_refused_total",
@@ -270,6 +292,16 @@ pub static METRICS: &[Metric] = &[
         "Slots that have an owner; 16384 when the cluster is whole.",
     ),
     metric(
+        "keyway_replicas_serving",
+        Reading::ControlLevel(|control| control.replicas_serving.value()),
+        "Replicas that may serve reads; 0 while no read policy wants any.",
+    ),
+    metric(
+        "keyway_replicas_left_out",
+        Reading::ControlLevel(|control| control.replicas_left_out.value()),
+        "Replicas that lag, load, are cut off or do not answer, and serve no reads.",
+    ),
+    metric(
         "keyway_topology_refreshes_total",
         Reading::ControlCount(|control| control.refreshes.value()),
         "Topology refreshes that ended with a view of the cluster.",
@@ -328,10 +360,12 @@ impl Metric {
             Reading::Count(_)
             | Reading::CountOfEach(_)
             | Reading::CountByKind(..)
+            | Reading::Listeners
             | Reading::ControlCount(_)
             | Reading::ProcessCount(_) => "counter",
             Reading::Level(_)
             | Reading::LevelOfEach(_)
+            | Reading::ControlLevel(_)
             | Reading::ProcessLevel(_)
             | Reading::Build => "gauge",
             Reading::Latency => "histogram",
@@ -357,7 +391,14 @@ impl Metric {
                 }
             }
             Reading::Latency => write_latency(from, page),
-            Reading::ControlCount(read) => page.sample("", &[], read(from.control)),
+            Reading::ControlCount(read) | Reading::ControlLevel(read) => {
+                page.sample("", &[], read(from.control));
+            }
+            Reading::Listeners => {
+                for (name, accepted) in &from.control.listeners {
+                    page.sample("", &[("listener", name)], accepted.value());
+                }
+            }
             Reading::ProcessCount(read) | Reading::ProcessLevel(read) => {
                 if let Some(value) = read(from) {
                     page.sample("", &[], value);

@@ -15,4 +15,4 @@ pub mod worker_tallies;
 
 pub use latency::LatencyHistogram;
 pub use tally::{Gauge, Tally};
-pub use worker_tallies::{ControlTallies, ErrorKind, RedirectKind, WorkerTallies};
+pub use worker_tallies::{ControlTallies, ErrorKind, PrimaryRead, RedirectKind, WorkerTallies};

@@ -60,6 +60,10 @@ pub struct WorkerTallies {
     pub slow_subscribers: Tally,
     /// Redirects and "come again" errors from nodes.
     pub redirects: ByKind<{ RedirectKind::ALL.len() }>,
+    /// Reads that were sent to a replica.
+    pub replica_reads: Tally,
+    /// Reads of clients with another policy than "primary" that were sent to a primary.
+    pub primary_reads: ByKind<{ PrimaryRead::ALL.len() }>,
     /// Errors that Keyway itself gave to clients.
     pub errors: ByKind<{ ErrorKind::ALL.len() }>,
     /// From a request's arrival to its reply being queued for the client.
@@ -71,6 +75,12 @@ impl WorkerTallies {
     #[inline]
     pub fn redirected(&self, kind: RedirectKind) {
         self.redirects.increment(kind as usize);
+    }
+
+    /// Counts a read that went to a primary although replicas serve its client.
+    #[inline]
+    pub fn read_from_primary(&self, kind: PrimaryRead) {
+        self.primary_reads.increment(kind as usize);
     }
 
     /// Counts an error reply of Keyway's own.
@@ -93,6 +103,12 @@ pub struct ControlTallies {
     pub refreshes: Tally,
     /// Topology refreshes that no node answered usefully.
     pub refresh_failures: Tally,
+    /// Replicas that may serve reads.
+    pub replicas_serving: Gauge,
+    /// Replicas that lag, load, are cut off or do not answer.
+    pub replicas_left_out: Gauge,
+    /// For each listener its name, and connections that it accepted.
+    pub listeners: Vec<(String, Tally)>,
 }
 
 /// One tally for each kind of something.
@@ -164,6 +180,24 @@ label_values! {
         MasterDown = "masterdown",
         /// The node was demoted to a replica.
         ReadOnly = "readonly",
+    }
+}
+
+label_values! {
+    /// Why a read went to a primary although replicas serve its client.
+    PrimaryRead {
+        /// The policy chose it.
+        Chosen = "chosen",
+        /// No replica can serve: there is none, or all lag, load or do not answer.
+        NoReplica = "no_replica",
+        /// The client's write to this part of the key space is not answered yet (contract: R13).
+        UnansweredWrite = "unanswered_write",
+        /// The client wrote there a short time ago and wants to read it (`read_your_writes`).
+        RecentWrite = "recent_write",
+        /// Keys of the slot are moving, which a replica may not know.
+        SlotMoving = "slot_moving",
+        /// A replica was asked and could not serve.
+        AskedAgain = "asked_again",
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease(Option<ClientKey>),
+    /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
+    /// writes never go there.
+    Read,
     /// The worker's own, for the subscriptions of its clients; it receives pushes.
     Hub,
 }
@@ -144,6 +147,13 @@ impl Connection {
         self.expect(Purpose::Reply(dispatched), len, now_us);
     }
 
+    /// Asks the node for a sign of life, to measure how fast it answers.
+    pub fn send_measure(&mut self, now_us: u64) {
+        const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+        self.outbox.push(PING);
+        self.expect(Purpose::Measure(now_us), PING.len(), now_us);
+    }
+
     /// Hands over a request on a private connection, whose reply is not awaited by time.
     pub fn send_leased(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
         self.outbox.push(bytes);
@@ -208,7 +218,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Hub => None,
+            Role::Shared | Role::Read | Role::Hub => None,
         }
     }
 
@@ -238,7 +248,10 @@ impl Connection {
             .iter()
             .filter_map(|entry| match entry.purpose {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Leased(_) | Purpose::Queued(_) | Purpose::Discard => None,
+                Purpose::Leased(_)
+                | Purpose::Queued(_)
+                | Purpose::Discard
+                | Purpose::Measure(_) => None,
             })
             .min()
     }
@@ -262,7 +275,11 @@ impl Connection {
                         outcome.is_stuck = true;
                     }
                 }
-                Purpose::Reply(_) | Purpose::Leased(_) | Purpose::Queued(_) | Purpose::Discard => {}
+                Purpose::Reply(_)
+                | Purpose::Leased(_)
+                | Purpose::Queued(_)
+                | Purpose::Discard
+                | Purpose::Measure(_) => {}
             }
         }
         outcome

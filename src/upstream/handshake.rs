@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::Role;
 use crate::cluster::Endpoint;
 use crate::config::Secret;
 use crate::net::{self, Stream};
@@ -68,16 +69,34 @@ pub async fn open(
     protocol: Protocol,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
-    match tokio::time::timeout(
-        settings.timeout,
-        dial_and_greet(endpoint, protocol, settings),
-    )
-    .await
-    {
+    open_as(endpoint, protocol, Role::Shared, settings).await
+}
+
+/// As [`open`], for a connection of this role: one for reads from a replica says `READONLY`.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open_as(
+    endpoint: &Endpoint,
+    protocol: Protocol,
+    role: Role,
+    settings: &Settings,
+) -> Result<Opened, OpenError> {
+    let dialogue = async {
+        let mut opened = dial_and_greet(endpoint, protocol, settings).await?;
+        if role == Role::Read {
+            ask(&mut opened.stream, READONLY).await?;
+        }
+        Ok(opened)
+    };
+    match tokio::time::timeout(settings.timeout, dialogue).await {
         Ok(outcome) => outcome,
         Err(_) => Err(OpenError::TimedOut(settings.timeout)),
     }
 }
+
+/// A replica serves reads only after it.
+const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
 
 async fn dial_and_greet(
     endpoint: &Endpoint,
@@ -87,20 +106,23 @@ async fn dial_and_greet(
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
         .await
         .map_err(OpenError::Connect)?;
-    stream
-        .write_all(&greeting(protocol, &settings.credentials))
-        .await
-        .map_err(OpenError::Lost)?;
-    let reply = read_reply(&mut stream).await?;
+    let reply = ask(&mut stream, &greeting(protocol, &settings.credentials)).await?;
+    Ok(Opened {
+        stream,
+        client_id: client_id(&reply),
+    })
+}
+
+/// Sends one request of the handshake, whose reply must be no error.
+async fn ask(stream: &mut Stream, request: &[u8]) -> Result<Vec<u8>, OpenError> {
+    stream.write_all(request).await.map_err(OpenError::Lost)?;
+    let reply = read_reply(stream).await?;
     match reply.first() {
         Some(b'-') => {
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
             Err(OpenError::Refused(text))
         }
-        _ => Ok(Opened {
-            stream,
-            client_id: client_id(&reply),
-        }),
+        _ => Ok(reply),
     }
 }
 

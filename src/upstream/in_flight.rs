@@ -26,6 +26,9 @@ pub struct Dispatched {
     pub received_us: u64,
     /// How often it was sent again; what it waits before the next time grows with it.
     pub attempts: u8,
+    /// Whether its client reads from replicas and wants to read what it wrote: the time of the reply
+    /// is noted.
+    pub is_noted: bool,
 }
 
 /// What to do with a reply.
@@ -39,6 +42,8 @@ pub enum Purpose {
     Queued(Queued),
     /// Nobody wants it: the `+OK` of `ASKING`, or the late reply to a request that was given up.
     Discard,
+    /// How fast the node answers; asked at this time.
+    Measure(u64),
 }
 
 /// The replies to `MULTI` and to the commands behind it, one after another. The bytes of all of them

@@ -386,6 +386,7 @@ impl Core {
             protocol: blocked.protocol,
             received_us: blocked.since_us,
             attempts: call.attempts,
+            is_noted: false,
         };
         call.sent_us = self.now_us;
         if let Some(connection) = self.connections.get_mut(to.0 as usize) {

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 use slab::Slab;
 
 use super::blocking::Blocked;
+use super::client_reads::ClientReads;
 use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
@@ -71,6 +72,8 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// What is remembered while it reads from replicas; most clients do not.
+    pub reads: Option<Box<ClientReads>>,
     /// What it is subscribed to, if it is.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// What it watches (`WATCH`).
@@ -159,6 +162,7 @@ impl Clients {
             monitoring: Monitoring::No,
             phase: Phase::Open,
             blocked: None,
+            reads: None,
             subscriptions: None,
             watch: None,
             transaction: None,
@@ -212,17 +216,30 @@ impl Clients {
 }
 
 impl Core {
-    /// Takes in a client that was accepted.
+    /// Takes in a client of the first listener.
     pub fn client_joins(&mut self, id: u64, address: &str, local: Option<SocketAddr>) -> ClientKey {
+        self.client_joins_at(0, id, address, local)
+    }
+
+    /// Takes in a client that was accepted by the listener with this number.
+    pub fn client_joins_at(
+        &mut self,
+        listener: u16,
+        id: u64,
+        address: &str,
+        local: Option<SocketAddr>,
+    ) -> ClientKey {
         self.tallies.clients.add(1);
         let local_address = match local {
             Some(local) => local.to_string(),
             // On a Unix socket both sides are the socket's path.
             None => address.to_owned(),
         };
-        let needs_password = self.local.password.is_some();
-        let session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        let needs_password = self.local.listener(listener).password.is_some();
+        let mut session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        session.listener = listener;
         let key = self.clients.insert(session);
+        self.refresh_policy(key);
         if self.is_draining {
             self.dismiss(key);
         }
@@ -321,6 +338,8 @@ impl Core {
         self.looked_after_us = self.now_us;
         self.expire_in_flight();
         self.leave_silent_strangers();
+        self.leave_silent_replicas();
+        self.measure_nodes();
         self.forget_strangers();
         self.look_after_blocked();
         self.close_idle_leases();

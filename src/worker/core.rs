@@ -51,6 +51,8 @@ pub struct WorkerLimits {
     pub transaction_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+    /// A replica that does not answer reads for this long loses them, in microseconds.
+    pub replica_timeout_us: u64,
     /// Channels, patterns and shard channels that one client may be subscribed to.
     pub subscriptions_per_client: usize,
     /// Unread bytes at which a subscriber is closed at once (contract: S5).
@@ -79,6 +81,7 @@ impl Default for WorkerLimits {
             cross_slot_read_bytes: 64 << 20,
             transaction_bytes: 1 << 30,
             client_idle_us: 0,
+            replica_timeout_us: 1_000_000,
             subscriptions_per_client: 100_000,
             subscriber_output_hard_bytes: 32 << 20,
             subscriber_output_soft_bytes: 8 << 20,
@@ -137,6 +140,8 @@ pub struct Core {
     pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
+    /// Until when nodes are measured, and in which version.
+    pub(super) measured_until: Option<(u64, Protocol)>,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -182,6 +187,7 @@ impl Core {
             drained_waker: None,
             scrutiny: Scrutiny::default(),
             questions: Vec::new(),
+            measured_until: None,
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -202,6 +208,7 @@ impl Core {
                 connection.wake();
             }
         }
+        self.retire_read_connections();
         self.hub_follows_map();
         self.leave_strangers_blocked();
         self.resume(true);

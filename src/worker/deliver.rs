@@ -72,6 +72,9 @@ impl Core {
         let len = entry.len as usize;
         if let Purpose::Reply(dispatched) = entry.purpose {
             self.tallies.in_flight.subtract(1);
+            if dispatched.is_noted {
+                self.note_answered(&dispatched);
+            }
             let is_plain = reply.first() != Some(&b'-')
                 && self
                     .clients
@@ -109,6 +112,7 @@ impl Core {
                     connection.note_queued(queued, reply);
                 }
             }
+            Purpose::Measure(asked_us) => self.node_measured(from, asked_us),
             Purpose::Reply(_) | Purpose::Discard => {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
                     connection.refusal = None;
@@ -130,11 +134,14 @@ impl Core {
             return;
         };
         let bytes = connection.outbox.front(len).to_vec();
-        let node = connection.node;
+        let (node, role) = (connection.node, connection.role);
         let reply = &*self.reply_to_block(from, dispatched.command, reply);
         // What waits for this one's lane may leave.
         self.resume_soon(dispatched.ticket.client);
         if reply.first() == Some(&b'-') {
+            if role == Role::Read && self.leave_replica(node, dispatched, &bytes, reply) {
+                return;
+            }
             match verdict(reply) {
                 Verdict::Pass => {}
                 // A script can say anything; the server only speaks of the request's own slot.
@@ -155,6 +162,9 @@ impl Core {
                 }
                 Verdict::Ask { to, .. } => {
                     self.tallies.redirected(RedirectKind::Ask);
+                    if let Target::Slot(slot) = dispatched.target {
+                        self.nodes.note_moving(slot, self.now_us);
+                    }
                     match self.named_node(to, node) {
                         Some(importing) => {
                             self.send_elsewhere(dispatched, bytes, importing, true);

@@ -4,6 +4,7 @@
 use super::core::Core;
 use super::finish::Finish;
 use super::nodes::ConnectionKey;
+use super::replica_reads::ReadPlan;
 use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::{self, Command, KeysError, Merge};
@@ -159,20 +160,29 @@ impl Core {
         if !self.may_route(key) {
             return Taken::NotYet;
         }
+        let plan = self.read_plan(key, command, target);
+        if plan == ReadPlan::Wait {
+            return Taken::NotYet;
+        }
         let protocol = self.protocol_of(key);
-        let connection = self.connection_for(target, protocol);
+        let connection = self.planned_connection(plan, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)
         {
             return Taken::NotYet;
         }
-        let lane = self.lane_of(target);
+        let lane = match plan.is_replica() {
+            true => None,
+            false => self.lane_of(target),
+        };
         let ticket = Ticket {
             client: key,
             sequence: self.open_place(key, lane),
             part: 0,
         };
-        let dispatched = self.dispatched(ticket, command, target, lane, protocol);
+        self.read_plan_leaves(plan, key, ticket.sequence);
+        let mut dispatched = self.dispatched(ticket, command, target, lane, protocol);
+        dispatched.is_noted = plan.is_noted();
         match connection {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
@@ -208,6 +218,7 @@ impl Core {
             protocol,
             received_us: self.now_us,
             attempts: 0,
+            is_noted: false,
         }
     }
 
@@ -234,6 +245,9 @@ impl Core {
                 self.forward(key, command, Target::Any, args.frame())
             }
             None if !self.may_route(key) || !self.has_room_everywhere(key) => Taken::NotYet,
+            None if self.holds_back_parts(key, command, splitter.parts().map(|part| part.slot)) => {
+                Taken::NotYet
+            }
             None => {
                 self.send_split(key, command, args, merge, &splitter, step);
                 Taken::Yes
@@ -273,14 +287,13 @@ impl Core {
                 sequence,
                 part: index as u32,
             };
-            let dispatched = self.dispatched(
-                ticket,
-                command,
-                Target::Slot(part.slot),
-                Some(part.slot),
-                protocol,
-            );
-            match self.connection_for(dispatched.target, protocol) {
+            let target = Target::Slot(part.slot);
+            let plan = self.read_plan(key, command, target);
+            self.read_plan_leaves(plan, key, sequence);
+            let lane = (!plan.is_replica()).then_some(part.slot);
+            let mut dispatched = self.dispatched(ticket, command, target, lane, protocol);
+            dispatched.is_noted = plan.is_noted();
+            match self.planned_connection(plan, target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
                 }),

@@ -49,16 +49,19 @@ impl Core {
             connection.phase = Phase::Ready;
         }
         connection.heard_us = self.now_us;
+        let node = connection.node;
         self.tallies.upstream_connections.add(1);
         self.tallies.upstream_connects.increment();
         let role = connection.role;
-        if let Some(node) = self.nodes.get_mut(connection.node) {
+        if let Some(node) = self.nodes.get_mut(node) {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
         }
-        if role == Role::Hub {
-            self.hub_link_ready(key);
+        match role {
+            Role::Hub => self.hub_link_ready(key),
+            Role::Read => self.read_connection_ready(node),
+            Role::Shared | Role::Lease(_) => {}
         }
     }
 
@@ -80,6 +83,7 @@ impl Core {
             self.nodes
                 .set_connection(node_key, connection.protocol, None);
         }
+        self.read_connection_lost(key, &connection);
         if loss != Loss::NotOpened {
             self.tallies.upstream_connections.subtract(1);
         }
@@ -167,7 +171,9 @@ impl Core {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                connection.phase == Phase::Opening && !self.nodes.owns_slots(connection.node)
+                connection.phase == Phase::Opening
+                    && connection.role != Role::Read
+                    && !self.nodes.owns_slots(connection.node)
             })
             .map(|(index, _)| index)
             .collect();
@@ -177,7 +183,7 @@ impl Core {
     }
 
     /// Takes back what waits in the outbox of a connection that is not open yet.
-    fn empty_unopened(&mut self, index: usize, why: &str) {
+    pub(super) fn empty_unopened(&mut self, index: usize, why: &str) {
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
@@ -17,16 +18,16 @@ use crate::client::{Effect, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
 use crate::config::{
-    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, Secret,
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, ReadPolicy, Secret,
 };
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, write};
 use crate::routing::merge::{InfoFacts, MergePlan};
 use crate::telemetry::WorkerTallies;
 
-/// What local commands need to know and no worker changes.
-#[derive(Debug, Default)]
-pub struct LocalFacts {
+/// What is particular to one listener.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerFacts {
     /// User that clients give.
     pub username: String,
     /// Password that clients must give, if any.
@@ -37,6 +38,19 @@ pub struct LocalFacts {
     pub listen: Option<SocketAddr>,
     /// What clients that ask for the cluster see.
     pub cluster_view: ClusterView,
+    /// Which nodes serve its clients' reads.
+    pub read_policy: ReadPolicy,
+    /// Another policy for clients whose name fits a pattern.
+    pub read_policy_by_name: Vec<(String, ReadPolicy)>,
+    /// So long after a client's write its reads go to the primary.
+    pub read_your_writes: Duration,
+}
+
+/// What local commands need to know and no worker changes.
+#[derive(Debug, Default)]
+pub struct LocalFacts {
+    /// What is particular to each listener, in the order of their numbers.
+    pub listeners: Vec<ListenerFacts>,
     /// Reads over several slots.
     pub cross_slot_reads: CrossSlotReads,
     /// Transactions over several slots.
@@ -66,6 +80,21 @@ pub struct LocalFacts {
 }
 
 impl LocalFacts {
+    /// What is particular to the listener with this number.
+    pub fn listener(&self, number: u16) -> &ListenerFacts {
+        static NONE: ListenerFacts = ListenerFacts {
+            username: String::new(),
+            password: None,
+            advertise: None,
+            listen: None,
+            cluster_view: ClusterView::Single,
+            read_policy: ReadPolicy::Primary,
+            read_policy_by_name: Vec::new(),
+            read_your_writes: Duration::ZERO,
+        };
+        self.listeners.get(usize::from(number)).unwrap_or(&NONE)
+    }
+
     /// A number for the next client (`CLIENT ID`), unique within the process.
     pub fn next_client(&self) -> u64 {
         self.last_client.fetch_add(1, Ordering::Relaxed) + 1
@@ -158,23 +187,27 @@ impl Core {
             return Effect::None;
         };
         let figures = client.figures(now_us);
+        let listener = facts.listener(client.session.listener);
         let is_password = |given: &[u8]| {
-            facts
+            listener
                 .password
                 .as_ref()
                 .is_some_and(|password| password.matches(given))
         };
-        let (advertised_host, advertised_port) = advertised(&facts, &client.session.local_address);
+        let (advertised_host, advertised_port) =
+            advertised(listener, &client.session.local_address);
         let world = World {
             topology: self.nodes.topology().map(Arc::as_ref),
-            username: &facts.username,
-            password: facts.password.is_some().then_some(&is_password),
+            username: &listener.username,
+            password: listener.password.is_some().then_some(&is_password),
             advertised_host: &advertised_host,
             advertised_port,
-            cluster_view: facts.cluster_view,
+            cluster_view: listener.cluster_view,
             figures,
         };
-        answer(local, args, &mut client.session, &world, reply)
+        let effect = answer(local, args, &mut client.session, &world, reply);
+        self.policy_may_change(key, local);
+        effect
     }
 
     /// Asks all workers; the reply has this place.
@@ -254,7 +287,7 @@ impl Core {
     }
 
     /// What `INFO` says of this Keyway; for other ways of merging nobody asks.
-    pub fn info_facts(&self, plan: &MergePlan) -> InfoFacts<'_> {
+    pub fn info_facts(&self, plan: &MergePlan, listener: u16) -> InfoFacts<'_> {
         if plan.merge != Merge::Info {
             return InfoFacts::default();
         }
@@ -264,7 +297,10 @@ impl Core {
             version: env!("CARGO_PKG_VERSION"),
             run_id: &facts.run_id,
             process_id: std::process::id(),
-            tcp_port: facts.listen.map_or(0, |listen| listen.port()),
+            tcp_port: facts
+                .listener(listener)
+                .listen
+                .map_or(0, |listen| listen.port()),
             uptime_seconds: self.now_us / 1_000_000,
             connected_clients: facts
                 .workers
@@ -287,7 +323,7 @@ impl Core {
 }
 
 /// What clients are told to connect to: what is configured, else where they connected to themselves.
-fn advertised(facts: &LocalFacts, local_address: &str) -> (String, u16) {
+fn advertised(facts: &ListenerFacts, local_address: &str) -> (String, u16) {
     if let Some(endpoint) = &facts.advertise {
         return (endpoint.host.to_string(), endpoint.port);
     }

@@ -8,6 +8,7 @@
 
 mod across;
 pub mod blocking;
+pub mod client_reads;
 pub mod client_task;
 pub mod clients;
 pub mod core;
@@ -23,10 +24,15 @@ pub mod links;
 pub mod local;
 mod modes;
 pub mod monitors;
+pub mod node_reads;
 pub mod nodes;
 pub mod park;
 mod polling;
 pub mod refresh_requests;
+mod replica_choice;
+pub mod replica_facts;
+mod replica_links;
+mod replica_reads;
 mod requests;
 pub mod scrutiny;
 mod spread;
@@ -38,7 +44,8 @@ pub mod upstream_task;
 pub mod wait;
 pub mod watch;
 
-pub use local::LocalFacts;
+pub use local::{ListenerFacts, LocalFacts};
 pub use refresh_requests::{RefreshReason, RefreshRequests};
+pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};
 pub use thread::{Note, WorkerContext, spawn};
 pub use topology_cell::TopologyCell;

@@ -21,6 +21,7 @@ impl Client {
             || self.transaction.is_some()
             || self.subscriptions.is_some()
             || self.monitoring != Monitoring::No
+            || self.reads.is_some()
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.
@@ -37,13 +38,16 @@ impl Client {
 impl Core {
     /// Decides about a request of a client in a mode; `None` when it is planned as any other. The
     /// command exists, its arity is right, the client has authenticated and is not blocked.
-    #[cold]
     pub(super) fn decide_in_mode(
         &mut self,
         key: ClientKey,
         command: &'static Command,
         args: &Args<'_>,
     ) -> Option<Taken> {
+        // Before any other mode: what holds its reads and writes apart holds for all of them.
+        if self.is_held_back_by_reads(key, command, args) {
+            return Some(Taken::NotYet);
+        }
         if let Some(taken) = self.decide_subscribed(key, command, args) {
             return Some(taken);
         }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::node_reads::NodeReads;
+use super::replica_facts::ReplicaFacts;
 use crate::cluster::{Endpoint, Health, Mode, NodeIndex, Role, Slot, Topology};
 use crate::resp::Protocol;
 use crate::routing::{NodeKey, Target};
@@ -36,6 +38,8 @@ pub struct WorkerNode {
     pub is_member: bool,
     /// Whether the cluster agreed that it failed.
     pub has_failed: bool,
+    /// Its part in reading from replicas.
+    pub reads: NodeReads,
 }
 
 /// The nodes and the slot table.
@@ -52,6 +56,10 @@ pub struct Nodes {
     /// The snapshot this was made from.
     topology: Option<Arc<Topology>>,
     next_any: usize,
+    /// What the control thread found out about replicas.
+    pub(super) replica_facts: Arc<ReplicaFacts>,
+    /// Slots whose keys are leaving, and until when that is believed.
+    pub(super) moving: Vec<(Slot, u64)>,
 }
 
 const UNOWNED: u32 = u32::MAX;
@@ -67,6 +75,8 @@ impl Default for Nodes {
             replicas: Vec::new(),
             topology: None,
             next_any: 0,
+            replica_facts: Arc::default(),
+            moving: Vec::new(),
         }
     }
 }
@@ -153,6 +163,18 @@ impl Nodes {
         self.nodes.get_mut(key.0 as usize)
     }
 
+    /// Every node, to change it.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NodeKey, &mut WorkerNode)> {
+        let nodes = self.nodes.iter_mut();
+        nodes.map(|(index, node)| (NodeKey(index as u32), node))
+    }
+
+    /// Whether a node is a primary with replicas.
+    pub(super) fn has_replicas(&self, key: NodeKey) -> bool {
+        self.get(key)
+            .is_some_and(|node| !node.reads.replicas.is_empty())
+    }
+
     /// The shared connection to a node.
     #[inline]
     pub fn connection(&self, key: NodeKey, protocol: Protocol) -> Option<ConnectionKey> {
@@ -199,6 +221,7 @@ impl Nodes {
             last_failure: None,
             is_member: true,
             has_failed: false,
+            reads: NodeReads::default(),
         });
         let key = NodeKey(index as u32);
         self.by_endpoint.insert(endpoint, key);
@@ -209,6 +232,7 @@ impl Nodes {
     pub fn apply(&mut self, topology: Arc<Topology>) {
         for (_, node) in &mut self.nodes {
             node.is_member = false;
+            node.reads.replicas.clear();
         }
         let keys: Vec<NodeKey> = topology
             .nodes
@@ -250,7 +274,15 @@ impl Nodes {
             })
             .map(|(_, key)| *key)
             .collect();
+        for (node, key) in topology.nodes.iter().zip(&keys) {
+            if let Role::Replica(primary) = node.role
+                && let Some(primary) = key_of(primary).and_then(|primary| self.get_mut(primary))
+            {
+                primary.reads.replicas.push(*key);
+            }
+        }
         self.topology = Some(topology);
+        self.refresh_replica_facts();
     }
 
     /// Forgets nodes that left and have no connection any more. Requests that wait for such a node
@@ -260,6 +292,7 @@ impl Nodes {
         self.nodes.retain(|index, node| {
             let is_kept = node.is_member
                 || node.connections.iter().any(Option::is_some)
+                || node.reads.connections.iter().any(Option::is_some)
                 || is_waited_for(NodeKey(index as u32));
             if !is_kept {
                 by_endpoint.remove(&node.endpoint);

@@ -243,7 +243,7 @@ impl Core {
         }
         let route = match parked.asked {
             Some(node) => self.connection_to(node, dispatched.protocol),
-            None => self.connection_for(dispatched.target, dispatched.protocol),
+            None => self.connection_again(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if !lanes.takes(dispatched.lane, connection) => {

@@ -230,6 +230,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
+        let listener = client.session.listener;
         let Some(gather) = client.replies.take_gather(sequence) else {
             return;
         };
@@ -245,7 +246,8 @@ impl Core {
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
-                merge::merge(plan, gather.replies(), &self.info_facts(plan), &mut out);
+                let facts = self.info_facts(plan, listener);
+                merge::merge(plan, gather.replies(), &facts, &mut out);
             }
             Finish::Scan { step, .. } => {
                 let reply = gather.replies().next().unwrap_or_default();

@@ -53,6 +53,7 @@ impl Core {
                         protocol,
                         received_us: since_us,
                         attempts: 0,
+                        is_noted: false,
                     };
                     let (error, text) = match kind {
                         // A block that was sent may have been executed.

@@ -26,8 +26,9 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
+    let role = worker.turn(|core| core.role_of(key));
     let settings = worker.upstream();
-    let opened = match handshake::open(&endpoint, protocol, settings).await {
+    let opened = match handshake::open_as(&endpoint, protocol, role, settings).await {
         Ok(opened) => opened,
         Err(error) => {
             worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use keyway::resp::Protocol;
+use keyway::upstream::Role;
 use keyway::worker::nodes::ConnectionKey;
 
-use super::node::{Done, Node, Session, next_request};
+use super::node::{Done, Node, Session};
+use super::received::next_request;
 use super::request::token;
 use super::tasks::Flag;
 use super::wire::{Shared, Socket, Wire};
@@ -48,10 +50,12 @@ impl Link {
         key: ConnectionKey,
         node: usize,
         protocol: Protocol,
+        role: Role,
         now_us: u64,
     ) -> Link {
         let session = Session {
             protocol,
+            is_read_only: role == Role::Read,
             ..Session::default()
         };
         Link {

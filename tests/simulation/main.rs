@@ -14,6 +14,8 @@ mod cluster;
 mod link;
 mod node;
 mod oracle;
+mod received;
+mod replicas;
 mod request;
 mod summary;
 mod tasks;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use keyway::resp::scan::{Limits, RequestScanner, Scanned};
-use keyway::resp::{Args, Protocol, write};
+use keyway::resp::{Protocol, write};
 
-use super::request::{slot_of, token};
+use super::received::{id_of, is_write, keys_of, name_of, next_request, real_keys};
+use super::request::slot_of;
 
 /// Who owns something, as of which epoch.
 pub type Claim = (usize, u64);
@@ -68,6 +68,9 @@ pub struct Execution {
     pub keys: Vec<String>,
     /// The serial of the `EXEC` it was carried out by.
     pub block: Option<u64>,
+    pub is_write: bool,
+    /// Whether it was read from a replica.
+    pub is_replica: bool,
 }
 
 /// One block that a node carried out.
@@ -101,6 +104,8 @@ pub struct Session {
     /// Watched keys, each as it was changed last, and the requests that asked for it.
     pub watched: Vec<(String, u64)>,
     pub watches: Vec<u64>,
+    /// `READONLY` was said.
+    pub is_read_only: bool,
 }
 
 impl Session {
@@ -113,67 +118,6 @@ impl Session {
     pub fn next_request(&mut self) -> Option<Vec<Vec<u8>>> {
         next_request(&mut self.input)
     }
-}
-
-/// Takes a whole request from the front.
-pub fn next_request(input: &mut Vec<u8>) -> Option<Vec<Vec<u8>>> {
-    let mut scanner = RequestScanner::default();
-    let limits = Limits {
-        bulk_bytes_max: 1 << 20,
-        request_bytes_max: 1 << 20,
-        is_authenticated: true,
-    };
-    match scanner.scan(input, &limits) {
-        Ok(Scanned::Request { len }) => {
-            let args = Args::new(&input[..len], scanner.spans());
-            let args = args.iter().map(<[u8]>::to_vec).collect();
-            input.drain(..len);
-            Some(args)
-        }
-        Ok(Scanned::Incomplete { .. }) => None,
-        other => panic!(
-            "Keyway wrote what is no request: {other:?} {}",
-            input.escape_ascii()
-        ),
-    }
-}
-
-/// The keys of a request, by name and place.
-fn keys_of(name: &str, args: &[Vec<u8>]) -> Vec<String> {
-    let text = |arg: &Vec<u8>| String::from_utf8_lossy(arg).into_owned();
-    let keys: Vec<String> = match name {
-        "GET" | "GETRANGE" | "ZSCORE" | "SET" | "APPEND" | "INCRBY" => vec![text(&args[1])],
-        "MGET" | "DEL" | "EXISTS" | "WATCH" => args[1..].iter().map(text).collect(),
-        "MSET" => args[1..].iter().step_by(2).map(text).collect(),
-        "EVAL" => {
-            let count: usize = text(&args[2]).parse().expect("a number of keys");
-            args[3..3 + count].iter().map(text).collect()
-        }
-        _ => vec![],
-    };
-    keys
-}
-
-fn name_of(args: &[Vec<u8>]) -> String {
-    String::from_utf8_lossy(&args[0]).to_ascii_uppercase()
-}
-
-/// The number of the client's request.
-fn id_of(args: &[Vec<u8>]) -> Option<u64> {
-    args[1..].iter().find_map(|arg| token(arg))
-}
-
-/// The keys that decide where a request goes, without those that only carry its number.
-fn real_keys(name: &str, args: &[Vec<u8>]) -> Vec<String> {
-    let keys = keys_of(name, args).into_iter();
-    keys.filter(|key| !key.contains('#')).collect()
-}
-
-fn is_write(name: &str) -> bool {
-    matches!(
-        name,
-        "SET" | "APPEND" | "INCRBY" | "DEL" | "MSET" | "EVAL" | "PUBLISH"
-    )
 }
 
 /// How hosts are announced.
@@ -213,6 +157,10 @@ impl Node {
                 write::simple(&mut session.output, "OK");
                 return Done::default();
             }
+            "PING" if session.multi.is_none() => {
+                write::simple(&mut session.output, "PONG");
+                return Done::default();
+            }
             "UNWATCH" => {
                 session.watched.clear();
                 session.watches.clear();
@@ -232,7 +180,14 @@ impl Node {
                 .extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n_\r\n");
         }
         let real = real_keys(&name, args);
-        let refused = self.admit(rng, &real, is_write(&name), is_asking);
+        assert!(
+            !session.is_read_only || !is_write(&name) && !is_queued && name != "WATCH",
+            "{name} {real:?} on a connection for reads"
+        );
+        let refused = match self.serves_as_replica(rng, session, &real) {
+            Some(refused) => refused,
+            None => self.admit(rng, &real, is_write(&name), is_asking),
+        };
         if let Some(queued) = &mut session.multi {
             let refused = refused.and_then(|()| match rng.u8(..100) < self.refusals {
                 true => Err("OOM command not allowed".to_owned()),
@@ -364,6 +319,25 @@ impl Node {
             node: self.index,
             keys,
             block,
+            is_write: is_write(&name),
+            is_replica: session.is_read_only,
+        })
+    }
+
+    /// What a replica says to a read of its primary's slots; `None` when it decides as any other node.
+    fn serves_as_replica(
+        &self,
+        rng: &mut Rng,
+        session: &Session,
+        keys: &[String],
+    ) -> Option<Result<(), String>> {
+        let (owner, _) = self.view.slots[&slot_of(keys.first()?)];
+        let is_well = !self.is_loading && !self.sees_no_cluster;
+        let is_served = session.is_read_only && is_well && self.follows == Some(owner);
+        is_served.then(|| match rng.u8(..40) {
+            0 => Err("MASTERDOWN Link with MASTER is down".to_owned()),
+            1 => Err("TRYAGAIN Multiple keys request during rehashing of slot".to_owned()),
+            _ => Ok(()),
         })
     }
 
@@ -428,7 +402,7 @@ impl Node {
         serial: u64,
     ) {
         let text = |index: usize| String::from_utf8_lossy(&args[index]).into_owned();
-        let id = args[1..].iter().find_map(|arg| token(arg)).unwrap_or(0);
+        let id = id_of(args).unwrap_or(0);
         let mark = format!("#{id}@{serial}");
         let protocol = session.protocol;
         let out = &mut session.output;

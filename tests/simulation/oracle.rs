@@ -18,9 +18,19 @@ pub struct Oracle {
     /// A replica took over. A part of a request to all primaries that waits meanwhile goes to the new
     /// owner of a slot of its primary's, who may be another one if that slot moves at the same time.
     pub has_failed_over: bool,
+    /// Reads may go to replicas.
+    pub reads_replicas: bool,
 }
 
 impl Oracle {
+    /// One that has seen nothing yet.
+    pub fn new(reads_replicas: bool) -> Oracle {
+        Oracle {
+            reads_replicas,
+            ..Oracle::default()
+        }
+    }
+
     /// Keyway wrote a whole request to a node.
     pub fn wrote(&mut self, id: u64) {
         self.written.insert(id);
@@ -111,16 +121,28 @@ impl Oracle {
                 _ => {}
             }
         }
-        in_order(client, &effective)
+        in_order(client, &effective, self.reads_replicas)
     }
 }
 
-/// Contract R13: what a client asked of one key took effect in the order in which it asked.
-fn in_order(client: &Client, effective: &BTreeMap<u64, &Execution>) -> Result<(), String> {
-    let mut last: BTreeMap<&str, &Execution> = BTreeMap::new();
+/// Contract R13: what a client asked of one key took effect in the order in which it asked. Where replicas
+/// serve reads, a read that had to go to another node may come after a later one, but never before an
+/// earlier write nor after a later one.
+fn in_order(
+    client: &Client,
+    effective: &BTreeMap<u64, &Execution>,
+    reads_replicas: bool,
+) -> Result<(), String> {
+    // The youngest request that took effect: of all, and of writes.
+    let mut last: BTreeMap<(&str, Bound), &Execution> = BTreeMap::new();
     for execution in effective.values() {
         for key in &execution.keys {
-            match last.get(key.as_str()) {
+            let (bound, raises) = match execution.is_write {
+                true => (Bound::All, &[Bound::All, Bound::Writes][..]),
+                false if reads_replicas => (Bound::Writes, &[Bound::All][..]),
+                false => (Bound::All, &[Bound::All][..]),
+            };
+            match last.get(&(key.as_str(), bound)) {
                 Some(earlier) if earlier.id > execution.id => {
                     return Err(format!(
                         "client {}: on key {key} request {} took effect (node {}, serial {}) after \
@@ -134,11 +156,22 @@ fn in_order(client: &Client, effective: &BTreeMap<u64, &Execution>) -> Result<()
                         earlier.serial,
                     ));
                 }
-                _ => {
-                    last.insert(key, execution);
+                _ => {}
+            }
+            for bound in raises {
+                let last = last.entry((key, *bound)).or_insert(execution);
+                if last.id < execution.id {
+                    *last = execution;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// What an execution must not be older than.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Bound {
+    All,
+    Writes,
 }

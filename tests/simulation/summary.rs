@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use keyway::telemetry::{ErrorKind, RedirectKind};
+use keyway::telemetry::{ErrorKind, PrimaryRead, RedirectKind};
 
 use super::request::Outcome;
 use super::world::World;
@@ -29,6 +29,18 @@ impl Summary {
                 tallies.errors.value(kind),
             );
         }
+        for (kind, name) in PrimaryRead::ALL.iter().enumerate() {
+            summary.add(
+                format!("read from primary {}", name.label()),
+                tallies.primary_reads.value(kind),
+            );
+        }
+        summary.add(
+            "reads sent to replicas".to_owned(),
+            tallies.replica_reads.value(),
+        );
+        let from_replica = world.oracle.executions.iter().filter(|e| e.is_replica);
+        summary.add("read from replicas".to_owned(), from_replica.count() as u64);
         summary.add("sent again".to_owned(), tallies.retries.value());
         summary.add("connections".to_owned(), tallies.upstream_connects.value());
         summary.add(

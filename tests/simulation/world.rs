@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use fastrand::Rng;
 use keyway::cluster::AddressMap;
-use keyway::config::CrossSlotTransactions;
+use keyway::config::{CrossSlotTransactions, ReadPolicy};
 use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Purpose;
 use keyway::worker::client_task::{End, poll_client, poll_settled};
@@ -16,13 +16,14 @@ use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
 use keyway::worker::local::Asked;
 use keyway::worker::upstream_task::poll_connection;
-use keyway::worker::{LocalFacts, RefreshRequests};
+use keyway::worker::{ListenerFacts, LocalFacts, RefreshRequests};
 
 use super::client::{self, Client};
 use super::cluster::Cluster;
 use super::link::{self, Link};
 use super::node::View;
 use super::oracle::Oracle;
+use super::replicas;
 use super::request::Op;
 use super::tasks::Flag;
 use super::wire::Socket;
@@ -36,6 +37,8 @@ const LATE_US: u64 = 300_000;
 /// One run.
 pub struct World {
     pub rng: Rng,
+    /// Decides about replicas.
+    pub replica_rng: Rng,
     pub core: Core,
     pub tallies: Arc<WorkerTallies>,
     pub clients: Vec<Client>,
@@ -75,11 +78,22 @@ impl World {
             outbox_bytes: pick(&mut rng, &[60, 500, 100_000]),
             ..WorkerLimits::default()
         };
+        let mut replica_rng = Rng::with_seed(!seed);
+        let read_policy = replicas::any_policy(&mut replica_rng);
+        let limits = WorkerLimits {
+            replica_timeout_us: pick(&mut replica_rng, &[0, 100_000, 500_000]) as u64,
+            ..limits
+        };
         let splits = rng.bool();
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
-            username: "default".to_owned(),
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
+            listeners: vec![ListenerFacts {
+                username: "default".to_owned(),
+                listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
+                read_policy,
+                read_your_writes: replicas::any_time(&mut replica_rng),
+                ..ListenerFacts::default()
+            }],
             clients_max: 100,
             workers: vec![tallies.clone()],
             cross_slot_transactions: match splits {
@@ -99,12 +113,13 @@ impl World {
         core.now_us = 1_000_000;
         World {
             rng,
+            replica_rng,
             core,
             tallies,
             clients: Vec::new(),
             links: Vec::new(),
             cluster,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(read_policy != ReadPolicy::Primary),
             tags,
             wants_trace,
             splits,
@@ -153,6 +168,7 @@ impl World {
         topology.version = self.version;
         self.trace(|| format!("snapshot as of {as_of_us}: {view:?}"));
         self.core.apply_topology(Arc::new(topology));
+        self.judge_replicas();
         self.run_errands();
     }
 
@@ -181,13 +197,14 @@ impl World {
             let Some((endpoint, protocol)) = self.core.endpoint_of(key) else {
                 continue;
             };
+            let role = self.core.role_of(key);
             let last = endpoint.host.rsplit('.').next();
             let node = last.and_then(|last| last.parse::<usize>().ok());
             let node = node.expect("Keyway dials announced nodes") - 1;
             self.trace(|| format!("{key:?} to node {node} is dialled, {protocol:?}"));
             let now_us = self.core.now_us;
             self.links
-                .push(Link::new(&mut self.rng, key, node, protocol, now_us));
+                .push(Link::new(&mut self.rng, key, node, protocol, role, now_us));
         }
         let questions = std::mem::take(&mut self.core.questions);
         self.notes

@@ -206,9 +206,13 @@ impl Layout {
             None => "master",
             Some(_) => "slave",
         };
+        let link = match self.nodes[myself].primary {
+            None => "",
+            Some(_) => "master_link_status:up\r\nslave_repl_offset:72\r\n",
+        };
         bulk(&format!(
             "# Server\r\nredis_version:{}\r\nredis_mode:{}\r\n# Replication\r\nrole:{role}\r\n\
-             # Cluster\r\ncluster_enabled:{}\r\n",
+             {link}master_replid:one\r\nmaster_repl_offset:72\r\n# Cluster\r\ncluster_enabled:{}\r\n",
             self.version,
             self.mode(),
             u8::from(self.cluster_enabled),

@@ -7,6 +7,7 @@
 mod compatibility;
 mod number;
 mod place;
+mod reads;
 mod text;
 
 use std::marker::PhantomData;
@@ -14,6 +15,7 @@ use std::marker::PhantomData;
 pub use compatibility::{CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions};
 pub use number::{Bytes, Count, Time, Workers};
 pub use place::{HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
+pub use reads::{PolicyByName, ReadPolicy, fits_pattern};
 pub use text::{ClusterView, LogFormat, OneOf, Password, Text};
 
 use super::key::Shape;

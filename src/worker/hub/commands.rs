@@ -4,9 +4,8 @@
 //! then the client is subscribed to none of them, and nothing else of it is looked at. So a message
 //! never comes before its confirmation, and a `SUBSCRIBE` that fails leaves nothing behind.
 
-use std::collections::hash_map::Entry;
-
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::Kind;
 use super::channel::{ChannelKey, Subscriber};

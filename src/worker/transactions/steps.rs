@@ -228,6 +228,7 @@ impl Core {
                 protocol,
                 received_us,
                 attempts: 0,
+                is_noted: false,
             };
             self.send_or_park_block(dispatched, bytes, commands);
         }
@@ -255,6 +256,7 @@ impl Core {
             protocol: exec.protocol,
             received_us: exec.received_us,
             attempts: 0,
+            is_noted: false,
         };
         with_args(&frame, |args| self.spread(dispatched, args));
     }

@@ -2,7 +2,8 @@
 again, failed, aborted, a repeated (cron) job, and the health record.
 
 Names of queues, jobs and cron jobs are free: `--keys tagged` puts one hash tag into each. `arq:abort`
-is not, and stands in the transaction after each job.
+is not, and stands in the transaction after each job. Without tags one transaction over several slots
+looks for a result and for its job, which before a cluster is two looks: then it may see neither.
 """
 
 import asyncio

@@ -67,7 +67,7 @@ equal("one is found and deleted", true, default.find_job(default.first.jid).dele
 
 log = IO.pipe
 $worker = Process.spawn(
-  "sidekiq", "-r", File.join(__dir__, "sidekiq_jobs.rb"), "-c", "4", "-q", "critical", "-q", "default",
+  "/usr/bin/sidekiq", "-r", File.join(__dir__, "sidekiq_jobs.rb"), "-c", "4", "-q", "critical", "-q", "default",
   "-e", "test", in: "/dev/null", out: log[1], err: log[1]
 )
 log[1].close

@@ -1,0 +1,91 @@
+//! What is right key by key and wrong together.
+
+use super::kind::ReadPolicy;
+use super::settings::{ListenSettings, Settings};
+
+impl Settings {
+    /// Every contradiction, as a message.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut refuse = |is_wrong: bool, reason: &str| {
+            if is_wrong {
+                found.push(reason.to_owned());
+            }
+        };
+        let (listen, limits) = (&self.listen, &self.limits);
+        refuse(
+            listen.address.is_none() && listen.unix_socket.is_none(),
+            "listen.address and listen.unix_socket are both empty: no client could connect",
+        );
+        refuse(
+            listen
+                .address
+                .is_some_and(|address| address.port() != 0 && self.admin.address == Some(address)),
+            "listen.address and admin.address are the same: give the admin pages another port",
+        );
+        refuse(
+            self.upstream.username.is_some() && self.upstream.password.is_none(),
+            "upstream.username needs upstream.password: AUTH sends both",
+        );
+        refuse(
+            limits.argument_bytes > limits.query_buffer_bytes,
+            "limits.argument_bytes is above limits.query_buffer_bytes: no request could hold such an argument",
+        );
+        refuse(
+            limits.client_output_soft_bytes > limits.client_output_hard_bytes,
+            "limits.client_output_soft_bytes is above limits.client_output_hard_bytes: clients would be closed before they are slowed down",
+        );
+        refuse(
+            limits.subscriber_output_soft_bytes > limits.subscriber_output_hard_bytes,
+            "limits.subscriber_output_soft_bytes is above limits.subscriber_output_hard_bytes: it would never be reached",
+        );
+        refuse(
+            self.cluster.zone.is_none() && self.all_listeners().any(wants_zone),
+            "read_policy = \"same-zone\" needs cluster.zone (KEYWAY_ZONE): without it no node is in the same zone",
+        );
+        self.further_listeners(&mut found);
+        found
+    }
+
+    fn further_listeners(&self, found: &mut Vec<String>) {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let path = format!("listeners[{}]", index + 1);
+            if listener.address.is_none() && listener.unix_socket.is_none() {
+                found.push(format!(
+                    "{path}.address and {path}.unix_socket are both empty: no client could connect"
+                ));
+            }
+            let address = listener.address.filter(|address| address.port() != 0);
+            if address.is_some() && address == self.admin.address {
+                found.push(format!(
+                    "{path}.address and admin.address are the same: give the admin pages another port"
+                ));
+            }
+            for earlier in self.all_listeners().take(index + 1) {
+                let same = [
+                    ("name", earlier.name == listener.name),
+                    ("address", address.is_some() && earlier.address == address),
+                    (
+                        "unix_socket",
+                        listener.unix_socket.is_some()
+                            && earlier.unix_socket == listener.unix_socket,
+                    ),
+                ];
+                for (key, _) in same.iter().filter(|(_, is_same)| *is_same) {
+                    found.push(format!(
+                        "{path}.{key} is that of listener \"{}\" as well: each needs its own",
+                        earlier.name
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn wants_zone(listener: &ListenSettings) -> bool {
+    let by_name = listener.read_policy_by_name.iter();
+    let mut policies = by_name
+        .map(|(_, policy)| *policy)
+        .chain([listener.read_policy]);
+    policies.any(|policy| policy == ReadPolicy::SameZone)
+}
