@@ -180,6 +180,8 @@ label_values! {
         MasterDown = "masterdown",
         /// The node was demoted to a replica.
         ReadOnly = "readonly",
+        /// The node lacks a script, and got its body (contract: T4).
+        NoScript = "noscript",
     }
 }
 

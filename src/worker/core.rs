@@ -10,14 +10,18 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
-use super::hub::Hub;
+use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
+use super::key_shapes::KeyShapes;
+use super::learnt_cell::LearntCell;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
+use super::script_cache::{ScriptCache, SeenScripts};
 use super::scrutiny::Scrutiny;
 use crate::cluster::{AddressMap, Topology};
+use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
 use crate::routing::scan_cursor::CurrentOrder;
@@ -61,10 +65,15 @@ pub struct WorkerLimits {
     pub subscriber_output_soft_bytes: usize,
     /// That time, in microseconds.
     pub subscriber_output_soft_us: u64,
+    /// Copies of messages that are made in one turn, for as many subscribers; a long message counts for
+    /// several.
+    pub message_copies_per_turn: usize,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
     pub lease_queue: usize,
+    /// Answers about keys that are remembered.
+    pub key_shapes: usize,
 }
 
 impl Default for WorkerLimits {
@@ -86,8 +95,10 @@ impl Default for WorkerLimits {
             subscriber_output_hard_bytes: 32 << 20,
             subscriber_output_soft_bytes: 8 << 20,
             subscriber_output_soft_us: 60_000_000,
+            message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
             leases: 10_000,
             lease_queue: 1_000,
+            key_shapes: 1_024,
         }
     }
 }
@@ -136,6 +147,18 @@ pub struct Core {
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
     pub drained_waker: Option<Waker>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCommands>,
+    /// Where they come from.
+    pub teaching: Arc<LearntCell>,
+    /// Whether they are still to come: a command that nobody knows waits for them.
+    pub awaits_learnt: bool,
+    /// Where the keys of requests were that only a node could tell.
+    pub key_shapes: KeyShapes,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
+    /// Those bodies this worker has seen lately.
+    pub seen_scripts: SeenScripts,
     /// What every request is looked at for: a pause, and monitors.
     pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
@@ -188,6 +211,12 @@ impl Core {
             scrutiny: Scrutiny::default(),
             questions: Vec::new(),
             measured_until: None,
+            learnt: Arc::default(),
+            teaching: Arc::default(),
+            awaits_learnt: false,
+            key_shapes: KeyShapes::default(),
+            scripts: Arc::default(),
+            seen_scripts: SeenScripts::default(),
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -203,7 +232,8 @@ impl Core {
         self.leave_silent_strangers();
         for (_, connection) in &mut self.connections {
             let node = self.nodes.get(connection.node);
-            connection.is_retiring = node.is_none_or(|node| !node.is_member);
+            connection.is_retiring =
+                connection.role == Role::Once || node.is_none_or(|node| !node.is_member);
             if connection.is_retiring {
                 connection.wake();
             }

@@ -186,8 +186,8 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return Effect::None;
         };
-        let figures = client.figures(now_us);
         let listener = facts.listener(client.session.listener);
+        let figures = client.figures(now_us);
         let is_password = |given: &[u8]| {
             listener
                 .password

@@ -20,8 +20,8 @@ impl Client {
         self.blocked.is_some()
             || self.transaction.is_some()
             || self.subscriptions.is_some()
-            || self.monitoring != Monitoring::No
             || self.reads.is_some()
+            || self.monitoring != Monitoring::No
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.

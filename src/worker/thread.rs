@@ -12,10 +12,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::core::{Core, WorkerLimits};
+use super::learnt_cell::LearntCell;
 use super::local::{Asked, LocalFacts};
 use super::monitors::MonitorNote;
 use super::refresh_requests::RefreshRequests;
 use super::replica_facts::ReplicaFacts;
+use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
 use crate::cluster::AddressMap;
@@ -60,6 +62,10 @@ pub struct WorkerContext {
     pub refresh: Arc<RefreshRequests>,
     /// What local commands need to know.
     pub local: Arc<LocalFacts>,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCell>,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
     /// open as requests (`limits.requests_in_flight_per_client`), and what monitors are to be shown is
     /// counted in [`Handovers`](super::monitors::Handovers).
@@ -148,7 +154,7 @@ async fn run(context: WorkerContext) {
         mut replicas,
         ..
     } = context;
-    let core = Core::new(
+    let mut core = Core::new(
         context.index,
         context.limits,
         context.tallies,
@@ -156,15 +162,23 @@ async fn run(context: WorkerContext) {
         context.refresh,
         context.local,
     );
+    core.scripts = context.scripts;
+    core.teaching = Arc::clone(&context.learnt);
+    core.awaits_learnt = true;
     let worker = Rc::new(Worker {
         core: RefCell::new(core),
         upstream: context.upstream,
         workers: context.workers,
     });
     let mut versions = topology.subscribe();
+    let learnt = context.learnt;
+    let mut lessons = learnt.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
     tokio::task::spawn_local(keep_handing_out(Rc::clone(&worker)));
     apply(&worker, &topology);
+    if *lessons.borrow_and_update() > 0 {
+        worker.turn(|core| core.take_learnt(learnt.load()));
+    }
     let mut drain_until = None;
     loop {
         tokio::select! {
@@ -178,6 +192,7 @@ async fn run(context: WorkerContext) {
                 let facts = Arc::clone(&replicas.borrow_and_update());
                 worker.turn(|core| core.apply_replica_facts(facts));
             }
+            Ok(()) = lessons.changed() => worker.turn(|core| core.take_learnt(learnt.load())),
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
                 Lifecycle::Draining { until } => {

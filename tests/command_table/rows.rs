@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyway::command::{Access, Command, Handling, Merge, supported};
+use keyway::command::{Access, Command, Handling, Merge, Script, supported};
 
 use crate::report::reports;
 use crate::{REDIS, VALKEY};
@@ -182,6 +182,9 @@ fn policy_of(handling: Handling) -> String {
         Handling::Split(merge) => ("multi_shard", Some(merge)),
         Handling::Primaries(merge) => ("all_shards", Some(merge)),
         Handling::Nodes(merge) => ("all_nodes", Some(merge)),
+        Handling::Script(Script::Load | Script::Flush) => ("all_shards", Some(Merge::AllSucceeded)),
+        Handling::Script(Script::Exists) => ("all_shards", Some(Merge::LogicalAnd)),
+        Handling::Script(Script::Kill) => ("all_shards", Some(Merge::OneSucceeded)),
         _ => ("", None),
     };
     let response = match merge {
@@ -191,6 +194,7 @@ fn policy_of(handling: Handling) -> String {
         Some(Merge::AllSucceeded) => "all_succeeded",
         Some(Merge::OneSucceeded) => "one_succeeded",
         Some(Merge::LogicalAnd) => "agg_logical_and",
+        Some(Merge::LogicalOr) => "agg_logical_or",
         _ => "",
     };
     format!("{request} {response}")
