@@ -10,7 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
-use super::hub::Hub;
+use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
 use super::key_shapes::KeyShapes;
 use super::learnt_cell::LearntCell;
 use super::leases::Leases;
@@ -19,6 +19,7 @@ use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
+use super::scrutiny::Scrutiny;
 use crate::cluster::{AddressMap, Topology};
 use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
@@ -64,6 +65,9 @@ pub struct WorkerLimits {
     pub subscriber_output_soft_bytes: usize,
     /// That time, in microseconds.
     pub subscriber_output_soft_us: u64,
+    /// Copies of messages that are made in one turn, for as many subscribers; a long message counts for
+    /// several.
+    pub message_copies_per_turn: usize,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
@@ -91,6 +95,7 @@ impl Default for WorkerLimits {
             subscriber_output_hard_bytes: 32 << 20,
             subscriber_output_soft_bytes: 8 << 20,
             subscriber_output_soft_us: 60_000_000,
+            message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
             leases: 10_000,
             lease_queue: 1_000,
             key_shapes: 1_024,
@@ -154,6 +159,8 @@ pub struct Core {
     pub scripts: Arc<ScriptCache>,
     /// Those bodies this worker has seen lately.
     pub seen_scripts: SeenScripts,
+    /// What every request is looked at for: a pause, and monitors.
+    pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     /// Until when nodes are measured, and in which version.
@@ -201,6 +208,7 @@ impl Core {
             looked_after_us: 0,
             is_draining: false,
             drained_waker: None,
+            scrutiny: Scrutiny::default(),
             questions: Vec::new(),
             measured_until: None,
             learnt: Arc::default(),
@@ -424,6 +432,7 @@ impl Core {
                 }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
+            Filled::TooLarge => self.give_up_gather(ticket),
         }
     }
 
@@ -448,7 +457,7 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
+        !self.to_open.is_empty() || !self.questions.is_empty() || self.scrutiny.monitors.has_news()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

@@ -108,6 +108,9 @@ impl Core {
         match self.target_of(key, command, args) {
             Ok(target) => self.forward(key, command, target, args.frame()),
             Err(WrongKeys::Unknown) => self.plan_asked(key, command, args),
+            Err(WrongKeys::SeveralSlots) if let Some(across) = self.across_of(command) => {
+                self.plan_across(key, across, command, args)
+            }
             Err(refusal) => self.refuse_keys(key, command, args, refusal),
         }
     }

@@ -5,6 +5,7 @@ use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::Target;
+use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -46,6 +47,8 @@ pub enum Finish {
         /// What the node said, for the client when nobody knows the body.
         error: Vec<u8>,
     },
+    /// A read over several slots is computed (contract: M3).
+    Across(Box<Computation>),
     /// `PUBLISH`: the node's count is put right (contract: S4).
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
@@ -65,6 +68,10 @@ pub enum WorkersAnswer {
     Count,
     /// `CLIENT KILL addr:port`: `OK`, or an error when nobody has that address.
     Killed,
+    /// `CLIENT PAUSE` and `UNPAUSE`: `OK`.
+    Done,
+    /// `MONITOR`: `OK`, and the client is shown what passes.
+    Monitoring,
 }
 
 impl Finish {
@@ -120,6 +127,7 @@ impl WorkersAnswer {
                 0 => write::error(out, NO_SUCH_CLIENT),
                 _ => write::simple(out, "OK"),
             },
+            WorkersAnswer::Done | WorkersAnswer::Monitoring => write::simple(out, "OK"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! request are there.
 
 use super::core::Core;
-use super::finish::Finish;
+use super::finish::{Finish, WorkersAnswer};
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
@@ -304,6 +304,7 @@ impl Core {
                     None => write::null(&mut out, dispatched.protocol),
                 }
             }
+            Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Published(published) => {
                 let answer = gather.replies().next().unwrap_or_default();
                 self.count_receivers(published, answer, &mut out);
@@ -316,6 +317,9 @@ impl Core {
         self.reply_or_go_on(ticket, &out);
         out.clear();
         self.recycle(out);
+        if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {
+            self.monitor_begins(key);
+        }
     }
 }
 

@@ -168,10 +168,7 @@ impl Core {
             Handling::Monitor => Ok(Place::Fails(
                 b"ERR MONITOR isn't allowed for DENY BLOCKING client"[..].into(),
             )),
-            Handling::Subscription(_) => {
-                let text = format!("ERR '{}' is not served inside MULTI", command.name);
-                Err(Refusal(ErrorKind::Refused, text.into_bytes()))
-            }
+            Handling::Subscription(subscription) => Ok(Place::Subscribes(subscription)),
             Handling::Refused | Handling::Container => Ok(Place::Anywhere),
         }
     }

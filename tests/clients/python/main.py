@@ -1,7 +1,7 @@
 """redis-py before Keyway: blocking, asyncio, and both cluster clients.
 
     main.py --mode sync|asyncio|cluster|asyncio-cluster --protocol 2|3
-            --port PORT --protected-port PORT --password PASSWORD [--skip-not-yet]
+            --port PORT --protected-port PORT --password PASSWORD
 
 Prints RESTART and waits for RESTARTED on standard input when Keyway is to be restarted. Ends with
 status 1 when a check failed, and tells which.
@@ -20,8 +20,9 @@ import redis.retry
 import commands
 import connection
 import pubsub
+from blocking import blocking
 from check import Checks
-from not_yet import not_yet
+from transactions import transactions, transactions_cut_by_slot
 
 
 async def main():
@@ -72,11 +73,16 @@ async def main():
         connection.blocking_pool(check, connect, key)
     elif options.mode == "asyncio":
         await connection.asyncio_pool(check, connect, key)
+    await blocking(check, r, key)
+    if not is_cluster:
+        await transactions(check, r, key)
+        # That one cuts them by slot.
+        cut = connect(port=options.protected_port, password=options.password)
+        await transactions_cut_by_slot(check, cut, key)
+        await connection.close(cut)
     if options.mode != "asyncio-cluster":
         await pubsub.subscriptions(check, r, key, is_cluster)
     await connection.passwords(check, connect_once, options.protected_port, options.password)
-    if not options.skip_not_yet:
-        await not_yet(check, r, key, is_cluster)
     await connection.comes_back(check, r, key)
     await connection.close(r)
     check.finish(f"redis-py {redis.__version__} {options.mode}, RESP{options.protocol}")
@@ -106,8 +112,6 @@ def parse_options():
     parser.add_argument("--protected-port", type=int, required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--deadline-s", type=int, default=60)
-    # For a run against a plain server, which serves them.
-    parser.add_argument("--skip-not-yet", action="store_true")
     return parser.parse_args()
 
 
