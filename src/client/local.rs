@@ -8,6 +8,7 @@ mod connection;
 mod help;
 mod view;
 
+use crate::client::pause::Pause;
 use crate::client::{ClientFilter, Figures, Session};
 use crate::cluster::Topology;
 use crate::command::Local;
@@ -69,6 +70,17 @@ pub enum Question {
     },
     /// As `Kill`; the reply is `OK`, or [`NO_SUCH_CLIENT`] if there was none.
     KillAddress(ClientFilter),
+    /// Requests wait from now on; the reply is `OK` when all workers know.
+    Pause(Pause),
+    /// They go on.
+    Unpause,
+    /// A worker has so many clients in `MONITOR`; the reply is `OK` when all workers know.
+    Monitors {
+        /// Its number.
+        worker: usize,
+        /// How many.
+        count: usize,
+    },
 }
 
 /// The reply when `CLIENT KILL addr:port` found nobody.
@@ -126,8 +138,8 @@ pub fn answer(
             Ok(Effect::None)
         }
         Local::ClientCapa => ok(out),
-        Local::ClientPause => not_served("CLIENT PAUSE"),
-        Local::ClientUnpause => not_served("CLIENT UNPAUSE"),
+        Local::ClientPause => client::pause(args, world.figures.now_us),
+        Local::ClientUnpause => Ok(Effect::Ask(Question::Unpause)),
         Local::ClientUnblock => client::unblock(args),
         Local::ClientCaching => not_served("CLIENT CACHING"),
         Local::ClientTracking => not_served("CLIENT TRACKING"),

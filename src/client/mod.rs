@@ -7,6 +7,8 @@
 pub mod describe;
 pub mod filter;
 pub mod local;
+pub mod monitor;
+pub mod pause;
 pub mod session;
 
 pub use describe::{Figures, describe_client};

@@ -2,6 +2,7 @@
 //! and what a redirect says. No I/O, no clock.
 
 pub mod address_map;
+pub mod command_listing;
 pub mod endpoint;
 pub mod ledger;
 pub mod redirect;

@@ -5,7 +5,7 @@
 
 use super::keys::key_positions;
 use super::lookup::{Lookup, lookup};
-use super::row::{Access, Command, Handling, Keys, Transaction};
+use super::row::{Access, Command, Flags, Handling, Keys, Transaction};
 use crate::resp::with_args;
 
 /// What a block begins with.
@@ -24,6 +24,7 @@ const fn row(access: Access) -> Command {
         keys: Keys::None,
         across: None,
         handling: Handling::Transaction(Transaction::Exec),
+        flags: Flags::NONE,
     }
 }
 
@@ -49,25 +50,24 @@ pub fn block_len(block: &[u8]) -> u32 {
     count
 }
 
-/// The keys of all commands of a block.
-pub fn block_keys(block: &[u8]) -> Vec<Vec<u8>> {
+/// The keys of all commands of a block; `None` when a command is among them whose keys its name does not
+/// tell (it was learnt from the servers).
+pub fn block_keys(block: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut keys = Vec::new();
     let mut rest = block_commands(block);
     while let Some(len) = with_args(rest, |args| {
-        if let Lookup::Found(command) = lookup(args)
-            && let Ok(positions) = key_positions(command, args)
-        {
-            keys.extend(
-                positions
-                    .iter()
-                    .filter_map(|at| args.get(at).map(<[u8]>::to_vec)),
-            );
+        let Lookup::Found(command) = lookup(args) else {
+            return None;
+        };
+        if let Ok(positions) = key_positions(command, args) {
+            let found = positions.iter().filter_map(|at| args.get(at));
+            keys.extend(found.map(<[u8]>::to_vec));
         }
-        args.frame().len()
+        Some(args.frame().len())
     }) {
-        rest = &rest[len..];
+        rest = rest.get(len?..)?;
     }
-    keys
+    Some(keys)
 }
 
 impl Command {
@@ -81,6 +81,7 @@ impl Command {
     /// and `WATCH` are looked at elsewhere).
     pub fn is_kept_out_of_multi(&self) -> bool {
         matches!(self.name, "psync" | "save" | "shutdown" | "sync")
+            || self.flags.has(Flags::NO_MULTI)
     }
 }
 
@@ -101,10 +102,13 @@ mod tests {
     #[test]
     fn what_is_inside() {
         let empty = block(&[]);
-        assert_eq!((block_len(&empty), block_keys(&empty).len()), (0, 0));
+        assert_eq!((block_len(&empty), block_keys(&empty)), (0, Some(vec![])));
+        let learnt = block(&[&["SET", "a", "1"], &["JSON.SET", "b", "$", "1"]]);
+        assert_eq!(block_keys(&learnt), None);
         let block = block(&[&["SET", "a", "1"], &["PING"], &["MGET", "b", "c"]]);
         assert_eq!(block_len(&block), 3);
-        assert_eq!(block_keys(&block), [b"a", b"b", b"c"]);
+        let keys = block_keys(&block).unwrap_or_default();
+        assert_eq!(keys, [b"a", b"b", b"c"]);
     }
 
     /// contract: F2

@@ -6,6 +6,7 @@
 //! say what is wrong".
 
 use super::row::{Command, Handling, Keys};
+use super::spec;
 use crate::resp::Args;
 
 /// The argument indices of a request's keys, counted from the command's name at 0.
@@ -17,14 +18,14 @@ pub struct KeyPositions {
 
 /// `count` indices from `first`, `step` apart. 32 bits suffice: a request has at most 2^20 arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Run {
+pub(super) struct Run {
     first: u32,
     count: u32,
     step: u32,
 }
 
-/// Why the keys of a request cannot be told. Each means that the request is wrong in a way every
-/// node sees: the caller sends it to any of them and passes the error on.
+/// Why the keys of a request cannot be told. Each but the last means that the request is wrong in a way
+/// every node sees: the caller sends it to any of them and passes the error on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
     /// There are fewer arguments than key positions.
@@ -42,6 +43,9 @@ pub enum KeysError {
     /// A key and the word `KEYS` (`MIGRATE`).
     #[error("both a key and KEYS")]
     Migrate,
+    /// The request need not be wrong: only a node can tell (`COMMAND GETKEYS`).
+    #[error("only a node can tell")]
+    Asked,
 }
 
 /// The positions of a request's keys. The arity must have been accepted; if not, the result may be
@@ -88,6 +92,21 @@ impl KeyPositions {
         (!self.is_empty()).then_some(self.runs[0].first as usize)
     }
 
+    /// Adds a run; false when there is no room for it.
+    pub(super) fn push(&mut self, run: Run) -> bool {
+        let [one, two] = &mut self.runs;
+        let last = if two.count > 0 { two } else { one };
+        if run.count == 0 || last.join(run) {
+            return true;
+        }
+        match &mut self.runs {
+            [one, _] if one.count == 0 => *one = run,
+            [_, two] if two.count == 0 => *two = run,
+            _ => return false,
+        }
+        true
+    }
+
     fn one(index: usize) -> Self {
         KeyPositions::run(index, 1, 1)
     }
@@ -107,13 +126,30 @@ impl KeyPositions {
 }
 
 impl Run {
-    fn new(first: usize, count: usize, step: usize) -> Self {
+    pub(super) fn new(first: usize, count: usize, step: usize) -> Self {
         debug_assert!(first + count * step <= u32::MAX as usize);
         Run {
             first: first as u32,
             count: count as u32,
             step: step as u32,
         }
+    }
+
+    /// Takes up what goes on where this ends.
+    fn join(&mut self, next: Run) -> bool {
+        let gap = next
+            .first
+            .wrapping_sub(self.first + (self.count.max(1) - 1) * self.step);
+        let step = if self.count == 1 { gap } else { self.step };
+        let goes_on = self.count > 0
+            && next.first > self.first
+            && gap == step
+            && (next.count == 1 || next.step == step);
+        if goes_on {
+            self.step = step;
+            self.count += next.count;
+        }
+        goes_on
     }
 
     #[inline]
@@ -140,6 +176,8 @@ fn by_row(command: &Command, args: &Args<'_>) -> Result<KeyPositions, KeysError>
         Keys::Sort => with_store(args, sort_store(args)),
         Keys::GeoRadius => with_store(args, georadius_store(args)),
         Keys::Migrate => migrate(args),
+        Keys::Specs(specs) => spec::positions(&specs.0, args),
+        Keys::Asked(_) => Err(KeysError::Asked),
     }
 }
 
@@ -170,7 +208,7 @@ fn counted(args: &Args<'_>, count: u8, first: u8, step: u8) -> Result<usize, Key
 
 /// A number as the servers read it: decimal digits, no sign, no leading zero. Eighteen digits are
 /// more than any request has arguments.
-fn parse_count(digits: &[u8]) -> Option<usize> {
+pub(super) fn parse_count(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || digits.len() > 18 || (digits[0] == b'0' && digits.len() > 1) {
         return None;
     }

@@ -29,12 +29,35 @@ pub fn lookup(args: &Args<'_>) -> Lookup {
     if !place.is_container {
         return Lookup::Found(command);
     }
-    let Some(subcommand) = args.get(1) else {
+    of_container(command, place, args.get(1))
+}
+
+/// The same for a name by itself (`container|sub` for a sub-command), off the path of requests.
+pub fn lookup_named(name: &[u8]) -> Lookup {
+    let (name, subcommand) = name.split_at(bar(name));
+    match find(name, TOP) {
+        None => Lookup::Unknown,
+        Some((command, place)) if !place.is_container => Lookup::Found(command),
+        Some((command, place)) => of_container(command, place, subcommand.get(1..)),
+    }
+}
+
+#[inline]
+fn of_container(command: &'static Command, place: &Place, subcommand: Option<&[u8]>) -> Lookup {
+    let Some(subcommand) = subcommand else {
         return Lookup::Found(command);
     };
     match find(subcommand, place.row) {
         Some((row, _)) => Lookup::Found(row),
         None => Lookup::UnknownSubcommand(command),
+    }
+}
+
+/// The row with this name.
+pub fn row_named(name: &str) -> Option<&'static Command> {
+    match lookup_named(name.as_bytes()) {
+        Lookup::Found(row) => Some(row),
+        Lookup::Unknown | Lookup::UnknownSubcommand(_) => None,
     }
 }
 
@@ -288,6 +311,7 @@ mod tests {
                 let words: Vec<&[u8]> = name.split('|').map(str::as_bytes).collect();
                 assert_eq!(found(&words), row.name);
             }
+            assert_eq!(row_named(row.name).map(|row| row.name), Some(row.name));
         }
     }
 

@@ -9,17 +9,25 @@ pub mod table;
 
 pub mod block;
 pub mod block_time;
+pub mod learnt;
 mod lookup;
 pub mod stream_ids;
 
+pub mod announced;
 pub mod errors;
+mod flags;
 pub mod keys;
+pub mod sha;
+pub mod spec;
 
 pub use block::{block_keys, block_len, block_row};
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
-pub use lookup::{Lookup, lookup};
+pub use learnt::LearntCommands;
+pub use lookup::{Lookup, lookup, row_named};
 pub use row::{
-    Access, Across, Census, Command, Handling, Keys, Local, Merge, Subscription, Transaction,
+    Access, Across, Census, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription,
+    Transaction,
 };
+pub use sha::Sha;
 pub use table::supported;

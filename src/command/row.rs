@@ -1,9 +1,12 @@
 //! One row of the table: its columns and what they can say.
 
+use super::spec::KeySpecs;
+
 /// What Keyway knows about one command or sub-command: one row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// Lower-case name; a sub-command's row is named `container|sub`.
+    /// Lower-case name; a sub-command's row is named `container|sub`. A learnt command has the name
+    /// that the servers say, of any case.
     pub name: &'static str,
     /// Redis' arity: `n` is exactly n arguments (the name, and the sub-command's, included),
     /// `-n` at least n.
@@ -17,6 +20,8 @@ pub struct Command {
     /// How a read whose keys are in several slots is computed, for those that can be
     /// (contract: M3).
     pub across: Option<Across>,
+    /// What the servers say of it besides, where Keyway has learnt it from them.
+    pub flags: Flags,
 }
 
 /// A read over several slots that Keyway can compute from the parts (contract: M3).
@@ -40,6 +45,30 @@ pub enum Across {
     SortedIntersectionSize,
     /// `PFCOUNT`
     DistinctCount,
+}
+
+/// Flags that servers give to a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// None, or none that are known.
+    pub const NONE: Flags = Flags(0);
+    /// Not allowed inside `MULTI`.
+    pub const NO_MULTI: Flags = Flags(1);
+    /// Keyway has learnt it from the servers.
+    pub const LEARNT: Flags = Flags(2);
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether all of these are among them.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
 }
 
 /// What a command does to the data; decides whether it may be sent again after its connection was
@@ -95,6 +124,11 @@ pub enum Keys {
     GeoRadius,
     /// One key at 3, or when that is empty those after the word `KEYS` (`MIGRATE`).
     Migrate,
+    /// As the servers specify it (learnt commands).
+    Specs(&'static KeySpecs),
+    /// Only the servers can tell, for each request anew; these are the specifications that are known
+    /// (learnt commands).
+    Asked(&'static KeySpecs),
 }
 
 /// What Keyway does with a command.
@@ -119,6 +153,9 @@ pub enum Handling {
     /// Who is subscribed to what: every node is asked, and this Keyway's own clients are counted
     /// (contract: S4).
     Census(Census),
+    /// Has no key, but whoever names the same argument at this position means the same primary: learnt
+    /// commands of which the servers do not say whose they are.
+    HashArgument(u8),
     /// `SCAN`: walks the primaries with a stateless cursor (contract: M5).
     Scan,
     /// `RANDOMKEY`: one primary, chosen with the weight of its size (contract: M4).
@@ -127,6 +164,8 @@ pub enum Handling {
     Local(Local),
     /// Needs `MULTI` state: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
     Transaction(Transaction),
+    /// Runs scripts or speaks of them (contract: T4).
+    Script(Script),
     /// May block its client: a private connection (contract: T5).
     Blocking,
     /// Waits for the replicas of all primaries that the client wrote to (contract: T8).
@@ -159,6 +198,8 @@ pub enum Merge {
     OneSucceeded,
     /// Arrays of 0/1 combined with a logical and (`SCRIPT EXISTS`); also plain integers.
     LogicalAnd,
+    /// The same with a logical or.
+    LogicalOr,
     /// Arrays are concatenated (`KEYS`); replies of another kind stand as in `AllSucceeded`
     /// (`ACL LOG RESET`).
     Concat,
@@ -240,6 +281,24 @@ pub enum Transaction {
     Unwatch,
 }
 
+/// Commands that run scripts or speak of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// `EVAL`: goes where its keys are; the body is kept for later.
+    Eval,
+    /// `EVALSHA`: goes where its keys are; a node that lacks the script is given the body.
+    EvalSha,
+    /// `SCRIPT LOAD`: goes to every primary; the body is kept for later.
+    Load,
+    /// `SCRIPT EXISTS`: true where all primaries have it, or Keyway has the body.
+    Exists,
+    /// `SCRIPT FLUSH`: goes to every primary; no body is kept any more.
+    Flush,
+    /// `SCRIPT KILL`, `FUNCTION KILL`: one primary must succeed; not behind the script on its own
+    /// connection.
+    Kill,
+}
+
 /// Commands about subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each variant is the command it is named after
@@ -273,6 +332,15 @@ impl Command {
         }
     }
 
+    /// The command that does the same with a script's body in place of its name.
+    pub fn with_body(&self) -> Option<&'static Command> {
+        match (self.handling, self.access) {
+            (Handling::Script(Script::EvalSha), Access::Read) => super::row_named("eval_ro"),
+            (Handling::Script(Script::EvalSha), _) => super::row_named("eval"),
+            _ => None,
+        }
+    }
+
     /// Whether it may be sent again after it may have been executed (contract: F2).
     pub fn is_repeatable(&self) -> bool {
         matches!(self.access, Access::Read | Access::Harmless)
@@ -291,10 +359,25 @@ impl Handling {
             Handling::SlotArgument(_) => ("by the slot named", None),
             Handling::Publish => ("by channel", None),
             Handling::Census(_) => ("every node and this Keyway's clients", None),
+            Handling::HashArgument(_) => ("a primary, the same for each argument", None),
             Handling::Scan => ("primary after primary", None),
             Handling::RandomKey => ("a primary, weighted by its keys", None),
             Handling::Local(_) => ("answered by Keyway", None),
             Handling::Transaction(_) => ("transaction", None),
+            Handling::Script(Script::Eval | Script::EvalSha) => {
+                ("by key, missing scripts are sent along", None)
+            }
+            Handling::Script(Script::Load | Script::Flush) => {
+                ("every primary", Some(Merge::AllSucceeded))
+            }
+            Handling::Script(Script::Exists) => (
+                "every primary, true where all have it or Keyway can send it along",
+                None,
+            ),
+            Handling::Script(Script::Kill) => (
+                "every primary, over a connection of its own",
+                Some(Merge::OneSucceeded),
+            ),
             Handling::Wait => ("every primary the client wrote to, smallest", None),
             Handling::Blocking => ("by key, private connection while it blocks", None),
             Handling::Subscription(_) => ("subscription", None),
@@ -319,6 +402,7 @@ impl Merge {
             Merge::AllSucceeded => "all must succeed",
             Merge::OneSucceeded => "one must succeed",
             Merge::LogicalAnd => "true where all are",
+            Merge::LogicalOr => "true where one is",
             Merge::Concat => "concatenated",
             Merge::Union => "joined without duplicates",
             Merge::SumByName => "sum for each name",
@@ -326,3 +410,6 @@ impl Merge {
         }
     }
 }
+
+/// Rows are looked at for every request: a few of them share a cache line.
+const _: () = assert!(size_of::<Command>() <= 40);

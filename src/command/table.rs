@@ -22,7 +22,8 @@
 //! there twice, or when a sub-command has no container.
 
 use super::row::{
-    Access, Across, Census, Command, Handling, Keys, Local, Merge, Subscription, Transaction,
+    Access, Across, Census, Command, Handling, Keys, Local, Merge, Script, Subscription,
+    Transaction,
 };
 
 mod bits;
@@ -73,6 +74,10 @@ const COUNT: usize = {
 pub(super) static ROWS: [Command; COUNT] = ROWS_AT_BUILD;
 
 /// The same for constants, which may not read a static.
+#[expect(
+    clippy::large_const_arrays,
+    reason = "read while building, and nowhere else"
+)]
 pub(super) const ROWS_AT_BUILD: [Command; COUNT] = {
     let mut rows = [GROUPS[0][0]; COUNT];
     let (mut at, mut group) = (0, 0);
@@ -105,6 +110,7 @@ macro_rules! commands {
             access: super::Access::$access,
             keys: super::keys_column!($keys),
             handling: super::handling_column!($handling $($of)?),
+            flags: $crate::command::Flags::NONE,
             across: super::across_column!($($across)?),
         }),+];
         const _: () = super::assert_sorted(ROWS);
@@ -164,6 +170,9 @@ macro_rules! handling_column {
     };
     (Subscription $of:ident) => {
         super::Handling::Subscription(super::Subscription::$of)
+    };
+    (Script $of:ident) => {
+        super::Handling::Script(super::Script::$of)
     };
     (Census $of:ident) => {
         super::Handling::Census(super::Census::$of)

@@ -161,6 +161,15 @@ sections! {
         /// Request bytes held for one connection to a node, unsent or unanswered; who fills it is
         /// not read until it empties.
         outbox_bytes: usize = Bytes<{ 64 * KB }, GB>("8mb"),
+        /// Bodies of scripts, over all workers, that nodes which lack them are given; those least
+        /// recently used leave. "0" keeps none.
+        script_cache_bytes: usize = Bytes<0, GB>("16mb"),
+        /// Commands that Keyway does not know by itself (modules, newer servers) and learns from the
+        /// servers, over the life of the process; 0 for none.
+        learnt_commands: usize = Count<0, 100_000>("4096"),
+        /// For learnt commands whose keys only the servers can tell: answers that each worker
+        /// remembers. When there are so many all are forgotten.
+        key_shapes: usize = Count<0, 1_000_000>("1024"),
         /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
         /// WAIT) or watch.
         leases: usize = Count<1, 1_000_000>("10000"),
@@ -168,7 +177,7 @@ sections! {
         lease_queue: usize = Count<0, 1_000_000>("1000"),
         /// Channels, patterns and shard channels that one client may be subscribed to.
         subscriptions_per_client: usize = Count<1, 10_000_000>("100000"),
-        /// A subscriber that left this many bytes unread is closed (Redis:
+        /// A subscriber or monitor that left this many bytes unread is closed (Redis:
         /// client-output-buffer-limit pubsub).
         subscriber_output_hard_bytes: usize = Bytes<{ 64 * KB }, { 64 * GB }>("32mb"),
         /// A subscriber that left this many bytes unread for subscriber_output_soft_time is closed.

@@ -3,21 +3,29 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
+use super::learn::{self, LearnSettings};
 use super::refresh::{self, RefreshParts, RefreshSettings};
 use super::replica_watch::{self, ReplicaWatchSettings};
 use super::start::{Engine, EngineParts};
 use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
-use crate::telemetry::clock::now_us;
+use crate::telemetry::clock::{now_us, started_at};
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
+use crate::worker::monitors::Handovers;
+use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
-    ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, TopologyCell, WorkerContext, spawn,
+    LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache,
+    TopologyCell, WorkerContext, spawn,
 };
+
+/// So long a server may take to tell its commands at least.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Spawns the workers and the refresher.
 ///
@@ -48,6 +56,9 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         config_file,
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
+        started_us: started_us(),
+        pause: SharedPause::default(),
+        handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
     });
     #[expect(
@@ -58,6 +69,8 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         seats.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let workers: Arc<[_]> = senders.into();
     let (replicas, _) = watch::channel(Arc::new(ReplicaFacts::default()));
+    let learnt = Arc::new(LearntCell::default());
+    let scripts = Arc::new(ScriptCache::new(settings.limits.script_cache_bytes));
     for (seat, notes) in seats.into_iter().zip(receivers) {
         spawn(WorkerContext {
             index: seat.index,
@@ -71,6 +84,8 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             replicas: replicas.subscribe(),
             refresh: Arc::clone(&refresh),
             local: Arc::clone(&local),
+            scripts: Arc::clone(&scripts),
+            learnt: Arc::clone(&learnt),
             notes,
             workers: Arc::clone(&workers),
         })?;
@@ -91,6 +106,18 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             lifecycle.clone(),
         ));
     }
+    let learn_settings = LearnSettings {
+        upstream: upstream.clone(),
+        // A long reply, which nobody is in a hurry for.
+        response_timeout: settings.upstream.connect_timeout.max(LEARN_TIMEOUT),
+        commands_max: settings.limits.learnt_commands,
+    };
+    tokio::spawn(learn::run(
+        learn_settings,
+        Arc::clone(&topology),
+        learnt,
+        lifecycle.clone(),
+    ));
     let refresh_settings = RefreshSettings {
         seeds: settings.cluster.seeds.iter().map(endpoint).collect(),
         address_map,
@@ -159,6 +186,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         client_output_soft_bytes: limits.client_output_soft_bytes,
         client_output_hard_bytes: limits.client_output_hard_bytes,
         outbox_bytes: limits.outbox_bytes,
+        key_shapes: limits.key_shapes,
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
@@ -170,6 +198,12 @@ fn limits(settings: &Settings) -> WorkerLimits {
         leases: limits.leases,
         lease_queue: limits.lease_queue,
     }
+}
+
+/// The wall clock's time at the process clock's zero.
+fn started_us() -> u64 {
+    let since_epoch = started_at().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, |time| time.as_micros() as u64)
 }
 
 /// 40 hex digits, as a server's `run_id`.

@@ -8,6 +8,7 @@ mod admin;
 pub mod cli;
 mod engine;
 mod health;
+pub mod learn;
 mod probe;
 pub mod refresh;
 mod refresh_log;

@@ -19,6 +19,8 @@ pub enum Filled {
     /// This was the last part: take the collected parts with [`Replies::take_gather`], merge them
     /// and fill the whole.
     Complete,
+    /// The parts are more than may be held: take them away and fill the whole with an error.
+    TooLarge,
 }
 
 #[derive(Debug)]
@@ -195,10 +197,13 @@ impl<M> Replies<M> {
 
     /// Takes the reply of one part.
     pub fn fill_part(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
-        let is_complete = self
-            .gather(sequence)
-            .is_some_and(|gather| gather.fill(part, reply));
-        if is_complete {
+        let Some(gather) = self.gather(sequence) else {
+            return Filled::Waiting;
+        };
+        let is_complete = gather.fill(part, reply);
+        if gather.is_too_large() {
+            Filled::TooLarge
+        } else if is_complete {
             Filled::Complete
         } else {
             Filled::Waiting

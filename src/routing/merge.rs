@@ -14,6 +14,7 @@ use crate::resp::reply::ReplyScanner;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Protocol, write};
 
+pub use combine::or_kept;
 pub use info::InfoFacts;
 
 /// What is needed to merge the parts of one request.
@@ -68,7 +69,8 @@ pub fn merge<'a>(
         Merge::Max => combine::integers(replies, i64::max, out),
         Merge::AllSucceeded => combine::first(replies, out),
         Merge::OneSucceeded => combine::one_succeeded(replies, out),
-        Merge::LogicalAnd => combine::logical_and(replies, out),
+        Merge::LogicalAnd => combine::logical(replies, false, out),
+        Merge::LogicalOr => combine::logical(replies, true, out),
         Merge::Concat => combine::concat(replies, out),
         Merge::Union => combine::union(replies, out),
         Merge::SumByName => combine::sum_by_name(replies, out),

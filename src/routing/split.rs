@@ -93,15 +93,19 @@ impl Splitter {
             .map(|key| (key & 0xffff_ffff) as usize)
     }
 
-    /// Appends the request for one part: the command's name, and each key with the `step - 1`
-    /// arguments that belong to it. Keys and values are copied as the client wrote them.
+    /// Appends the request for one part: what stands before the keys, each key with the `step - 1`
+    /// arguments that belong to it, and what stands behind. All of it is copied as the client wrote it.
     pub fn write_part(&self, args: &Args<'_>, part: Part, step: usize, out: &mut Vec<u8>) {
-        write::array(out, 1 + part.count as usize * step);
-        write::bulk(out, args.name());
+        let position = |number: usize| self.positions.get(number).map_or(1, |at| *at as usize);
+        let first = position(0);
+        let end = position(self.positions.len().wrapping_sub(1)) + step;
+        let behind = args.len().saturating_sub(end);
+        write::array(out, first + part.count as usize * step + behind);
+        out.extend_from_slice(args.raw(0, first));
         for number in self.numbers(part) {
-            let position = self.positions[number] as usize;
-            out.extend_from_slice(args.raw(position, step));
+            out.extend_from_slice(args.raw(position(number), step));
         }
+        out.extend_from_slice(args.raw(end, behind));
     }
 }
 
@@ -111,6 +115,11 @@ mod tests {
     use crate::resp::scan::{Limits, RequestScanner};
 
     fn parts(words: &[&str], step: usize) -> Vec<String> {
+        parts_between(words, 1, words.len(), step)
+    }
+
+    /// With keys from `first` on and before `end`.
+    fn parts_between(words: &[&str], first: usize, end: usize, step: usize) -> Vec<String> {
         let mut frame = Vec::new();
         write::command(&mut frame, words);
         let mut scanner = RequestScanner::default();
@@ -122,7 +131,7 @@ mod tests {
         scanner.scan(&frame, &limits).expect("a request");
         let args = Args::new(&frame, scanner.spans());
         let mut splitter = Splitter::default();
-        if let Some(slot) = splitter.group(&args, (1..words.len()).step_by(step)) {
+        if let Some(slot) = splitter.group(&args, (first..end).step_by(step)) {
             return vec![format!("all in {}", slot.number())];
         }
         splitter
@@ -148,6 +157,14 @@ mod tests {
             [
                 "*3 $4 mset $3 bar $0  ",
                 "*5 $4 mset $3 foo $1 1 $6 {foo}x $5 three "
+            ]
+        );
+        // What stands around the keys is in each part.
+        assert_eq!(
+            parts_between(&["X.MGET", "2", "foo", "bar", "$", "y"], 2, 4, 1),
+            [
+                "*5 $6 X.MGET $1 2 $3 bar $1 $ $1 y ",
+                "*5 $6 X.MGET $1 2 $3 foo $1 $ $1 y "
             ]
         );
     }

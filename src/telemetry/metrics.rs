@@ -222,6 +222,16 @@ pub static METRICS: &[Metric] = &[
         "Clients that wait for a blocking command, WAIT or WATCH now.",
     ),
     metric(
+        "keyway_paused_clients",
+        Reading::Level(|worker| worker.held_back_clients.value()),
+        "Clients whose next request waits for the end of CLIENT PAUSE.",
+    ),
+    metric(
+        "keyway_monitor_clients",
+        Reading::Level(|worker| worker.monitors.value()),
+        "Clients in MONITOR now.",
+    ),
+    metric(
         "keyway_upstream_connects_total",
         Reading::Count(|worker| worker.upstream_connects.value()),
         "Connections to nodes that were opened.",

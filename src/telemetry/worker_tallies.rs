@@ -34,6 +34,10 @@ pub struct WorkerTallies {
     pub upstream_failures: Tally,
     /// Clients that wait for a private connection's reply now: blocking commands, `WAIT`, `WATCH`.
     pub blocked_clients: Gauge,
+    /// Clients whose next request waits for the end of a pause.
+    pub held_back_clients: Gauge,
+    /// Clients in `MONITOR` now.
+    pub monitors: Gauge,
     /// Private connections open now, lent or not.
     pub leases: Gauge,
     /// Requests written or queued to a node and not yet answered.
@@ -129,6 +133,11 @@ impl<const KINDS: usize> ByKind<KINDS> {
     pub fn value(&self, kind: usize) -> u64 {
         self.0.get(kind).map_or(0, Tally::value)
     }
+
+    /// The count of all kinds.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Tally::value).sum()
+    }
 }
 
 /// Declares an enum whose variants label a metric, with `ALL` in the order of declaration.
@@ -171,6 +180,8 @@ label_values! {
         MasterDown = "masterdown",
         /// The node was demoted to a replica.
         ReadOnly = "readonly",
+        /// The node lacks a script, and got its body (contract: T4).
+        NoScript = "noscript",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Dispatched, InFlight, Outbox, Purpose, Queued, Refusal};
+use super::{Dispatched, InFlight, KnownScripts, Outbox, Purpose, Queued, Refusal};
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
@@ -38,6 +38,8 @@ pub enum Role {
     /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
     /// writes never go there.
     Read,
+    /// Opened for one request, past all others; closed after its reply.
+    Once,
     /// The worker's own, for the subscriptions of its clients; it receives pushes.
     Hub,
 }
@@ -74,6 +76,8 @@ pub struct Connection {
     pub waiting_for_room: Vec<ClientKey>,
     /// Closed as soon as nothing is in flight: its node left the cluster (contract: R10).
     pub is_retiring: bool,
+    /// The scripts that its node has; rare.
+    pub scripts: Option<Box<KnownScripts>>,
     waker: Option<Waker>,
     is_woken: bool,
 }
@@ -123,7 +127,8 @@ impl Connection {
             heard_us: 0,
             waiting_since_us: 0,
             waiting_for_room: Vec::new(),
-            is_retiring: false,
+            is_retiring: role == Role::Once,
+            scripts: None,
             waker: None,
             is_woken: false,
         }
@@ -218,7 +223,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Read | Role::Hub => None,
+            Role::Shared | Role::Read | Role::Once | Role::Hub => None,
         }
     }
 

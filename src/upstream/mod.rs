@@ -7,8 +7,10 @@
 pub mod connection;
 pub mod handshake;
 pub mod in_flight;
+pub mod known_scripts;
 pub mod outbox;
 
 pub use connection::{Connection, Phase, Role};
 pub use in_flight::{Dispatched, InFlight, Purpose, Queued, Refusal};
+pub use known_scripts::KnownScripts;
 pub use outbox::Outbox;

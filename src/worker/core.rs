@@ -11,12 +11,17 @@ use tracing::warn;
 
 use super::clients::Clients;
 use super::hub::Hub;
+use super::key_shapes::KeyShapes;
+use super::learnt_cell::LearntCell;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
+use super::script_cache::{ScriptCache, SeenScripts};
+use super::scrutiny::Scrutiny;
 use crate::cluster::{AddressMap, Topology};
+use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
 use crate::routing::scan_cursor::CurrentOrder;
@@ -64,6 +69,8 @@ pub struct WorkerLimits {
     pub leases: usize,
     /// Clients that may wait for one.
     pub lease_queue: usize,
+    /// Answers about keys that are remembered.
+    pub key_shapes: usize,
 }
 
 impl Default for WorkerLimits {
@@ -87,6 +94,7 @@ impl Default for WorkerLimits {
             subscriber_output_soft_us: 60_000_000,
             leases: 10_000,
             lease_queue: 1_000,
+            key_shapes: 1_024,
         }
     }
 }
@@ -135,6 +143,20 @@ pub struct Core {
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
     pub drained_waker: Option<Waker>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCommands>,
+    /// Where they come from.
+    pub teaching: Arc<LearntCell>,
+    /// Whether they are still to come: a command that nobody knows waits for them.
+    pub awaits_learnt: bool,
+    /// Where the keys of requests were that only a node could tell.
+    pub key_shapes: KeyShapes,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
+    /// Those bodies this worker has seen lately.
+    pub seen_scripts: SeenScripts,
+    /// What every request is looked at for: a pause, and monitors.
+    pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
     /// Until when nodes are measured, and in which version.
@@ -182,8 +204,15 @@ impl Core {
             looked_after_us: 0,
             is_draining: false,
             drained_waker: None,
+            scrutiny: Scrutiny::default(),
             questions: Vec::new(),
             measured_until: None,
+            learnt: Arc::default(),
+            teaching: Arc::default(),
+            awaits_learnt: false,
+            key_shapes: KeyShapes::default(),
+            scripts: Arc::default(),
+            seen_scripts: SeenScripts::default(),
             address_map,
             refresh,
             spare_buffers: Vec::new(),
@@ -199,7 +228,8 @@ impl Core {
         self.leave_silent_strangers();
         for (_, connection) in &mut self.connections {
             let node = self.nodes.get(connection.node);
-            connection.is_retiring = node.is_none_or(|node| !node.is_member);
+            connection.is_retiring =
+                connection.role == Role::Once || node.is_none_or(|node| !node.is_member);
             if connection.is_retiring {
                 connection.wake();
             }
@@ -398,6 +428,7 @@ impl Core {
                 }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
+            Filled::TooLarge => self.give_up_gather(ticket),
         }
     }
 
@@ -422,7 +453,7 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
+        !self.to_open.is_empty() || !self.questions.is_empty() || self.scrutiny.monitors.has_news()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.

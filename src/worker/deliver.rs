@@ -143,7 +143,11 @@ impl Core {
                 return;
             }
             match verdict(reply) {
-                Verdict::Pass => {}
+                Verdict::Pass => {
+                    if self.mend_script(from, dispatched, &bytes, reply) {
+                        return;
+                    }
+                }
                 // A script can say anything; the server only speaks of the request's own slot.
                 Verdict::Moved { slot, .. } | Verdict::Ask { slot, .. } if matches!(dispatched.target, Target::Slot(own) if own != slot) =>
                     {}
@@ -233,14 +237,15 @@ impl Core {
     }
 
     /// Follows a redirect: at once when the client waits for nothing else, else in its turn.
-    fn send_elsewhere(
+    pub(super) fn send_elsewhere(
         &mut self,
         mut dispatched: Dispatched,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         node: NodeKey,
         is_asking: bool,
     ) {
         dispatched.attempts = dispatched.attempts.saturating_add(1);
+        self.carry_body(&mut dispatched, &mut bytes);
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
         };

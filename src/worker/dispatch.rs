@@ -16,7 +16,7 @@ use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
 /// Redis' own text (contract: M2).
-const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// Why the keys of a request name no one place to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,18 @@ pub(super) enum WrongKeys {
     SeveralSlots,
     /// One has no value.
     Unpaired,
+    /// Only a node can tell them.
+    Unknown,
+}
+
+/// A private connection is for one node, which has to be known.
+fn unknown_keys(command: &Command) -> Vec<u8> {
+    format!(
+        "ERR '{}' is not served by Keyway: it may block, and the servers do not specify where its keys are; \
+         connect to the node directly for it",
+        command.name
+    )
+    .into_bytes()
 }
 
 impl Core {
@@ -95,6 +107,10 @@ impl Core {
     ) -> Taken {
         match self.target_of(key, command, args) {
             Ok(target) => self.forward(key, command, target, args.frame()),
+            Err(WrongKeys::Unknown) => self.plan_asked(key, command, args),
+            Err(WrongKeys::SeveralSlots) if let Some(across) = self.across_of(command) => {
+                self.plan_across(key, across, command, args)
+            }
             Err(refusal) => self.refuse_keys(key, command, args, refusal),
         }
     }
@@ -120,6 +136,7 @@ impl Core {
                 }
             }
             Err(KeysError::Pairs) => Err(WrongKeys::Unpaired),
+            Err(KeysError::Asked) => Err(WrongKeys::Unknown),
             // The server has the right words for arguments that make no sense. It may still find keys
             // among them (`ZUNION " 1" k`) and name their owner: `Any` is redirected like a slot.
             Err(_) => Ok(Target::Any),
@@ -138,6 +155,9 @@ impl Core {
         match wrong {
             WrongKeys::SeveralSlots => {
                 self.refuse_request(key, args, ErrorKind::CrossSlot, |_| CROSSSLOT.into())
+            }
+            WrongKeys::Unknown => {
+                self.refuse_request(key, args, ErrorKind::Refused, |_| unknown_keys(command))
             }
             WrongKeys::Unpaired => self.refuse_request(key, args, ErrorKind::Arity, |_| {
                 command::errors::wrong_arity(command)

@@ -5,6 +5,7 @@ use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::Target;
+use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -23,6 +24,31 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// `COMMAND GETKEYS`, asked for the sake of a request whose keys only a node can tell.
+    Keys {
+        /// The request.
+        request: Dispatched,
+        /// As it goes over the wire.
+        bytes: Vec<u8>,
+    },
+    /// `SCRIPT EXISTS`: true also where Keyway has the body (contract: T4).
+    ScriptExists {
+        /// How the primaries' answers are merged.
+        plan: MergePlan,
+        /// Which of the bodies Keyway has.
+        kept: Vec<bool>,
+    },
+    /// `SCRIPT SHOW`, asked for the sake of a call whose node lacks the script.
+    ScriptBody {
+        /// The call.
+        call: Dispatched,
+        /// As it went over the wire.
+        bytes: Vec<u8>,
+        /// What the node said, for the client when nobody knows the body.
+        error: Vec<u8>,
+    },
+    /// A read over several slots is computed (contract: M3).
+    Across(Box<Computation>),
     /// `PUBLISH`: the node's count is put right (contract: S4).
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
@@ -42,6 +68,10 @@ pub enum WorkersAnswer {
     Count,
     /// `CLIENT KILL addr:port`: `OK`, or an error when nobody has that address.
     Killed,
+    /// `CLIENT PAUSE` and `UNPAUSE`: `OK`.
+    Done,
+    /// `MONITOR`: `OK`, and the client is shown what passes.
+    Monitoring,
 }
 
 impl Finish {
@@ -59,6 +89,19 @@ impl Finish {
             order: Vec::new(),
             shows_keyway: args.len() == 1 || args.iter().skip(1).any(is_with),
         })
+    }
+
+    /// Merges the answers to `SCRIPT EXISTS`.
+    pub fn script_exists(kept: Vec<bool>, protocol: Protocol) -> Finish {
+        Finish::ScriptExists {
+            plan: MergePlan {
+                merge: Merge::LogicalAnd,
+                protocol,
+                order: Vec::new(),
+                shows_keyway: false,
+            },
+            kept,
+        }
     }
 
     /// Merges the parts without an order of keys.
@@ -84,6 +127,7 @@ impl WorkersAnswer {
                 0 => write::error(out, NO_SUCH_CLIENT),
                 _ => write::simple(out, "OK"),
             },
+            WorkersAnswer::Done | WorkersAnswer::Monitoring => write::simple(out, "OK"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::nodes::ConnectionKey;
 use crate::cluster::Slot;
-use crate::command::{self, Command};
+use crate::command::{self, Command, KeysError};
 use crate::resp::with_args;
 
 /// Where the lanes of one client lead while its requests are sent again.
@@ -56,24 +56,33 @@ impl Lanes {
     }
 }
 
-/// Whether two requests, as they go over the wire, have a key in common.
+/// Whether two requests on one slot, as they go over the wire, have a key in common, as far as can be
+/// told.
 pub fn share_key(one: (&Command, &[u8]), other: (&Command, &[u8])) -> bool {
-    let keys = keys_of(one.0, one.1);
-    keys_of(other.0, other.1)
-        .iter()
-        .any(|key| keys.contains(key))
+    match (keys_of(one.0, one.1), keys_of(other.0, other.1)) {
+        (Some(keys), Some(others)) => others.iter().any(|key| keys.contains(key)),
+        // Only a node could tell.
+        _ => true,
+    }
 }
 
-fn keys_of(command: &Command, bytes: &[u8]) -> Vec<Vec<u8>> {
+/// `None` when only a node could tell.
+fn keys_of(command: &Command, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     if command.is_block() {
         return command::block_keys(bytes);
     }
     let keys = with_args(bytes, |args| {
-        let positions = command::key_positions(command, args).ok()?;
-        let keys = positions.iter().filter_map(|at| args.get(at));
-        Some(keys.map(<[u8]>::to_vec).collect())
+        match command::key_positions(command, args) {
+            Ok(positions) => {
+                let keys = positions.iter().filter_map(|at| args.get(at));
+                Some(keys.map(<[u8]>::to_vec).collect())
+            }
+            Err(KeysError::Asked) => None,
+            // It is wrong, and every node says so.
+            Err(_) => Some(Vec::new()),
+        }
     });
-    keys.flatten().unwrap_or_default()
+    keys.unwrap_or_default()
 }
 
 #[cfg(test)]

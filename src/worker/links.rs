@@ -61,7 +61,7 @@ impl Core {
         match role {
             Role::Hub => self.hub_link_ready(key),
             Role::Read => self.read_connection_ready(node),
-            Role::Shared | Role::Lease(_) => {}
+            Role::Shared | Role::Once | Role::Lease(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //! `requests` (bytes to requests) - `dispatch` and `spread` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
+mod across;
 pub mod blocking;
 pub mod client_reads;
 pub mod client_task;
@@ -13,14 +14,19 @@ pub mod clients;
 pub mod core;
 mod deliver;
 mod dispatch;
+mod figures;
 pub mod finish;
 pub mod hub;
+mod key_shapes;
 mod lanes;
+mod learn;
+pub mod learnt_cell;
 mod leased;
 pub mod leases;
 pub mod links;
 pub mod local;
 mod modes;
+pub mod monitors;
 pub mod node_reads;
 pub mod nodes;
 pub mod park;
@@ -31,6 +37,9 @@ pub mod replica_facts;
 mod replica_links;
 mod replica_reads;
 mod requests;
+pub mod script_cache;
+mod scripts;
+pub mod scrutiny;
 mod spread;
 mod thread;
 pub mod topology_cell;
@@ -40,8 +49,10 @@ pub mod upstream_task;
 pub mod wait;
 pub mod watch;
 
+pub use learnt_cell::LearntCell;
 pub use local::{ListenerFacts, LocalFacts};
 pub use refresh_requests::{RefreshReason, RefreshRequests};
 pub use replica_facts::{Fitness, NodeFacts, ReplicaFacts};
+pub use script_cache::ScriptCache;
 pub use thread::{Note, WorkerContext, spawn};
 pub use topology_cell::TopologyCell;

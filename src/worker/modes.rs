@@ -8,6 +8,7 @@ use super::clients::Client;
 use super::core::Core;
 use super::hub::Subscriptions;
 use super::requests::Taken;
+use crate::client::monitor::Monitoring;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
 use crate::resp::Args;
@@ -20,6 +21,7 @@ impl Client {
             || self.transaction.is_some()
             || self.subscriptions.is_some()
             || self.reads.is_some()
+            || self.monitoring != Monitoring::No
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.
@@ -27,6 +29,7 @@ impl Client {
         let transaction = self.transaction.as_ref();
         let subscriptions = self.subscriptions.as_deref();
         self.blocked.is_some()
+            || self.monitoring == Monitoring::Starting
             || transaction.is_some_and(|transaction| transaction.is_executing())
             || subscriptions.is_some_and(Subscriptions::is_waiting)
     }
@@ -46,6 +49,9 @@ impl Core {
             return Some(Taken::NotYet);
         }
         if let Some(taken) = self.decide_subscribed(key, command, args) {
+            return Some(taken);
+        }
+        if let Some(taken) = self.decide_monitor(key, command, args) {
             return Some(taken);
         }
         if self.clients.get(key)?.transaction.is_some() {

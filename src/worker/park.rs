@@ -86,6 +86,7 @@ impl Core {
             is_whole = true;
             dispatched.target = Target::Any;
         }
+        self.carry_body(&mut dispatched, &mut bytes);
         let pause_us = (PAUSE_FIRST_US << dispatched.attempts.min(8)).min(PAUSE_MAX_US);
         let not_before_us = self.now_us + pause_us;
         dispatched.attempts = dispatched.attempts.saturating_add(1);
@@ -141,12 +142,7 @@ impl Core {
         let client = self.clients.get(dispatched.ticket.client)?;
         match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
             Finish::Scan { request, .. } => Some(request),
-            Finish::Merge(_)
-            | Finish::RandomKey(..)
-            | Finish::Workers(_)
-            | Finish::Published(_)
-            | Finish::Census(_)
-            | Finish::Blocks => None,
+            _ => None,
         }
     }
 
@@ -242,7 +238,7 @@ impl Core {
         }
         let route = match parked.asked {
             Some(node) => self.connection_to(node, dispatched.protocol),
-            None => self.connection_again(&dispatched),
+            None => self.connection_of(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if !lanes.takes(dispatched.lane, connection) => {

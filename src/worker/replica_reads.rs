@@ -13,7 +13,7 @@ use super::refresh_requests::RefreshReason;
 use super::replica_choice::{Choice, choose};
 use crate::cluster::Slot;
 use crate::cluster::redirect::{Verdict, verdict};
-use crate::command::{Access, Command, Handling, Local};
+use crate::command::{Access, Command, Handling, Local, Script};
 use crate::config::{ReadPolicy, fits_pattern};
 use crate::pipeline::{ClientKey, Sequence};
 use crate::resp::{Args, Protocol};
@@ -186,6 +186,7 @@ impl Core {
         let may_write_anywhere = match command.handling {
             Handling::Keyed
             | Handling::Split(_)
+            | Handling::Script(Script::Eval | Script::EvalSha)
             | Handling::Local(_)
             | Handling::Container
             | Handling::Wait
@@ -200,6 +201,8 @@ impl Core {
             | Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::SlotArgument(_)
+            | Handling::HashArgument(_)
+            | Handling::Script(Script::Load | Script::Exists | Script::Flush | Script::Kill)
             | Handling::Scan
             | Handling::RandomKey => matches!(command.access, Access::Write | Access::Effect),
         };
@@ -263,7 +266,10 @@ impl Core {
         let (key, sequence) = (dispatched.ticket.client, dispatched.ticket.sequence);
         let is_by_key = matches!(
             dispatched.command.handling,
-            Handling::Keyed | Handling::Split(_) | Handling::Blocking
+            Handling::Keyed
+                | Handling::Split(_)
+                | Handling::Blocking
+                | Handling::Script(Script::Eval | Script::EvalSha)
         );
         let plan = match is_by_key {
             true => self.read_plan(key, dispatched.command, dispatched.target),

@@ -5,10 +5,12 @@ use tracing::warn;
 use super::clients::Phase;
 use super::core::Core;
 use crate::client;
+use crate::cluster::Slot;
 use crate::command::{self, Command, Handling, Lookup};
 use crate::pipeline::ClientKey;
 use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
 use crate::resp::{Args, inline, with_args, write};
+use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 
 /// So many requests of one client are taken on in one turn; then others have theirs.
@@ -176,7 +178,7 @@ impl Core {
     /// A browser that was lured into speaking to this port would say `POST` and `Host:`; as Redis, the
     /// connection is closed before anything that follows is read as a command.
     #[cold]
-    fn refuse_http(&mut self, key: ClientKey) -> Taken {
+    pub(super) fn refuse_http(&mut self, key: ClientKey) -> Taken {
         self.tallies.failed(ErrorKind::Protocol);
         if let Some(client) = self.clients.get(key) {
             warn!(
@@ -217,17 +219,10 @@ impl Core {
         }
         let command = match command::lookup(args) {
             Lookup::Found(command) => command,
-            Lookup::Unknown if is_http(args.name()) => return self.refuse_http(key),
-            Lookup::Unknown => {
-                return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
-                    command::errors::unknown_command(args)
-                });
-            }
-            Lookup::UnknownSubcommand(container) => {
-                return self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| {
-                    command::errors::unknown_subcommand(container, args)
-                });
-            }
+            missed => match self.learnt.look_up(missed, args) {
+                Lookup::Found(command) => command,
+                missed => return self.refuse_unknown(key, missed, args),
+            },
         };
         if !command.accepts(args.len()) {
             return self.refuse_arity(key, command, args);
@@ -237,6 +232,21 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
+        if self.scrutiny.is_on() {
+            return self.decide_under_scrutiny(key, command, args, is_in_mode);
+        }
+        self.decide_as_usual(key, command, args, is_in_mode)
+    }
+
+    /// Decides about a request of a client that may do more than authenticate.
+    #[inline]
+    pub(super) fn decide_as_usual(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+        is_in_mode: bool,
+    ) -> Taken {
         if is_in_mode && let Some(taken) = self.decide_in_mode(key, command, args) {
             return taken;
         }
@@ -261,15 +271,18 @@ impl Core {
             | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::HashArgument(at) => {
+                let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
+                self.forward(key, command, Target::Slot(slot), args.frame())
+            }
+            Handling::Script(script) => self.plan_script(key, command, args, script),
             Handling::Publish => self.plan_publish(key, command, args),
             Handling::Subscription(subscription) => self.plan_subscription(key, subscription, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
+            Handling::Monitor => self.plan_monitor(key),
             Handling::Blocking => self.plan_blocking(key, command, args),
             Handling::Wait => self.plan_wait(key, command, args),
             Handling::Transaction(verb) => self.plan_verb(key, verb, command, args),
-            Handling::Monitor => {
-                self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
-            }
             // The lookup finds the sub-command's row; a container alone fails its arity.
             Handling::Container | Handling::Refused => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| refused(command))
@@ -300,20 +313,6 @@ impl Core {
         }
         Taken::Yes
     }
-}
-
-/// The first words of an HTTP request's lines that Redis looks out for.
-fn is_http(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
-}
-
-/// What a later version serves.
-fn not_served(command: &Command) -> Vec<u8> {
-    format!(
-        "ERR '{}' is not served by this version of Keyway; connect to a node directly for it",
-        command.name
-    )
-    .into_bytes()
 }
 
 /// Contract C7.

@@ -3,12 +3,12 @@
 //! request are there.
 
 use super::core::Core;
-use super::finish::Finish;
+use super::finish::{Finish, WorkersAnswer};
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{Command, Handling, Merge};
+use crate::command::{Command, Handling, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, with_args, write};
@@ -27,7 +27,9 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        if !self.may_route(key) || !self.has_room_everywhere(key) {
+        // A script that does not end is ended although its connection is full.
+        let needs_room = command.handling != Handling::Script(Script::Kill);
+        if !self.may_route(key) || (needs_room && !self.has_room_everywhere(key)) {
             return Taken::NotYet;
         }
         let sequence = self.open_place(key, None);
@@ -57,6 +59,7 @@ impl Core {
         let targets = match dispatched.command.handling {
             Handling::Primaries(_)
             | Handling::Nodes(_)
+            | Handling::Script(_)
             | Handling::Census(_)
             | Handling::RandomKey => match self.primaries() {
                 Ok(targets) => targets,
@@ -83,6 +86,10 @@ impl Core {
                     targets,
                     Finish::merge(merge, protocol),
                 );
+            }
+            Handling::Script(script) => {
+                let finish = self.spread_script(script, args, protocol);
+                self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::RandomKey => {
                 let mut sizes = Vec::new();
@@ -153,7 +160,7 @@ impl Core {
     }
 
     pub(super) fn send_or_park(&mut self, dispatched: Dispatched, bytes: &[u8]) {
-        match self.connection_for(dispatched.target, dispatched.protocol) {
+        match self.connection_of(&dispatched) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
@@ -249,6 +256,26 @@ impl Core {
                 let facts = self.info_facts(plan, listener);
                 merge::merge(plan, gather.replies(), &facts, &mut out);
             }
+            Finish::Keys { request, bytes } => {
+                let reply = gather.replies().next().unwrap_or_default();
+                return self.keys_were_told(*request, bytes, reply);
+            }
+            Finish::ScriptExists { plan, kept } => {
+                let mut on_all = Vec::new();
+                merge::merge(
+                    plan,
+                    gather.replies(),
+                    &self.info_facts(plan, listener),
+                    &mut on_all,
+                );
+                merge::or_kept(&on_all, kept, &mut out);
+            }
+            Finish::ScriptBody { call, bytes, error } => {
+                if self.body_was_asked_for((*call, bytes), gather.replies()) {
+                    return;
+                }
+                out.extend_from_slice(error);
+            }
             Finish::Scan { step, .. } => {
                 let reply = gather.replies().next().unwrap_or_default();
                 match self.nodes.topology() {
@@ -277,6 +304,7 @@ impl Core {
                     None => write::null(&mut out, dispatched.protocol),
                 }
             }
+            Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Published(published) => {
                 let answer = gather.replies().next().unwrap_or_default();
                 self.count_receivers(published, answer, &mut out);
@@ -289,6 +317,9 @@ impl Core {
         self.reply_or_go_on(ticket, &out);
         out.clear();
         self.recycle(out);
+        if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {
+            self.monitor_begins(key);
+        }
     }
 }
 

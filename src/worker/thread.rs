@@ -12,9 +12,12 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::core::{Core, WorkerLimits};
+use super::learnt_cell::LearntCell;
 use super::local::{Asked, LocalFacts};
+use super::monitors::MonitorNote;
 use super::refresh_requests::RefreshRequests;
 use super::replica_facts::ReplicaFacts;
+use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
 use crate::cluster::AddressMap;
@@ -31,6 +34,8 @@ pub enum Note {
     Asked(Asked),
     /// The answer to a question of this worker's.
     Answer(Ticket, Vec<u8>),
+    /// About clients in `MONITOR`.
+    Monitor(MonitorNote),
 }
 
 /// What a worker needs.
@@ -57,8 +62,13 @@ pub struct WorkerContext {
     pub refresh: Arc<RefreshRequests>,
     /// What local commands need to know.
     pub local: Arc<LocalFacts>,
+    /// Bodies of scripts, shared by all workers.
+    pub scripts: Arc<ScriptCache>,
+    /// Commands learnt from the servers.
+    pub learnt: Arc<LearntCell>,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
-    /// open as requests (`limits.requests_in_flight_per_client`).
+    /// open as requests (`limits.requests_in_flight_per_client`), and what monitors are to be shown is
+    /// counted in [`Handovers`](super::monitors::Handovers).
     pub notes: mpsc::UnboundedReceiver<Note>,
     /// To all workers, this one included, in the order of their numbers.
     pub workers: Arc<[mpsc::UnboundedSender<Note>]>,
@@ -93,6 +103,11 @@ impl Worker {
             for (part, worker) in self.workers.iter().enumerate() {
                 // A worker that has ended has no clients to tell of; the process is ending.
                 let _ = worker.send(Note::Asked(asked.for_part(part as u32)));
+            }
+        }
+        for (worker, note) in core.take_monitor_notes() {
+            if let Some(worker) = self.workers.get(worker) {
+                let _ = worker.send(Note::Monitor(note));
             }
         }
     }
@@ -139,7 +154,7 @@ async fn run(context: WorkerContext) {
         mut replicas,
         ..
     } = context;
-    let core = Core::new(
+    let mut core = Core::new(
         context.index,
         context.limits,
         context.tallies,
@@ -147,15 +162,23 @@ async fn run(context: WorkerContext) {
         context.refresh,
         context.local,
     );
+    core.scripts = context.scripts;
+    core.teaching = Arc::clone(&context.learnt);
+    core.awaits_learnt = true;
     let worker = Rc::new(Worker {
         core: RefCell::new(core),
         upstream: context.upstream,
         workers: context.workers,
     });
     let mut versions = topology.subscribe();
+    let learnt = context.learnt;
+    let mut lessons = learnt.subscribe();
     tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
     tokio::task::spawn_local(keep_handing_out(Rc::clone(&worker)));
     apply(&worker, &topology);
+    if *lessons.borrow_and_update() > 0 {
+        worker.turn(|core| core.take_learnt(learnt.load()));
+    }
     let mut drain_until = None;
     loop {
         tokio::select! {
@@ -169,6 +192,7 @@ async fn run(context: WorkerContext) {
                 let facts = Arc::clone(&replicas.borrow_and_update());
                 worker.turn(|core| core.apply_replica_facts(facts));
             }
+            Ok(()) = lessons.changed() => worker.turn(|core| core.take_learnt(learnt.load())),
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
                 Lifecycle::Draining { until } => {
@@ -233,6 +257,7 @@ fn handle(worker: &Rc<Worker>, note: Note) {
                 let _ = asker.send(Note::Answer(asked.ticket, answer));
             }
         }
+        Note::Monitor(note) => worker.turn(|core| core.take_monitor_note(note)),
         Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
     }
 }
@@ -250,16 +275,22 @@ const TICK_PARKED: Duration = Duration::from_millis(5);
 /// Looks after deadlines and pauses.
 async fn keep_time(worker: Rc<Worker>) {
     loop {
-        let has_parked = worker.turn(|core| {
+        let (has_parked, paused_until_us, now_us) = worker.turn(|core| {
             core.tick();
-            core.is_anyone_waiting()
+            let paused_until_us = core.scrutiny.paused_until_us();
+            (core.is_anyone_waiting(), paused_until_us, core.now_us)
         });
         let pause = if has_parked { TICK_PARKED } else { TICK };
+        // Clients that were paused go on in time.
+        let pause = paused_until_us.map_or(pause, |until_us| {
+            pause.min(Duration::from_micros(until_us.saturating_sub(now_us)))
+        });
         // Ends early when the first request has to wait.
         let parked = std::future::poll_fn(|context| {
             worker.turn(|core| {
                 core.tick_waker = Some(context.waker().clone());
-                if !has_parked && core.is_anyone_waiting() {
+                let is_news = core.scrutiny.paused_until_us() != paused_until_us;
+                if is_news || (!has_parked && core.is_anyone_waiting()) {
                     Poll::Ready(())
                 } else {
                     Poll::Pending

@@ -10,6 +10,7 @@ mod errors;
 #[expect(dead_code, reason = "only one of its ways to wait is needed here")]
 mod eventually;
 mod keys;
+mod learnt;
 mod report;
 mod request;
 mod rows;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyway::command::{Access, Command, Handling, Merge, supported};
+use keyway::command::{Access, Command, Handling, Merge, Script, supported};
 
 use crate::report::reports;
 use crate::{REDIS, VALKEY};
@@ -19,6 +19,18 @@ fn rows_are_what_the_servers_report() {
         );
     }
     assert!(differences.is_empty(), "not explained: {differences:#?}");
+}
+
+/// What MONITOR never shows. contract: S7
+#[test]
+fn the_servers_flag_the_same_commands_admin() {
+    for server in [REDIS, VALKEY] {
+        for (name, report) in reports(server) {
+            let row = supported().find(|row| row.name == name);
+            let row = row.unwrap_or_else(|| panic!("no row for {name}"));
+            assert_eq!(row.is_admin(), report.is_admin, "{server}: {name}");
+        }
+    }
 }
 
 /// Rows that neither server has: Redis 7.4 to 8.4, Valkey 8.1 to 9.
@@ -170,6 +182,9 @@ fn policy_of(handling: Handling) -> String {
         Handling::Split(merge) => ("multi_shard", Some(merge)),
         Handling::Primaries(merge) => ("all_shards", Some(merge)),
         Handling::Nodes(merge) => ("all_nodes", Some(merge)),
+        Handling::Script(Script::Load | Script::Flush) => ("all_shards", Some(Merge::AllSucceeded)),
+        Handling::Script(Script::Exists) => ("all_shards", Some(Merge::LogicalAnd)),
+        Handling::Script(Script::Kill) => ("all_shards", Some(Merge::OneSucceeded)),
         _ => ("", None),
     };
     let response = match merge {
@@ -179,6 +194,7 @@ fn policy_of(handling: Handling) -> String {
         Some(Merge::AllSucceeded) => "all_succeeded",
         Some(Merge::OneSucceeded) => "one_succeeded",
         Some(Merge::LogicalAnd) => "agg_logical_and",
+        Some(Merge::LogicalOr) => "agg_logical_or",
         _ => "",
     };
     format!("{request} {response}")

@@ -48,13 +48,44 @@ pub(super) fn integers<'a>(
     Ok(())
 }
 
-/// Integers, or arrays of integers of the same length; 1 where every part has something but 0.
-pub(super) fn logical_and<'a>(
+/// Integers or booleans, or arrays of integers of the same length; true where every part has something
+/// but 0, or with `is_or` where one part has.
+pub(super) fn logical<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
+    is_or: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
-    let and = |all: i64, number: i64| i64::from(all != 0 && number != 0);
-    folded(replies, and, out)
+    let one = replies.clone().next().ok_or(Misfit::NoParts)?;
+    if one.first() == Some(&b'#') {
+        let mut truths = replies.map(|reply| reply == b"#t\r\n");
+        let truth = match is_or {
+            true => truths.any(|truth| truth),
+            false => truths.all(|truth| truth),
+        };
+        out.extend_from_slice(if truth { b"#t\r\n" } else { b"#f\r\n" });
+        return Ok(());
+    }
+    let fold: fn(i64, i64) -> i64 = match is_or {
+        true => |any, number| i64::from(any != 0 || number != 0),
+        false => |all, number| i64::from(all != 0 && number != 0),
+    };
+    folded(replies, |number| i64::from(number != 0), fold, out)
+}
+
+/// Appends an array of 0 and 1 with 1 also where `kept` says so. Another reply, an error for instance,
+/// stands as it is.
+pub fn or_kept(merged: &[u8], kept: &[bool], out: &mut Vec<u8>) {
+    let flags: Vec<Option<i64>> = match Aggregate::new(merged) {
+        Some(elements) => elements.map(reply::integer).collect(),
+        None => Vec::new(),
+    };
+    if flags.is_empty() || flags.len() != kept.len() {
+        return out.extend_from_slice(merged);
+    }
+    write::array(out, flags.len());
+    for (flag, kept) in flags.iter().zip(kept) {
+        write::integer(out, i64::from(*kept || *flag == Some(1)));
+    }
 }
 
 /// Integers, or arrays of integers of the same length; at each place the smallest.
@@ -62,18 +93,25 @@ pub(super) fn smallest<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
-    folded(replies, i64::min, out)
+    folded(replies, |number| number, i64::min, out)
 }
 
-/// Integers, or arrays of integers of the same length, folded place by place.
+/// Integers, or arrays of integers of the same length, each read with `read` and folded place by place.
 fn folded<'a>(
     replies: impl Iterator<Item = &'a [u8]> + Clone,
+    read: fn(i64) -> i64,
     fold: fn(i64, i64) -> i64,
     out: &mut Vec<u8>,
 ) -> Result<(), Misfit> {
     let one = replies.clone().next().ok_or(Misfit::NoParts)?;
     if one.first() == Some(&b':') {
-        return integers(replies, fold, out);
+        let mut total = None;
+        for (part, reply) in replies.enumerate() {
+            let number = read(reply::integer(reply).ok_or(Misfit::Shape(part, "integer"))?);
+            total = Some(total.map_or(number, |total| fold(total, number)));
+        }
+        write::integer(out, total.ok_or(Misfit::NoParts)?);
+        return Ok(());
     }
     let mut all: Option<Vec<i64>> = None;
     for (part, reply) in replies.enumerate() {
@@ -82,7 +120,8 @@ fn folded<'a>(
         let mut numbers = Vec::new();
         for element in elements {
             let number = reply::integer(element);
-            numbers.push(number.ok_or(Misfit::Shape(part, "array of integers"))?);
+            let number = number.ok_or(Misfit::Shape(part, "array of integers"))?;
+            numbers.push(read(number));
         }
         if numbers.len() != count || all.as_ref().is_some_and(|all| all.len() != count) {
             return Err(Misfit::Count(part));

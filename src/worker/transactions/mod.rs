@@ -82,6 +82,12 @@ impl Transaction {
         self.queue.commands.len()
     }
 
+    /// What is queued: each command, and its frame.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static Command, &[u8])> {
+        let commands = self.queue.commands.iter().enumerate();
+        commands.map(|(index, queued)| (queued.command, self.queue.frame(index)))
+    }
+
     /// Whether `EXEC` is under way, and the client's next requests have to wait for it.
     pub fn is_executing(&self) -> bool {
         self.exec.is_some()

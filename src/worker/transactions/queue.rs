@@ -3,12 +3,12 @@
 use super::Place;
 use crate::cluster::Slot;
 use crate::command::{
-    self, Command, Handling, KeysError, Local, Subscription, Transaction as Verb,
+    self, Command, Handling, KeysError, Local, Script, Subscription, Transaction as Verb,
 };
 use crate::config::CrossSlotTransactions;
 use crate::pipeline::ClientKey;
 use crate::resp::scan::parse_integer;
-use crate::resp::{Args, Protocol, write};
+use crate::resp::{Args, Protocol, with_args, write};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::worker::core::Core;
 use crate::worker::requests::Taken;
@@ -82,6 +82,14 @@ impl Core {
 
     /// Keeps a command for `EXEC`.
     fn queue(&mut self, key: ClientKey, command: &'static Command, args: &Args<'_>) -> Taken {
+        // What is executed cannot be mended any more: a call by name always has its body (contract: T4).
+        if let Some((command, bytes)) = self.with_body(command, args) {
+            let taken = with_args(&bytes, |args| self.queue(key, command, args));
+            return taken.unwrap_or(Taken::Yes);
+        }
+        if command.handling == Handling::Script(Script::Eval) {
+            self.note_script(args.get(1));
+        }
         let place = match self.place_of(key, command, args) {
             Ok(place) => place,
             Err(Refusal(kind, text)) => return self.refuse_request(key, args, kind, |_| text),
@@ -114,7 +122,10 @@ impl Core {
     ) -> Result<Place, Refusal> {
         match command.handling {
             // PUBLISH has no key, SPUBLISH has its channel.
-            Handling::Keyed | Handling::Blocking | Handling::Publish => {
+            Handling::Keyed
+            | Handling::Blocking
+            | Handling::Publish
+            | Handling::Script(Script::Eval | Script::EvalSha) => {
                 self.place_by_keys(key, command, args)
             }
             Handling::Split(merge) => match self.place_by_keys(key, command, args) {
@@ -127,6 +138,10 @@ impl Core {
             | Handling::Wait
             | Handling::Local(Local::Ping | Local::Echo)
             | Handling::Transaction(_) => Ok(Place::Anywhere),
+            Handling::HashArgument(at) => {
+                let named = args.get(usize::from(at)).unwrap_or_default();
+                self.place_in(key, Slot::of_key(named))
+            }
             Handling::SlotArgument(at) => {
                 let number = args.get(usize::from(at)).and_then(parse_integer);
                 match number.and_then(|number| Slot::new(u16::try_from(number).ok()?)) {
@@ -136,6 +151,7 @@ impl Core {
             }
             Handling::Primaries(_)
             | Handling::Nodes(_)
+            | Handling::Script(_)
             | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.place_everywhere(command),
@@ -176,6 +192,10 @@ impl Core {
                 }
             }
             Err(KeysError::Pairs) => Ok(Place::Fails(command::errors::wrong_arity(command).into())),
+            Err(KeysError::Asked) => match self.known_slot(command, args) {
+                Some(slot) => self.place_in(key, slot),
+                None => Ok(Place::Anywhere),
+            },
             // The server has the right words for arguments that make no sense.
             Err(_) => Ok(Place::Anywhere),
         }

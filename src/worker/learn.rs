@@ -1,0 +1,204 @@
+//! Commands that the table does not know (contract: R2): taking over what was learnt, and for those whose
+//! keys only a node can tell, asking it.
+//!
+//! Such a request goes alone: it is sent once its client's earlier requests are answered, and holds the
+//! later ones back, since nobody knows which keys it will work on (contract: R13). What a node has told is
+//! remembered where it certainly holds for other requests ([`super::key_shapes`]); those are handled as any
+//! other.
+
+use std::sync::Arc;
+
+use super::clients::UNSETTLED;
+use super::core::Core;
+use super::dispatch::CROSSSLOT;
+use super::finish::Finish;
+use super::requests::Taken;
+use crate::cluster::Slot;
+use crate::command::{self, Command, KeyPositions, Keys, LearntCommands, Lookup};
+use crate::pipeline::{ClientKey, Gather, Ticket};
+use crate::resp::reply::{elements, text};
+use crate::resp::{Args, with_args, write};
+use crate::routing::Target;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::Dispatched;
+
+/// The first words of an HTTP request's lines that Redis looks out for.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+impl Core {
+    /// Takes over what was learnt; clients that waited for it go on.
+    pub fn take_learnt(&mut self, learnt: Arc<LearntCommands>) {
+        self.learnt = learnt;
+        // A command may find its keys elsewhere in another version of its module.
+        self.key_shapes.clear();
+        if std::mem::take(&mut self.awaits_learnt) {
+            for (_, client) in self.clients.iter_mut() {
+                if client.is_stalled {
+                    client.wake();
+                }
+            }
+        }
+    }
+
+    /// Neither the table nor the servers know the command, as far as they were asked.
+    #[cold]
+    pub(super) fn refuse_unknown(
+        &mut self,
+        key: ClientKey,
+        missed: Lookup,
+        args: &Args<'_>,
+    ) -> Taken {
+        if is_http(args.name()) {
+            return self.refuse_http(key);
+        }
+        if self.awaits_learnt && self.nodes.topology().is_some() {
+            // A moment after the start.
+            return Taken::NotYet;
+        }
+        self.teaching.request();
+        self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| match missed {
+            Lookup::UnknownSubcommand(container) => {
+                command::errors::unknown_subcommand(container, args)
+            }
+            Lookup::Unknown | Lookup::Found(_) => command::errors::unknown_command(args),
+        })
+    }
+
+    /// A request whose keys only a node can tell.
+    #[cold]
+    pub(super) fn plan_asked(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        if self.nodes.is_standalone() {
+            let target = self.any_for(key);
+            return self.forward(key, command, target, args.frame());
+        }
+        if let Some(positions) = self.key_shapes.find(command, args) {
+            let keys = positions.iter().filter_map(|at| args.get(*at as usize));
+            return match one_slot(keys) {
+                Ok(Some(slot)) => self.forward(key, command, Target::Slot(slot), args.frame()),
+                Ok(None) => {
+                    let target = self.any_for(key);
+                    self.forward(key, command, target, args.frame())
+                }
+                Err(SeveralSlots) => {
+                    self.refuse_request(key, args, ErrorKind::CrossSlot, |_| CROSSSLOT.into())
+                }
+            };
+        }
+        if !self.is_settled(key) || !self.may_route(key) || !self.has_room_everywhere(key) {
+            return Taken::NotYet;
+        }
+        let Some(getkeys) = command::row_named("command|getkeys") else {
+            return Taken::Yes;
+        };
+        let sequence = self.open_place(key, None);
+        let protocol = self.protocol_of(key);
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
+        let target = self.any_for(key);
+        let request = self.dispatched(ticket, command, target, None, protocol);
+        let finish = Finish::Keys {
+            request,
+            bytes: args.frame().to_vec(),
+        };
+        self.gather_at(key, sequence, Gather::new(finish, 1));
+        if let Some(client) = self.clients.get(key) {
+            client.map_version = UNSETTLED;
+        }
+        let mut question = Vec::with_capacity(args.frame().len() + 64);
+        write::array(&mut question, args.len() + 2);
+        write::bulk(&mut question, b"COMMAND");
+        write::bulk(&mut question, b"GETKEYS");
+        question.extend_from_slice(args.raw(0, args.len()));
+        self.send_or_park(
+            Dispatched {
+                command: getkeys,
+                ..request
+            },
+            &question,
+        );
+        Taken::Yes
+    }
+
+    /// The slot of a request whose keys only a node can tell, as far as it is known without asking:
+    /// from an earlier answer, else from what is specified. The node says whether it is right.
+    pub(super) fn known_slot(&self, command: &'static Command, args: &Args<'_>) -> Option<Slot> {
+        if let Some(positions) = self.key_shapes.find(command, args) {
+            let mut keys = positions.iter().filter_map(|at| args.get(*at as usize));
+            return keys.next().map(Slot::of_key);
+        }
+        specified(command, args)
+            .first()
+            .and_then(|at| args.get(at))
+            .map(Slot::of_key)
+    }
+
+    /// A node has told the keys of a request, or that it cannot.
+    pub(super) fn keys_were_told(&mut self, request: Dispatched, bytes: &[u8], reply: &[u8]) {
+        let target = with_args(bytes, |args| self.target_of_told(request, args, reply));
+        match target {
+            Some(Ok(target)) => self.send_or_park(Dispatched { target, ..request }, bytes),
+            Some(Err(SeveralSlots)) => {
+                self.fail(request.ticket, ErrorKind::CrossSlot, CROSSSLOT);
+            }
+            None => {}
+        }
+    }
+
+    fn target_of_told(
+        &mut self,
+        request: Dispatched,
+        args: &Args<'_>,
+        reply: &[u8],
+    ) -> Result<Target, SeveralSlots> {
+        let keys: Option<Vec<&[u8]>> = elements(reply).map(|keys| keys.filter_map(text).collect());
+        let slot = match keys {
+            Some(keys) => {
+                let limit = self.limits.key_shapes;
+                self.key_shapes.note(request.command, args, &keys, limit);
+                one_slot(keys.into_iter())?
+            }
+            // It has none, or the request is wrong, or this node does not know the command: what is
+            // specified leads at least to a node that says so.
+            None => {
+                let known = specified(request.command, args);
+                one_slot(known.iter().filter_map(|at| args.get(at)))?
+            }
+        };
+        Ok(match slot {
+            Some(slot) => Target::Slot(slot),
+            None => self.any_for(request.ticket.client),
+        })
+    }
+}
+
+/// The keys that are specified, where there may be others.
+fn specified(command: &Command, args: &Args<'_>) -> KeyPositions {
+    match command.keys {
+        Keys::Asked(specs) => command::spec::positions(&specs.0, args).unwrap_or_default(),
+        _ => KeyPositions::default(),
+    }
+}
+
+struct SeveralSlots;
+
+/// The one slot of all keys; `None` without a key.
+fn one_slot<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Result<Option<Slot>, SeveralSlots> {
+    let mut slots = keys.map(Slot::of_key);
+    let Some(slot) = slots.next() else {
+        return Ok(None);
+    };
+    match slots.all(|other| other == slot) {
+        true => Ok(Some(slot)),
+        false => Err(SeveralSlots),
+    }
+}
