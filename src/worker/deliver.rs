@@ -105,6 +105,13 @@ impl Core {
         match purpose {
             Purpose::Leased(dispatched) => {
                 let reply = self.reply_to_block(from, dispatched.command, reply);
+                let node = self.connections.get(from.0 as usize).map(|to| to.node);
+                if reply.first() != Some(&b'-')
+                    && let Some(node) = node
+                    && let Some(client) = self.clients.get(dispatched.ticket.client)
+                {
+                    client.written.note(node, dispatched.command.access);
+                }
                 self.deliver_leased(from, dispatched, &reply);
             }
             Purpose::Queued(queued) => {
