@@ -17,6 +17,7 @@ use crate::telemetry::clock::{now_us, started_at};
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
+use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
 use crate::worker::monitors::Handovers;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
@@ -195,6 +196,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,
         subscriber_output_soft_bytes: limits.subscriber_output_soft_bytes,
         subscriber_output_soft_us: limits.subscriber_output_soft_time.as_micros() as u64,
+        message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
         leases: limits.leases,
         lease_queue: limits.lease_queue,
     }

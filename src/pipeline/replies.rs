@@ -245,6 +245,12 @@ impl<M> Replies<M> {
             .is_some_and(|slot| matches!(slot.state, State::Gathering(_)))
     }
 
+    /// Whether a place collects more than one part.
+    pub fn gathers_several(&mut self, sequence: Sequence) -> bool {
+        let gather = self.gather(sequence);
+        gather.is_some_and(|gather| gather.replies().len() > 1)
+    }
+
     fn offset(&self, sequence: Sequence) -> Option<usize> {
         sequence
             .0

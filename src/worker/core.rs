@@ -10,7 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
-use super::hub::Hub;
+use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
 use super::key_shapes::KeyShapes;
 use super::learnt_cell::LearntCell;
 use super::leases::Leases;
@@ -65,6 +65,9 @@ pub struct WorkerLimits {
     pub subscriber_output_soft_bytes: usize,
     /// That time, in microseconds.
     pub subscriber_output_soft_us: u64,
+    /// Copies of messages that are made in one turn, for as many subscribers; a long message counts for
+    /// several.
+    pub message_copies_per_turn: usize,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
@@ -92,6 +95,7 @@ impl Default for WorkerLimits {
             subscriber_output_hard_bytes: 32 << 20,
             subscriber_output_soft_bytes: 8 << 20,
             subscriber_output_soft_us: 60_000_000,
+            message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
             leases: 10_000,
             lease_queue: 1_000,
             key_shapes: 1_024,

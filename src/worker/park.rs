@@ -281,7 +281,7 @@ impl Core {
         let is_part = self
             .clients
             .get(ticket.client)
-            .is_some_and(|client| client.replies.is_gathering(ticket.sequence));
+            .is_some_and(|client| client.replies.gathers_several(ticket.sequence));
         let command = parked.dispatched.command;
         if is_part && !command.is_repeatable() && !command.is_block() {
             // The error of one part becomes the reply to the whole request (contract: M1).

@@ -61,14 +61,12 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     if connection.phase == Phase::Closed {
         return Poll::Ready("the node did not answer".to_owned());
     }
+    let is_hub = connection.role == Role::Hub;
     if let Err(why) = write(core, key, stream.as_mut(), context) {
         return Poll::Ready(why);
     }
     for round in 0.. {
-        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
-            break;
-        };
-        if connection.role == Role::Hub && core.is_held_back(key) {
+        if is_hub && core.is_held_back(key) {
             break;
         }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {

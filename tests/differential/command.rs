@@ -31,7 +31,6 @@ const RAW: &[(&[u8], &[&str])] = &[
     (b"*x\r\n", &[CLOSES]),
     (b"*2\r\n$4\r\nECHO\r\n:5\r\n", &[CLOSES]),
     (b"*2\r\n$4\r\nECHO\r\n$-1\r\n", &[CLOSES]),
-    (b"*1048577\r\n", &[CLOSES]),
     (b"*1\r\n$99999999999\r\n", &[CLOSES]),
 ];
 

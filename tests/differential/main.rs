@@ -51,6 +51,7 @@ const KINDS: &[Kind] = &[
     Kind::Scripts,
     Kind::Connection,
     Kind::Blocking,
+    Kind::Transactions,
 ];
 
 each_flavor! { every_reply_is_one_servers }
@@ -80,7 +81,7 @@ fn every_reply_is_one_servers(flavor: Flavor) {
                 }
                 // Once the two have parted, all that follows differs.
                 tries += 1;
-                if tries == 20 {
+                if tries == 4 {
                     (seed, tries) = (seed + 1, 0);
                 }
                 continue;

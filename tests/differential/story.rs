@@ -4,7 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use keyway::cluster::Slot;
-use keyway::command::{Lookup, key_positions, lookup};
+use keyway::command::{Handling, Lookup, key_positions, lookup};
 use keyway::resp::with_args;
 
 use super::catalogue::{FAMILIES, Family, Kind};
@@ -346,20 +346,8 @@ impl<'a> Author<'a> {
         let state = &self.states[client];
         let (name, option) = (command.name(), command.word(1));
         let in_transaction = state.queue.is_some();
-        let publishes = name == "PUBLISH" || name == "SPUBLISH";
-        if in_transaction {
-            let changes_replies = name == "CLIENT" && option == "REPLY";
-            let logs_in = name == "AUTH" || command.words.iter().any(|word| word == b"AUTH");
-            // Where one server does not know it, it spoils the transaction.
-            let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH")
-                || name == "WAITAOF";
-            if changes_replies
-                || is_newer && self.flavor == Flavor::Redis
-                || logs_in
-                || publishes && client != 0
-            {
-                return false;
-            }
+        if in_transaction && !self.may_queue(client, command) {
+            return false;
         }
         // The first client never subscribes, so that it may publish from transactions.
         if client == 0 && name.ends_with("SUBSCRIBE") && !name.contains("UNSUB") {
@@ -381,6 +369,31 @@ impl<'a> Author<'a> {
         }
         let waits_for_ever = name == "CLIENT" && option == "PAUSE" || name == "MONITOR";
         !waits_for_ever && keys_share_the_slot(command)
+    }
+
+    /// The same, of what is sent between `MULTI` and `EXEC`.
+    fn may_queue(&self, client: usize, command: &Command) -> bool {
+        let (name, option) = (command.name(), command.word(1));
+        let changes_replies = name == "CLIENT" && option == "REPLY";
+        let changes_version = name == "HELLO" && command.argc() > 1;
+        let publishes = name == "PUBLISH" || name == "SPUBLISH";
+        // Where one server does not know it, it spoils the transaction.
+        let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH")
+            || name == "WAITAOF"
+            || (name == "ZRANK" || name == "ZREVRANK") && command.argc() == 4;
+        let goes_everywhere = with_args(&command.wire(), |args| match lookup(args) {
+            Lookup::Found(row) => matches!(
+                row.handling,
+                Handling::Primaries(_) | Handling::Nodes(_) | Handling::Scan | Handling::RandomKey
+            ),
+            _ => false,
+        });
+        !(changes_replies
+            || changes_version
+            || name == "AUTH"
+            || publishes && client != 0
+            || is_newer && self.flavor == Flavor::Redis
+            || goes_everywhere == Some(true))
     }
 
     fn note(&mut self, client: usize, commands: &[Command]) {
