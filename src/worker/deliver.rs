@@ -108,7 +108,18 @@ impl Core {
     fn deliver_rare(&mut self, from: ConnectionKey, purpose: Purpose, reply: &[u8]) {
         match purpose {
             Purpose::Leased(dispatched) => {
-                let reply = self.reply_to_block(from, dispatched.command, reply);
+                let command = dispatched.command;
+                let reply = self.reply_to_block(from, command, reply);
+                let node = self.connections.get(from.0 as usize).map(|to| to.node);
+                // Not `WAIT` and `WATCH`, which go this way as well and write nothing.
+                let is_write = command.is_block() || command.access == Access::Write;
+                if is_write
+                    && reply.first() != Some(&b'-')
+                    && let Some(node) = node
+                    && let Some(client) = self.clients.get(dispatched.ticket.client)
+                {
+                    client.written.note(node, command.access);
+                }
                 self.deliver_leased(from, dispatched, &reply);
             }
             Purpose::Queued(queued) => {
