@@ -66,7 +66,7 @@ impl Core {
             let lane = (!plan.is_replica()).then_some(part.slot);
             let mut dispatched = self.dispatched(ticket, part.command, target, lane, protocol);
             dispatched.is_noted = plan.is_noted();
-            match self.planned_connection(plan, target, protocol) {
+            match self.planned_connection(key, plan, target, protocol) {
                 Ok(connection) => self.send(connection, dispatched, &part.bytes),
                 Err(reason) => self.park(dispatched, part.bytes, false, reason),
             }

@@ -158,7 +158,7 @@ impl Core {
                     is_noted: plan.is_noted(),
                     ..request
                 };
-                match self.planned_connection(plan, target, request.protocol) {
+                match self.planned_connection(client, plan, target, request.protocol) {
                     Ok(connection) => self.send(connection, request, bytes),
                     Err(reason) => self.park(request, bytes.to_vec(), false, reason),
                 }
