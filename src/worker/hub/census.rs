@@ -7,8 +7,9 @@
 use std::collections::HashSet;
 
 use super::Kind;
+use super::audience::Heads;
 use crate::cluster::Slot;
-use crate::command::{Census, Command, Merge};
+use crate::command::{Census, Command, Keys, Merge};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::Target;
@@ -23,6 +24,9 @@ pub struct Published {
     kind: Kind,
     channel: Box<[u8]>,
     slot: Slot,
+    /// The hubs that the node may have counted when the request left: one that parts meanwhile is still
+    /// in its answer.
+    hubs: usize,
 }
 
 /// A `PUBSUB` question that went to every node.
@@ -69,15 +73,20 @@ impl Core {
             true => Slot::new(0),
             false => Some(slot),
         };
-        let kind = match command.name {
-            "spublish" => Kind::Shard,
-            _ => Kind::Channel,
+        // A shard channel is a key; a channel of the whole cluster is none.
+        let kind = match command.keys {
+            Keys::None => Kind::Channel,
+            _ => Kind::Shard,
         };
+        let hubs = self
+            .heads_at(kind, channel, slot)
+            .map_or(0, |heads| heads.hubs);
         let sequence = self.open_place(key, lane);
         let published = Finish::Published(Published {
             kind,
             channel: channel.into(),
             slot,
+            hubs,
         });
         let gather = Gather::in_lanes(published, lane.into_iter().collect());
         self.gather_at(key, sequence, gather);
@@ -94,16 +103,20 @@ impl Core {
 
     /// The number of those who heard it.
     pub(crate) fn count_receivers(&self, published: &Published, answer: &[u8], out: &mut Vec<u8>) {
-        let node = self.nodes.owner(published.slot);
-        let node = node.and_then(|node| self.nodes.get(node));
-        match (reply::integer(answer), node) {
-            (Some(counted), Some(node)) => {
-                let audience = &self.local.audience;
-                let heads = audience.hears(published.kind, &published.channel, &node.endpoint);
+        let heads = self.heads_at(published.kind, &published.channel, published.slot);
+        match (reply::integer(answer), heads) {
+            (Some(counted), Some(mut heads)) => {
+                heads.hubs = heads.hubs.max(published.hubs);
                 write::integer(out, heads.correct(counted));
             }
             _ => out.extend_from_slice(answer),
         }
+    }
+
+    /// Who of this process hears what is published to a channel at its slot's owner.
+    fn heads_at(&self, kind: Kind, channel: &[u8], slot: Slot) -> Option<Heads> {
+        let node = self.nodes.get(self.nodes.owner(slot)?)?;
+        Some(self.local.audience.hears(kind, channel, &node.endpoint))
     }
 
     /// How a `PUBSUB` question ends. `None` while subscriptions are changing at the nodes and it is
