@@ -1,6 +1,6 @@
 //! A client in one line, as `CLIENT LIST` and `CLIENT INFO` show it.
 
-use super::Session;
+use super::{Session, TrackingMode};
 use crate::resp::Protocol;
 
 /// What the worker knows of a client and its session does not.
@@ -34,6 +34,10 @@ pub struct Figures {
 /// Keyway has no counterpart of is 0, as on a server that does not use it.
 pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     let seconds_since = |then_us: u64| figures.now_us.saturating_sub(then_us) / 1_000_000;
+    let is_broadcast = session
+        .tracking
+        .as_ref()
+        .is_some_and(|tracking| tracking.mode() == TrackingMode::Broadcast);
     let mut flags = String::new();
     // As addresses of a Unix socket's clients are written.
     let is_local = session.address.ends_with(":0");
@@ -43,6 +47,8 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
         ('P', figures.subscriptions != [0; 3]),
         ('x', figures.queued.is_some()),
         ('b', figures.is_blocked),
+        ('t', session.tracking.is_some()),
+        ('B', is_broadcast),
         ('d', figures.is_touched),
         ('c', figures.is_closing),
         ('U', is_local),
@@ -64,7 +70,7 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     let rest = format!(
         " age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub={shards} \
          multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={output_bytes} \
-         tot-mem={} events=r cmd={} user={} redir=-1 resp={} lib-name=",
+         tot-mem={} events=r cmd={} user={} redir={} resp={} lib-name=",
         seconds_since(session.created_us),
         seconds_since(session.last_command_us),
         figures.queued.map_or(-1, |queued| queued as i64),
@@ -74,6 +80,7 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
         size_of::<Session>() + figures.input_bytes + output_bytes,
         session.last_command.map_or("NULL", |command| command.name),
         session.user(),
+        session.redirection(),
         match session.protocol {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,

@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod connection;
 mod help;
+mod tracking;
 mod view;
 
 use crate::client::pause::Pause;
@@ -131,18 +132,15 @@ pub fn answer(
         Local::ClientReply => client::reply(args, session, out),
         Local::ClientNoEvict => client::switch(args, &mut session.is_no_evict, out),
         Local::ClientNoTouch => client::switch(args, &mut session.is_no_touch, out),
-        Local::ClientTrackingInfo => client::tracking(session, out),
-        Local::ClientGetRedir => {
-            // Nobody tracks.
-            write::integer(out, -1);
-            Ok(Effect::None)
-        }
+        Local::ClientTrackingInfo => tracking::describe(session, out),
+        Local::ClientGetRedir => tracking::redirection(session, out),
         Local::ClientCapa => ok(out),
         Local::ClientPause => client::pause(args, world.figures.now_us),
         Local::ClientUnpause => Ok(Effect::Ask(Question::Unpause)),
         Local::ClientUnblock => client::unblock(args),
-        Local::ClientCaching => not_served("CLIENT CACHING"),
-        Local::ClientTracking => not_served("CLIENT TRACKING"),
+        Local::ClientCaching => tracking::caching(args, session, out),
+        // The worker plans it: the servers have to know.
+        Local::ClientTracking => syntax_error(),
         Local::ClientHelp => help::write("CLIENT", help::CLIENT, out),
         Local::ClusterSlots => cluster::slots(session, world, out),
         Local::ClusterShards => cluster::shards(session, world, out),
@@ -185,12 +183,6 @@ fn refuse(text: &str) -> Answered {
 
 fn syntax_error() -> Answered {
     refuse("ERR syntax error")
-}
-
-fn not_served(command: &str) -> Answered {
-    Err(format!(
-        "ERR {command} is not served by this version of Keyway"
-    ))
 }
 
 /// Bytes of the client in an error text; control characters would break the line.

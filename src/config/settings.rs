@@ -171,7 +171,7 @@ sections! {
         /// remembers. When there are so many all are forgotten.
         key_shapes: usize = Count<0, 1_000_000>("1024"),
         /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
-        /// WAIT) or watch.
+        /// WAIT), watch, or track keys.
         leases: usize = Count<1, 1_000_000>("10000"),
         /// Clients of one worker that may wait for a private connection; more get an error at once.
         lease_queue: usize = Count<0, 1_000_000>("1000"),

@@ -157,6 +157,21 @@ pub static METRICS: &[Metric] = &[
         "Requests that wait for a node, for a slot's owner or for the end of a pause.",
     ),
     metric(
+        "keyway_tracking_clients",
+        Reading::Level(|worker| worker.tracking_clients.value()),
+        "Clients that track keys (CLIENT TRACKING) now.",
+    ),
+    metric(
+        "keyway_tracking_invalidations_total",
+        Reading::Count(|worker| worker.tracking_invalidations.value()),
+        "Invalidations that came from nodes for clients that track keys.",
+    ),
+    metric(
+        "keyway_tracking_flushes_total",
+        Reading::Count(|worker| worker.tracking_flushes.value()),
+        "How often a client that tracks was told to forget all it cached: a connection was lost or slots moved.",
+    ),
+    metric(
         "keyway_clients",
         Reading::Level(|worker| worker.clients.value()),
         "Clients connected now.",

@@ -46,6 +46,12 @@ pub struct WorkerTallies {
     pub parked: Gauge,
     /// Requests that were sent again.
     pub retries: Tally,
+    /// Clients that track keys now.
+    pub tracking_clients: Gauge,
+    /// Invalidations that came from nodes.
+    pub tracking_invalidations: Tally,
+    /// How often a client was told that all it cached is invalid because nobody could know.
+    pub tracking_flushes: Tally,
     /// Clients that are subscribed to something.
     pub subscribers: Gauge,
     /// Channels subscribed at nodes for this worker's clients.

@@ -61,9 +61,15 @@ impl Core {
                 part: index as u32,
             };
             let target = Target::Slot(part.slot);
-            let lane = Some(part.slot);
-            let dispatched = self.dispatched(ticket, part.command, target, lane, protocol);
-            self.send_or_park(dispatched, &part.bytes);
+            let plan = self.read_plan(key, part.command, target);
+            self.read_plan_leaves(plan, key, sequence);
+            let lane = (!plan.is_replica()).then_some(part.slot);
+            let mut dispatched = self.dispatched(ticket, part.command, target, lane, protocol);
+            dispatched.is_noted = plan.is_noted();
+            match self.planned_connection(key, plan, target, protocol) {
+                Ok(connection) => self.send(connection, dispatched, &part.bytes),
+                Err(reason) => self.park(dispatched, part.bytes, false, reason),
+            }
         }
         Taken::Yes
     }

@@ -11,6 +11,7 @@ use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
+use super::tracking::Tracker;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
 use super::watch::Watch;
@@ -72,6 +73,8 @@ pub struct Client {
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// Its own connections, if it tracks keys or is about to.
+    pub tracking: Option<Box<Tracker>>,
     /// What is remembered while it reads from replicas; most clients do not.
     pub reads: Option<Box<ClientReads>>,
     /// What it is subscribed to, if it is.
@@ -162,6 +165,7 @@ impl Clients {
             monitoring: Monitoring::No,
             phase: Phase::Open,
             blocked: None,
+            tracking: None,
             reads: None,
             subscriptions: None,
             watch: None,
@@ -248,6 +252,7 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.stop_tracking(key);
         self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
@@ -341,6 +346,7 @@ impl Core {
         self.leave_silent_replicas();
         self.measure_nodes();
         self.forget_strangers();
+        self.look_after_trackers();
         self.look_after_blocked();
         self.close_idle_leases();
         self.close_idle_clients();

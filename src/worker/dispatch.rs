@@ -182,7 +182,7 @@ impl Core {
             return Taken::NotYet;
         }
         let protocol = self.protocol_of(key);
-        let connection = self.planned_connection(plan, target, protocol);
+        let connection = self.planned_connection(key, plan, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)
         {
@@ -236,6 +236,7 @@ impl Core {
             received_us: self.now_us,
             attempts: 0,
             is_noted: false,
+            caching: self.trackers.caching,
         }
     }
 
@@ -310,7 +311,7 @@ impl Core {
             let lane = (!plan.is_replica()).then_some(part.slot);
             let mut dispatched = self.dispatched(ticket, command, target, lane, protocol);
             dispatched.is_noted = plan.is_noted();
-            match self.planned_connection(plan, target, protocol) {
+            match self.planned_connection(key, plan, target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
                 }),

@@ -1,6 +1,7 @@
 //! What happens once all parts of a request were answered.
 
 use super::hub::census;
+use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
@@ -24,6 +25,10 @@ pub enum Finish {
     },
     /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
     RandomKey(Dispatched, Vec<Target>),
+    /// `CLIENT TRACKING ON`: in effect when all servers have accepted it (contract: S6).
+    Tracking(Box<Tracking>),
+    /// `PING` of a client that tracks: this, once all its nodes have answered (contract: S6).
+    Barrier(Vec<u8>),
     /// `COMMAND GETKEYS`, asked for the sake of a request whose keys only a node can tell.
     Keys {
         /// The request.

@@ -21,6 +21,7 @@ impl Client {
             || self.transaction.is_some()
             || self.subscriptions.is_some()
             || self.reads.is_some()
+            || self.tracking.is_some()
             || self.monitoring != Monitoring::No
     }
 
@@ -28,10 +29,12 @@ impl Client {
     pub fn is_held(&self) -> bool {
         let transaction = self.transaction.as_ref();
         let subscriptions = self.subscriptions.as_deref();
+        let tracker = self.tracking.as_deref();
         self.blocked.is_some()
             || self.monitoring == Monitoring::Starting
             || transaction.is_some_and(|transaction| transaction.is_executing())
             || subscriptions.is_some_and(Subscriptions::is_waiting)
+            || tracker.is_some_and(|tracker| tracker.is_changing)
     }
 }
 
@@ -39,6 +42,19 @@ impl Core {
     /// Decides about a request of a client in a mode; `None` when it is planned as any other. The
     /// command exists, its arity is right, the client has authenticated and is not blocked.
     pub(super) fn decide_in_mode(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Option<Taken> {
+        if self.clients.get(key)?.tracking.is_some() {
+            return Some(self.decide_tracked(key, command, args));
+        }
+        self.decide_in_other_mode(key, command, args)
+    }
+
+    /// The same, for those modes that a client may be in while it tracks keys.
+    pub(super) fn decide_in_other_mode(
         &mut self,
         key: ClientKey,
         command: &'static Command,

@@ -236,8 +236,9 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return None;
         }
+        let client = dispatched.ticket.client;
         let route = match parked.asked {
-            Some(node) => self.connection_to(node, dispatched.protocol),
+            Some(node) => self.clients_connection(client, node, dispatched.protocol),
             None => self.connection_of(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {

@@ -6,7 +6,7 @@ use super::clients::Phase;
 use super::core::Core;
 use crate::client;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Handling, Lookup};
+use crate::command::{self, Command, Handling, Local, Lookup};
 use crate::pipeline::ClientKey;
 use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
 use crate::resp::{Args, inline, with_args, write};
@@ -271,6 +271,7 @@ impl Core {
             | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Local(Local::ClientTracking) => self.plan_tracking(key, command, args),
             Handling::HashArgument(at) => {
                 let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
                 self.forward(key, command, Target::Slot(slot), args.frame())
@@ -301,6 +302,7 @@ impl Core {
     ) -> Taken {
         self.tallies.failed(kind);
         self.tallies.replies.increment();
+        self.forget_caching(key);
         if let Some(client) = self.clients.get(key) {
             if let Some(transaction) = &mut client.transaction {
                 transaction.abort();

@@ -8,7 +8,7 @@ use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{Command, Handling, Merge, Script};
+use crate::command::{Command, Handling, Local, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, with_args, write};
@@ -120,6 +120,7 @@ impl Core {
                 );
             }
             Handling::Scan => self.scan(dispatched, args),
+            Handling::Local(Local::ClientTracking) => self.spread_tracking(dispatched, args),
             _ => {
                 let target = self.any_for(dispatched.ticket.client);
                 self.send_or_park(
@@ -147,7 +148,7 @@ impl Core {
     ///
     /// # Errors
     /// The map does not say at this moment which ones there are.
-    fn primaries(&self) -> Result<Vec<Target>, Reason> {
+    pub(super) fn primaries(&self) -> Result<Vec<Target>, Reason> {
         let Some(targets) = self.nodes.primaries() else {
             self.request_refresh(RefreshReason::Moved);
             return Err(Reason::Unsettled("a new primary is not on the map yet"));
@@ -166,7 +167,7 @@ impl Core {
         }
     }
 
-    fn broadcast(
+    pub(super) fn broadcast(
         &mut self,
         dispatched: Dispatched,
         bytes: &[u8],
@@ -304,6 +305,10 @@ impl Core {
                     None => write::null(&mut out, dispatched.protocol),
                 }
             }
+            Finish::Tracking(wanted) => {
+                self.tracking_answered(key, wanted, gather.replies(), &mut out);
+            }
+            Finish::Barrier(pong) => out.extend_from_slice(pong),
             Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Published(published) => {
                 let answer = gather.replies().next().unwrap_or_default();

@@ -20,7 +20,7 @@ use super::replica_facts::ReplicaFacts;
 use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
-use crate::cluster::AddressMap;
+use crate::cluster::{AddressMap, Slot};
 use crate::net::{Accepted, Lifecycle};
 use crate::pipeline::Ticket;
 use crate::telemetry::WorkerTallies;
@@ -32,6 +32,8 @@ use crate::upstream::handshake;
 pub enum Note {
     /// A question about this worker's clients.
     Asked(Asked),
+    /// A slot is moving to another node.
+    Moving(Slot),
     /// The answer to a question of this worker's.
     Answer(Ticket, Vec<u8>),
     /// About clients in `MONITOR`.
@@ -98,6 +100,13 @@ impl Worker {
     fn run_errands(self: &Rc<Self>, core: &mut Core) {
         for key in std::mem::take(&mut core.to_open) {
             tokio::task::spawn_local(upstream_task::run(Rc::clone(self), key));
+        }
+        for slot in std::mem::take(&mut core.trackers.moving) {
+            for (index, worker) in self.workers.iter().enumerate() {
+                if index != core.index {
+                    let _ = worker.send(Note::Moving(slot));
+                }
+            }
         }
         for asked in std::mem::take(&mut core.questions) {
             for (part, worker) in self.workers.iter().enumerate() {
@@ -256,6 +265,9 @@ fn handle(worker: &Rc<Worker>, note: Note) {
             if let Some(asker) = worker.workers.get(asked.asker) {
                 let _ = asker.send(Note::Answer(asked.ticket, answer));
             }
+        }
+        Note::Moving(slot) => {
+            worker.turn(|core| core.slot_is_moving(slot));
         }
         Note::Monitor(note) => worker.turn(|core| core.take_monitor_note(note)),
         Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),

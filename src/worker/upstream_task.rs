@@ -14,7 +14,8 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::{Phase, Role, handshake};
+use crate::upstream::handshake::{self, OpenError};
+use crate::upstream::{Phase, Role};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -26,12 +27,18 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
-    let role = worker.turn(|core| core.role_of(key));
+    let (role, more) = worker.turn(|core| (core.role_of(key), core.asked_first(key)));
     let settings = worker.upstream();
-    let opened = match handshake::open_as(&endpoint, protocol, role, settings).await {
+    let opened = match handshake::open_as(&endpoint, protocol, role, &more, settings).await {
         Ok(opened) => opened,
         Err(error) => {
-            worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));
+            let loss = match error {
+                OpenError::Refused(_) => Loss::Refused,
+                OpenError::Connect(_) | OpenError::TimedOut(_) | OpenError::Lost(_) => {
+                    Loss::NotOpened
+                }
+            };
+            worker.turn(|core| core.connection_lost(key, loss, &error.to_string()));
             return;
         }
     };

@@ -9,7 +9,7 @@ use crate::redis_rs::client;
 use crate::scene::Scene;
 
 /// The words of a call, and the name that the error gives.
-const REFUSED: &[(&str, &str)] = &[("CLIENT TRACKING ON", "client tracking")];
+const REFUSED: &[(&str, &str)] = &[("CLIENT TRACKING ON REDIRECT 1", "redirect")];
 
 #[test]
 fn errors_name_the_command() {

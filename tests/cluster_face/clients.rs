@@ -145,10 +145,10 @@ fn clients_are_killed_wherever_they_are() {
 #[test]
 fn what_is_not_served_yet_says_so() {
     let mut client = Scene::shared(Flavor::Redis).keyway.client();
-    let reply = client.call("CLIENT TRACKING on").to_string();
+    let reply = client.call("CLIENT TRACKING on redirect 1").to_string();
     let shown = reply.to_uppercase().replace('|', " ");
     assert!(
-        shown.starts_with("-ERR") && shown.contains("CLIENT TRACKING"),
+        shown.starts_with("-ERR") && shown.contains("REDIRECT"),
         "{reply}"
     );
     client.expect("PING", "+PONG");

@@ -26,7 +26,6 @@ fn state_never_reaches_a_shared_connection() {
         "CLIENT SETINFO LIB-VER 1",
         "CLIENT NO-EVICT on",
         "CLIENT NO-TOUCH on",
-        "CLIENT TRACKING on",
         "CLIENT CAPA redirect",
         "CLIENT REPLY ON",
         "SELECT 0",

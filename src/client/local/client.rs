@@ -155,16 +155,3 @@ pub(super) fn switch(args: &Args<'_>, setting: &mut bool, out: &mut Vec<u8>) -> 
     }
     ok(out)
 }
-
-/// `CLIENT TRACKINGINFO` of a client that does not track.
-pub(super) fn tracking(session: &Session, out: &mut Vec<u8>) -> Answered {
-    write::map(out, session.protocol, 3);
-    write::bulk(out, b"flags");
-    write::set(out, session.protocol, 1);
-    write::bulk(out, b"off");
-    write::bulk(out, b"redirect");
-    write::integer(out, -1);
-    write::bulk(out, b"prefixes");
-    write::array(out, 0);
-    Ok(Effect::None)
-}

@@ -160,6 +160,10 @@ impl Core {
                      Keyway: send it before";
                 Err(Refusal(ErrorKind::Refused, text.into()))
             }
+            Handling::Local(Local::ClientTracking) => {
+                let text = "ERR CLIENT TRACKING is not possible inside MULTI through Keyway: send it before";
+                Err(Refusal(ErrorKind::Refused, text.into()))
+            }
             Handling::Local(local) => Ok(Place::Here(local)),
             // As the servers answer them in `EXEC`.
             Handling::Subscription(Subscription::SSubscribe) => Ok(Place::Fails(

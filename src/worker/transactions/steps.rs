@@ -19,7 +19,7 @@ use crate::command::{Local, block_row};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{with_args, write};
 use crate::routing::Target;
-use crate::upstream::Dispatched;
+use crate::upstream::{Caching, Dispatched};
 use crate::worker::blocking::{BlockedBy, Call};
 use crate::worker::core::Core;
 use crate::worker::finish::Finish;
@@ -179,6 +179,7 @@ impl Core {
                 received_us,
                 attempts: 0,
                 is_noted: false,
+                caching: self.caching_of(key),
             };
             self.send_or_park_block(dispatched, bytes, commands);
         }
@@ -207,6 +208,8 @@ impl Core {
             received_us: exec.received_us,
             attempts: 0,
             is_noted: false,
+            // Nothing that goes to all primaries reads keys by name.
+            caching: Caching::Unsaid,
         };
         with_args(&frame, |args| self.spread(dispatched, args));
     }
@@ -337,6 +340,10 @@ impl Core {
             return;
         };
         let Some(transaction) = client.transaction.take() else {
+            return;
+        };
+        self.forget_caching(key);
+        let Some(client) = self.clients.get(key) else {
             return;
         };
         let count = transaction.queue.commands.len();

@@ -18,6 +18,7 @@ import redis.backoff
 import redis.retry
 
 import commands
+from caching import caching
 import connection
 import pubsub
 from blocking import blocking
@@ -69,6 +70,8 @@ async def main():
         single = connect(single_connection_client=True, client_name="named")
         await connection.session(check, single)
         await connection.close(single)
+    if options.mode == "sync" and options.protocol == 3 and is_redis(r):
+        await caching(check, connect, r, key)
     if options.mode == "sync":
         connection.blocking_pool(check, connect, key)
     elif options.mode == "asyncio":
@@ -86,6 +89,11 @@ async def main():
     await connection.comes_back(check, r, key)
     await connection.close(r)
     check.finish(f"redis-py {redis.__version__} {options.mode}, RESP{options.protocol}")
+
+
+def is_redis(r):
+    """The library's cache refuses all others."""
+    return r.info("server").get("server_name", "redis") == "redis"
 
 
 def make_client(mode, url, settings):
