@@ -4,7 +4,6 @@ use super::hub::census;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
-use crate::routing::Target;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -21,8 +20,9 @@ pub enum Finish {
         /// The client's request, planned anew when the step could not be taken.
         request: Vec<u8>,
     },
-    /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
-    RandomKey(Dispatched, Vec<Target>),
+    /// `RANDOMKEY`: each primary tells its size and draws a key, and one of the keys is taken
+    /// (contract: M4).
+    RandomKey(Protocol),
     /// `COMMAND GETKEYS`, asked for the sake of a request whose keys only a node can tell.
     Keys {
         /// The request.

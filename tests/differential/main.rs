@@ -51,6 +51,7 @@ const KINDS: &[Kind] = &[
     Kind::Scripts,
     Kind::Connection,
     Kind::Blocking,
+    Kind::Digests,
     Kind::Transactions,
 ];
 
