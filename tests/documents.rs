@@ -34,10 +34,12 @@ fn commands() -> String {
     let mut by_handling: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for command in supported().filter(|command| command.handling != Handling::Container) {
         let name = command.name.to_uppercase().replace('|', " ");
-        by_handling
-            .entry(command.handling.describe())
-            .or_default()
-            .push(name);
+        let mut handling = command.handling.describe();
+        if command.across.is_some() {
+            handling +=
+                "; over several slots computed from the parts, if `cross_slot_reads = \"emulate\"`";
+        }
+        by_handling.entry(handling).or_default().push(name);
     }
     let mut out = String::from("| what Keyway does | commands |\n|---|---|\n");
     for (handling, mut names) in by_handling {

@@ -6,8 +6,10 @@ mod client;
 mod cluster;
 mod connection;
 mod help;
+mod tracking;
 mod view;
 
+use crate::client::pause::Pause;
 use crate::client::{ClientFilter, Figures, Session};
 use crate::cluster::Topology;
 use crate::command::Local;
@@ -69,6 +71,17 @@ pub enum Question {
     },
     /// As `Kill`; the reply is `OK`, or [`NO_SUCH_CLIENT`] if there was none.
     KillAddress(ClientFilter),
+    /// Requests wait from now on; the reply is `OK` when all workers know.
+    Pause(Pause),
+    /// They go on.
+    Unpause,
+    /// A worker has so many clients in `MONITOR`; the reply is `OK` when all workers know.
+    Monitors {
+        /// Its number.
+        worker: usize,
+        /// How many.
+        count: usize,
+    },
 }
 
 /// The reply when `CLIENT KILL addr:port` found nobody.
@@ -119,18 +132,15 @@ pub fn answer(
         Local::ClientReply => client::reply(args, session, out),
         Local::ClientNoEvict => client::switch(args, &mut session.is_no_evict, out),
         Local::ClientNoTouch => client::switch(args, &mut session.is_no_touch, out),
-        Local::ClientTrackingInfo => client::tracking(session, out),
-        Local::ClientGetRedir => {
-            // Nobody tracks.
-            write::integer(out, -1);
-            Ok(Effect::None)
-        }
+        Local::ClientTrackingInfo => tracking::describe(session, out),
+        Local::ClientGetRedir => tracking::redirection(session, out),
         Local::ClientCapa => ok(out),
-        Local::ClientPause => not_served("CLIENT PAUSE"),
-        Local::ClientUnpause => not_served("CLIENT UNPAUSE"),
+        Local::ClientPause => client::pause(args, world.figures.now_us),
+        Local::ClientUnpause => Ok(Effect::Ask(Question::Unpause)),
         Local::ClientUnblock => client::unblock(args),
-        Local::ClientCaching => not_served("CLIENT CACHING"),
-        Local::ClientTracking => not_served("CLIENT TRACKING"),
+        Local::ClientCaching => tracking::caching(args, session, out),
+        // The worker plans it: the servers have to know.
+        Local::ClientTracking => syntax_error(),
         Local::ClientHelp => help::write("CLIENT", help::CLIENT, out),
         Local::ClusterSlots => cluster::slots(session, world, out),
         Local::ClusterShards => cluster::shards(session, world, out),
@@ -173,12 +183,6 @@ fn refuse(text: &str) -> Answered {
 
 fn syntax_error() -> Answered {
     refuse("ERR syntax error")
-}
-
-fn not_served(command: &str) -> Answered {
-    Err(format!(
-        "ERR {command} is not served by this version of Keyway"
-    ))
 }
 
 /// Bytes of the client in an error text; control characters would break the line.

@@ -7,9 +7,13 @@
 pub mod describe;
 pub mod filter;
 pub mod local;
+pub mod monitor;
+pub mod pause;
 pub mod session;
+pub mod tracking;
 
 pub use describe::{Figures, describe_client};
 pub use filter::ClientFilter;
 pub use local::{Effect, PasswordCheck, Question, World, answer};
 pub use session::{ReplyMode, Session, may_run};
+pub use tracking::{Tracking, TrackingChange, TrackingMode};

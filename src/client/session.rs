@@ -1,6 +1,7 @@
 //! What one client set on its connection. It never reaches a connection that others share
 //! (contract: C1).
 
+use super::Tracking;
 use crate::command::{Command, Handling, Local};
 use crate::resp::Protocol;
 
@@ -34,6 +35,8 @@ pub struct Session {
     pub is_no_evict: bool,
     /// Whether it said `CLIENT NO-TOUCH on`.
     pub is_no_touch: bool,
+    /// What it tracks, if it does (contract: S6).
+    pub tracking: Option<Box<Tracking>>,
     reply_mode: ReplyMode,
     is_authenticated: bool,
     names: Option<Box<Names>>,
@@ -97,6 +100,7 @@ impl Session {
             is_read_write: false,
             is_no_evict: false,
             is_no_touch: false,
+            tracking: None,
             reply_mode: ReplyMode::On,
             is_authenticated: !needs_password,
             names: None,
@@ -161,6 +165,15 @@ impl Session {
         self.names.get_or_insert_default()
     }
 
+    /// The client that its invalidations are redirected to, as a server shows it: 0 for itself, -1 when
+    /// it does not track.
+    pub fn redirection(&self) -> i64 {
+        match self.tracking {
+            Some(_) => 0,
+            None => -1,
+        }
+    }
+
     /// Which replies it wants.
     pub fn reply_mode(&self) -> ReplyMode {
         self.reply_mode
@@ -189,6 +202,7 @@ impl Session {
         self.is_read_write = false;
         self.is_no_evict = false;
         self.is_no_touch = false;
+        self.tracking = None;
         if self.reply_mode == ReplyMode::Off {
             self.reply_mode = ReplyMode::On;
         }

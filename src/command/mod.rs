@@ -15,6 +15,7 @@ pub mod stream_ids;
 
 pub mod announced;
 pub mod errors;
+mod flags;
 pub mod keys;
 pub mod sha;
 pub mod spec;

@@ -171,13 +171,13 @@ sections! {
         /// remembers. When there are so many all are forgotten.
         key_shapes: usize = Count<0, 1_000_000>("1024"),
         /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
-        /// WAIT) or watch.
+        /// WAIT), watch, or track keys.
         leases: usize = Count<1, 1_000_000>("10000"),
         /// Clients of one worker that may wait for a private connection; more get an error at once.
         lease_queue: usize = Count<0, 1_000_000>("1000"),
         /// Channels, patterns and shard channels that one client may be subscribed to.
         subscriptions_per_client: usize = Count<1, 10_000_000>("100000"),
-        /// A subscriber that left this many bytes unread is closed (Redis:
+        /// A subscriber or monitor that left this many bytes unread is closed (Redis:
         /// client-output-buffer-limit pubsub).
         subscriber_output_hard_bytes: usize = Bytes<{ 64 * KB }, { 64 * GB }>("32mb"),
         /// A subscriber that left this many bytes unread for subscriber_output_soft_time is closed.

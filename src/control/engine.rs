@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
@@ -13,10 +13,13 @@ use super::replica_watch::{self, ReplicaWatchSettings};
 use super::start::{Engine, EngineParts};
 use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
-use crate::telemetry::clock::now_us;
+use crate::telemetry::clock::{now_us, started_at};
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
+use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
+use crate::worker::monitors::Handovers;
+use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
     LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache,
     TopologyCell, WorkerContext, spawn,
@@ -54,6 +57,9 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         config_file,
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
+        started_us: started_us(),
+        pause: SharedPause::default(),
+        handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
     });
     #[expect(
@@ -190,9 +196,16 @@ fn limits(settings: &Settings) -> WorkerLimits {
         subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,
         subscriber_output_soft_bytes: limits.subscriber_output_soft_bytes,
         subscriber_output_soft_us: limits.subscriber_output_soft_time.as_micros() as u64,
+        message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
         leases: limits.leases,
         lease_queue: limits.lease_queue,
     }
+}
+
+/// The wall clock's time at the process clock's zero.
+fn started_us() -> u64 {
+    let since_epoch = started_at().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, |time| time.as_micros() as u64)
 }
 
 /// 40 hex digits, as a server's `run_id`.

@@ -78,7 +78,7 @@ impl State {
 /// Whether a request for a refresh tells of trouble, and not only of a slot that moved.
 pub(super) fn is_alarm(reason: RefreshReason) -> bool {
     match reason {
-        RefreshReason::Moved => false,
+        RefreshReason::Moved | RefreshReason::Tracking => false,
         RefreshReason::ConnectionLost
         | RefreshReason::ConnectRefused
         | RefreshReason::Timeout

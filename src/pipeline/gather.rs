@@ -13,6 +13,8 @@ pub struct Gather<M> {
     missing: usize,
     /// The lane of each part; empty when none has one.
     lanes: Vec<Slot>,
+    /// More bytes are not to be held.
+    bytes_max: usize,
 }
 
 impl<M> Gather<M> {
@@ -24,6 +26,7 @@ impl<M> Gather<M> {
             parts: vec![None; parts],
             missing: parts,
             lanes: Vec::new(),
+            bytes_max: usize::MAX,
         }
     }
 
@@ -31,6 +34,17 @@ impl<M> Gather<M> {
     pub fn in_lanes(plan: M, lanes: Vec<Slot>) -> Self {
         let gather = Gather::new(plan, lanes.len());
         Gather { lanes, ..gather }
+    }
+
+    /// Limits the bytes it may hold; see [`Gather::is_too_large`].
+    #[must_use]
+    pub fn at_most(self, bytes_max: usize) -> Self {
+        Gather { bytes_max, ..self }
+    }
+
+    /// Whether it holds more than it may. Found out when the part that is too much is there.
+    pub fn is_too_large(&self) -> bool {
+        self.bytes.len() > self.bytes_max
     }
 
     /// The lanes of the parts that are missing.

@@ -4,8 +4,11 @@
 //! the slot leaves; a reply for a later slot waits in `held` until all before it have left. In the
 //! steady state of one node nothing is ever held, and a reply is copied once.
 
+mod messages;
+
 use std::collections::VecDeque;
 
+use self::messages::Messages;
 use super::{Gather, Mark, Sequence};
 use crate::cluster::Slot as Lane;
 
@@ -19,6 +22,8 @@ pub enum Filled {
     /// This was the last part: take the collected parts with [`Replies::take_gather`], merge them
     /// and fill the whole.
     Complete,
+    /// The parts are more than may be held: take them away and fill the whole with an error.
+    TooLarge,
 }
 
 #[derive(Debug)]
@@ -36,6 +41,8 @@ struct Slot<M> {
     state: State<M>,
     /// The client asked not to hear of this one (`CLIENT REPLY OFF`, contract: P7).
     is_muted: bool,
+    /// A part of its reply has come.
+    has_parts: bool,
     /// What it must not overtake, and what must not overtake it.
     lane: Option<Lane>,
 }
@@ -48,7 +55,9 @@ pub struct Replies<M> {
     head: Sequence,
     /// Replies that came before their turn; emptied when none is left.
     held: Vec<u8>,
+    /// How many those are, messages that wait behind replies included.
     held_count: usize,
+    messages: Option<Box<Messages>>,
     /// Bytes in their final order, ready for the client.
     out: Vec<u8>,
     /// How much of `out` was written already.
@@ -66,6 +75,7 @@ impl<M> Default for Replies<M> {
             head: Sequence(0),
             held: Vec::new(),
             held_count: 0,
+            messages: None,
             out: Vec::new(),
             written: 0,
             is_discarding: false,
@@ -89,6 +99,7 @@ impl<M> Replies<M> {
         self.slots.push_back(Slot {
             state,
             is_muted,
+            has_parts: false,
             lane,
         });
         sequence
@@ -195,20 +206,26 @@ impl<M> Replies<M> {
 
     /// Takes the reply of one part.
     pub fn fill_part(&mut self, sequence: Sequence, part: u32, reply: &[u8]) -> Filled {
-        let is_complete = self
-            .gather(sequence)
-            .is_some_and(|gather| gather.fill(part, reply));
-        if is_complete {
+        let Some((gather, has_parts)) = self.gather(sequence) else {
+            return Filled::Waiting;
+        };
+        // An empty part tells nothing that a message could be about.
+        *has_parts |= !reply.is_empty();
+        let is_complete = gather.fill(part, reply);
+        if gather.is_too_large() {
+            Filled::TooLarge
+        } else if is_complete {
             Filled::Complete
         } else {
             Filled::Waiting
         }
     }
 
-    fn gather(&mut self, sequence: Sequence) -> Option<&mut Gather<M>> {
+    fn gather(&mut self, sequence: Sequence) -> Option<(&mut Gather<M>, &mut bool)> {
         let offset = self.offset(sequence)?;
-        match &mut self.slots.get_mut(offset)?.state {
-            State::Gathering(gather) => Some(gather),
+        let slot = self.slots.get_mut(offset)?;
+        match &mut slot.state {
+            State::Gathering(gather) => Some((gather, &mut slot.has_parts)),
             State::Waiting | State::Held { .. } => None,
         }
     }
@@ -240,6 +257,12 @@ impl<M> Replies<M> {
             .is_some_and(|slot| matches!(slot.state, State::Gathering(_)))
     }
 
+    /// Whether a place collects more than one part.
+    pub fn gathers_several(&mut self, sequence: Sequence) -> bool {
+        let gather = self.gather(sequence);
+        gather.is_some_and(|(gather, _)| gather.replies().len() > 1)
+    }
+
     fn offset(&self, sequence: Sequence) -> Option<usize> {
         sequence
             .0
@@ -249,12 +272,16 @@ impl<M> Replies<M> {
 
     /// Moves held replies whose turn has come to the output.
     fn release(&mut self) {
-        while let Some(Slot {
-            state: State::Held { start, len },
-            is_muted,
-            lane: _,
-        }) = self.slots.front()
-        {
+        loop {
+            self.release_messages();
+            let Some(Slot {
+                state: State::Held { start, len },
+                is_muted,
+                ..
+            }) = self.slots.front()
+            else {
+                break;
+            };
             if !(*is_muted || self.is_discarding) {
                 self.out.extend_from_slice(&self.held[*start..start + len]);
             }
@@ -281,7 +308,7 @@ impl<M> Replies<M> {
         }
     }
 
-    /// Appends bytes that belong to no request (pushes). Only between replies, which is wherever
+    /// Appends bytes that belong to no request and speak of none (pushes). Only between replies, which is wherever
     /// `out` ends (contract: P6).
     pub fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.out);

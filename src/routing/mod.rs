@@ -1,5 +1,6 @@
 //! Pure decisions: a request and the snapshot make a plan; partial replies make one reply.
 
+pub mod across;
 pub mod glob;
 pub mod merge;
 pub mod poll;

@@ -157,6 +157,21 @@ pub static METRICS: &[Metric] = &[
         "Requests that wait for a node, for a slot's owner or for the end of a pause.",
     ),
     metric(
+        "keyway_tracking_clients",
+        Reading::Level(|worker| worker.tracking_clients.value()),
+        "Clients that track keys (CLIENT TRACKING) now.",
+    ),
+    metric(
+        "keyway_tracking_invalidations_total",
+        Reading::Count(|worker| worker.tracking_invalidations.value()),
+        "Invalidations that came from nodes for clients that track keys.",
+    ),
+    metric(
+        "keyway_tracking_flushes_total",
+        Reading::Count(|worker| worker.tracking_flushes.value()),
+        "How often a client that tracks was told to forget all it cached: a connection was lost or slots moved.",
+    ),
+    metric(
         "keyway_clients",
         Reading::Level(|worker| worker.clients.value()),
         "Clients connected now.",
@@ -220,6 +235,16 @@ pub static METRICS: &[Metric] = &[
         "keyway_blocked_clients",
         Reading::Level(|worker| worker.blocked_clients.value()),
         "Clients that wait for a blocking command, WAIT or WATCH now.",
+    ),
+    metric(
+        "keyway_paused_clients",
+        Reading::Level(|worker| worker.held_back_clients.value()),
+        "Clients whose next request waits for the end of CLIENT PAUSE.",
+    ),
+    metric(
+        "keyway_monitor_clients",
+        Reading::Level(|worker| worker.monitors.value()),
+        "Clients in MONITOR now.",
     ),
     metric(
         "keyway_upstream_connects_total",
@@ -437,69 +462,5 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page_of(workers: &[Arc<WorkerTallies>]) -> String {
-        render(&Sources {
-            workers,
-            control: &ControlTallies::default(),
-            is_ready: true,
-            topology: None,
-            max_clients: 10,
-            process: ProcessFigures::now(),
-        })
-    }
-
-    #[test]
-    fn workers_are_added_up_and_told_apart() {
-        let workers = [
-            Arc::new(WorkerTallies::default()),
-            Arc::new(WorkerTallies::default()),
-        ];
-        workers[0].requests.add(3);
-        workers[1].requests.add(4);
-        workers[1].failed(ErrorKind::CrossSlot);
-        workers[0].latency.record(1_000);
-        workers[1].latency.record(5_000);
-        let page = page_of(&workers);
-        for line in [
-            "keyway_requests_total 7",
-            "keyway_worker_requests_total{worker=\"1\"} 4",
-            "keyway_errors_total{kind=\"crossslot\"} 1",
-            "keyway_errors_total{kind=\"limit\"} 0",
-            "keyway_redirects_total{kind=\"moved\"} 0",
-            "keyway_request_duration_seconds_bucket{le=\"0.001024\"} 1",
-            "keyway_request_duration_seconds_bucket{le=\"+Inf\"} 2",
-            "keyway_request_duration_seconds_sum 0.006",
-            "keyway_request_duration_seconds_count 2",
-            "keyway_ready 1",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_follow_the_conventions() {
-        let mut names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
-        for metric in METRICS {
-            let is_counter = metric.kind() == "counter";
-            assert_eq!(
-                metric.name.ends_with("_total"),
-                is_counter,
-                "{}",
-                metric.name
-            );
-            assert!(metric.help.ends_with('.'), "{}", metric.name);
-            assert!(!metric.help.contains('|'), "{}", metric.name);
-        }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), METRICS.len());
-    }
-
-    #[test]
-    fn the_readme_table_has_a_row_for_each() {
-        assert_eq!(markdown().lines().count(), METRICS.len() + 2);
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -34,6 +34,10 @@ pub struct WorkerTallies {
     pub upstream_failures: Tally,
     /// Clients that wait for a private connection's reply now: blocking commands, `WAIT`, `WATCH`.
     pub blocked_clients: Gauge,
+    /// Clients whose next request waits for the end of a pause.
+    pub held_back_clients: Gauge,
+    /// Clients in `MONITOR` now.
+    pub monitors: Gauge,
     /// Private connections open now, lent or not.
     pub leases: Gauge,
     /// Requests written or queued to a node and not yet answered.
@@ -42,6 +46,12 @@ pub struct WorkerTallies {
     pub parked: Gauge,
     /// Requests that were sent again.
     pub retries: Tally,
+    /// Clients that track keys now.
+    pub tracking_clients: Gauge,
+    /// Invalidations that came from nodes.
+    pub tracking_invalidations: Tally,
+    /// How often a client was told that all it cached is invalid because nobody could know.
+    pub tracking_flushes: Tally,
     /// Clients that are subscribed to something.
     pub subscribers: Gauge,
     /// Channels subscribed at nodes for this worker's clients.
@@ -128,6 +138,11 @@ impl<const KINDS: usize> ByKind<KINDS> {
     /// The count of the kind at this place of its `ALL`.
     pub fn value(&self, kind: usize) -> u64 {
         self.0.get(kind).map_or(0, Tally::value)
+    }
+
+    /// The count of all kinds.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Tally::value).sum()
     }
 }
 

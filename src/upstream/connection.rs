@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Dispatched, InFlight, KnownScripts, Outbox, Purpose, Queued, Refusal};
-use crate::pipeline::ClientKey;
+use super::{Caching, Dispatched, InFlight, KnownScripts, Outbox, Purpose, Queued, Refusal};
+use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
 use crate::routing::NodeKey;
 
 /// What goes right before a request that `ASK` sent elsewhere (contract: R4).
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// Asks for a sign of life.
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// How far a connection is.
 ///
@@ -35,6 +38,8 @@ pub enum Role {
     Shared,
     /// Lent to one client at a time, for what must not be shared: commands that block, `WATCH`.
     Lease(Option<ClientKey>),
+    /// Of one client that tracks keys (`CLIENT TRACKING`), for all its requests to this node.
+    Tracking(ClientKey),
     /// All clients of the worker share it for reads from a replica. `READONLY` was said on it, and
     /// writes never go there.
     Read,
@@ -137,6 +142,9 @@ impl Connection {
     /// Hands over a request.
     #[inline]
     pub fn send(&mut self, dispatched: Dispatched, bytes: &[u8], now_us: u64) {
+        if dispatched.caching != Caching::Unsaid {
+            self.say_caching(dispatched.caching, now_us);
+        }
         self.outbox.push(bytes);
         self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
     }
@@ -148,13 +156,43 @@ impl Connection {
         write: impl FnOnce(&mut Vec<u8>),
         now_us: u64,
     ) {
+        if dispatched.caching != Caching::Unsaid {
+            self.say_caching(dispatched.caching, now_us);
+        }
         let len = self.outbox.push_with(write);
         self.expect(Purpose::Reply(dispatched), len, now_us);
     }
 
+    /// Says whether the reply to the next request will be cached (contract: S6).
+    #[cold]
+    fn say_caching(&mut self, caching: Caching, now_us: u64) {
+        if let Role::Tracking(_) = self.role {
+            self.send_unheard(caching.request(), now_us);
+        }
+    }
+
+    /// Asks for a sign of life. Its reply comes after everything that the node has said before; without
+    /// `ticket` nobody waits for it.
+    pub fn ping(&mut self, ticket: Option<Ticket>, now_us: u64) {
+        let purpose = ticket.map_or(Purpose::Discard, Purpose::Barrier);
+        self.outbox.push(PING);
+        self.expect(purpose, PING.len(), now_us);
+    }
+
+    /// Nobody waits for barriers any more; those who did.
+    pub fn take_barriers(&mut self) -> Vec<Ticket> {
+        let mut tickets = Vec::new();
+        for entry in &mut self.in_flight {
+            if let Purpose::Barrier(ticket) = entry.purpose {
+                tickets.push(ticket);
+                entry.purpose = Purpose::Discard;
+            }
+        }
+        tickets
+    }
+
     /// Asks the node for a sign of life, to measure how fast it answers.
     pub fn send_measure(&mut self, now_us: u64) {
-        const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
         self.outbox.push(PING);
         self.expect(Purpose::Measure(now_us), PING.len(), now_us);
     }
@@ -167,8 +205,12 @@ impl Connection {
 
     /// Hands over a block: `MULTI`, so many commands, and `EXEC`, whose reply is the block's.
     pub fn send_block(&mut self, dispatched: Dispatched, bytes: &[u8], commands: u32, now_us: u64) {
+        if dispatched.caching != Caching::Unsaid {
+            self.say_caching(dispatched.caching, now_us);
+        }
         self.expect_queued(commands, now_us);
-        self.send(dispatched, bytes, now_us);
+        self.outbox.push(bytes);
+        self.expect(Purpose::Reply(dispatched), bytes.len(), now_us);
     }
 
     /// Hands over a block on a private connection.
@@ -223,7 +265,7 @@ impl Connection {
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Read | Role::Once | Role::Hub => None,
+            Role::Shared | Role::Read | Role::Once | Role::Hub | Role::Tracking(_) => None,
         }
     }
 
@@ -255,6 +297,8 @@ impl Connection {
                 Purpose::Reply(dispatched) => Some(dispatched.received_us),
                 Purpose::Leased(_)
                 | Purpose::Queued(_)
+                | Purpose::Barrier(_)
+                | Purpose::Push
                 | Purpose::Discard
                 | Purpose::Measure(_) => None,
             })
@@ -283,6 +327,8 @@ impl Connection {
                 Purpose::Reply(_)
                 | Purpose::Leased(_)
                 | Purpose::Queued(_)
+                | Purpose::Barrier(_)
+                | Purpose::Push
                 | Purpose::Discard
                 | Purpose::Measure(_) => {}
             }
@@ -291,7 +337,7 @@ impl Connection {
     }
 
     /// Finds the next whole reply at the start of `bytes`. A push is not an answer to anything and
-    /// comes back with [`Purpose::Discard`] and no request.
+    /// comes back with [`Purpose::Push`].
     ///
     /// # Errors
     /// What came is no reply, or a reply to nothing.
@@ -302,7 +348,7 @@ impl Connection {
         };
         if bytes[0] == b'>' {
             let entry = InFlight {
-                purpose: Purpose::Discard,
+                purpose: Purpose::Push,
                 len: 0,
             };
             return Ok(Some(Arrived { entry, len }));

@@ -40,6 +40,15 @@ pub struct Opened {
     pub client_id: Option<u64>,
 }
 
+/// What is asked for on a new connection after the greeting, before it is used.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    /// The requests, as they go over the wire.
+    pub requests: Vec<u8>,
+    /// How many they are.
+    pub count: usize,
+}
+
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -69,10 +78,11 @@ pub async fn open(
     protocol: Protocol,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
-    open_as(endpoint, protocol, Role::Shared, settings).await
+    open_as(endpoint, protocol, Role::Shared, &More::default(), settings).await
 }
 
-/// As [`open`], for a connection of this role: one for reads from a replica says `READONLY`.
+/// As [`open`], for a connection of this role: one for reads from a replica says `READONLY`. `more` is
+/// asked for before it is used.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -80,6 +90,7 @@ pub async fn open_as(
     endpoint: &Endpoint,
     protocol: Protocol,
     role: Role,
+    more: &More,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
     let dialogue = async {
@@ -87,6 +98,7 @@ pub async fn open_as(
         if role == Role::Read {
             ask(&mut opened.stream, READONLY).await?;
         }
+        more.ask(&mut opened.stream).await?;
         Ok(opened)
     };
     match tokio::time::timeout(settings.timeout, dialogue).await {
@@ -113,10 +125,30 @@ async fn dial_and_greet(
     })
 }
 
+impl More {
+    /// Asks, and wants no error.
+    async fn ask(&self, stream: &mut Stream) -> Result<(), OpenError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        stream
+            .write_all(&self.requests)
+            .await
+            .map_err(OpenError::Lost)?;
+        for _ in 0..self.count {
+            accept(read_one_reply(stream).await?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Sends one request of the handshake, whose reply must be no error.
 async fn ask(stream: &mut Stream, request: &[u8]) -> Result<Vec<u8>, OpenError> {
     stream.write_all(request).await.map_err(OpenError::Lost)?;
-    let reply = read_reply(stream).await?;
+    accept(read_reply(stream).await?)
+}
+
+fn accept(reply: Vec<u8>) -> Result<Vec<u8>, OpenError> {
     match reply.first() {
         Some(b'-') => {
             let text = String::from_utf8_lossy(reply.trim_ascii_end()).into_owned();
@@ -141,6 +173,30 @@ fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
     let mut out = Vec::new();
     write::command(&mut out, &args);
     out
+}
+
+/// Reads one reply and not a byte more: messages that a server sends by itself may follow, and belong to
+/// the connection. Those before it are passed over: whoever asks for them begins with the reply.
+async fn read_one_reply(stream: &mut Stream) -> Result<Vec<u8>, OpenError> {
+    let mut scanner = ReplyScanner::default();
+    let mut bytes = Vec::new();
+    loop {
+        bytes.push(stream.read_u8().await.map_err(OpenError::Lost)?);
+        if bytes.len() > REPLY_BYTES_MAX {
+            return Err(OpenError::Lost(io::ErrorKind::InvalidData.into()));
+        }
+        match scanner.scan(&bytes) {
+            Ok(Some(_)) if bytes.first() == Some(&b'>') => bytes.clear(),
+            Ok(Some(_)) => return Ok(bytes),
+            Ok(None) => {}
+            Err(error) => {
+                return Err(OpenError::Lost(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    error,
+                )));
+            }
+        }
+    }
 }
 
 /// The number that the reply to `HELLO` gives, in either version.

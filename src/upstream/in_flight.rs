@@ -6,6 +6,29 @@ use crate::pipeline::Ticket;
 use crate::resp::Protocol;
 use crate::routing::Target;
 
+/// What is said right before a request on a connection that tracks for its client (contract: S6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Caching {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// `CLIENT CACHING YES`.
+    Yes,
+    /// `CLIENT CACHING NO`.
+    No,
+}
+
+impl Caching {
+    /// The request that says it.
+    pub fn request(self) -> &'static [u8] {
+        match self {
+            Caching::Unsaid => b"",
+            Caching::Yes => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n",
+            Caching::No => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n",
+        }
+    }
+}
+
 /// A request, or a part of one, that was handed to a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatched {
@@ -26,6 +49,8 @@ pub struct Dispatched {
     pub received_us: u64,
     /// How often it was sent again; what it waits before the next time grows with it.
     pub attempts: u8,
+    /// What its client said about caching its reply.
+    pub caching: Caching,
     /// Whether its client reads from replicas and wants to read what it wrote: the time of the reply
     /// is noted.
     pub is_noted: bool,
@@ -40,6 +65,11 @@ pub enum Purpose {
     Leased(Dispatched),
     /// It belongs to the front of a block, before its `EXEC`.
     Queued(Queued),
+    /// It only tells that everything the node said before has arrived (`PING` of a client that
+    /// tracks).
+    Barrier(Ticket),
+    /// It is no reply, but a message of the node's own.
+    Push,
     /// Nobody wants it: the `+OK` of `ASKING`, or the late reply to a request that was given up.
     Discard,
     /// How fast the node answers; asked at this time.

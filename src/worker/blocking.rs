@@ -20,8 +20,8 @@ use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, Protocol, with_args};
 use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::Dispatched;
 use crate::upstream::connection::ASKING;
+use crate::upstream::{Caching, Dispatched};
 
 /// What a client waits for.
 #[derive(Debug)]
@@ -387,8 +387,13 @@ impl Core {
             received_us: blocked.since_us,
             attempts: call.attempts,
             is_noted: false,
+            caching: Caching::Unsaid,
         };
         call.sent_us = self.now_us;
+        if !self.trackers.is_empty() && matches!(blocked.kind, BlockedBy::Command | BlockedBy::Exec)
+        {
+            self.read_untracked(&dispatched, bytes);
+        }
         if let Some(connection) = self.connections.get_mut(to.0 as usize) {
             if dispatched.command.is_block() {
                 let commands = command::block_len(bytes);

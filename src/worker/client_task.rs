@@ -159,9 +159,10 @@ impl Core {
         }
         let soft = self.limits.client_output_soft_bytes;
         self.clients.get(key).is_some_and(|client| {
-            // Of a blocked client the end has to be noticed.
+            // Of a client that is made to wait the end has to be noticed.
+            let is_made_to_wait = client.blocked.is_some() || client.is_held_back;
             let is_taken = !client.is_stalled
-                || (client.blocked.is_some() && client.unprocessed() < BLOCKED_INPUT_BYTES);
+                || (is_made_to_wait && client.unprocessed() < BLOCKED_INPUT_BYTES);
             client.phase == Phase::Open && is_taken && client.replies.buffered_bytes() < soft
         })
     }
@@ -214,6 +215,7 @@ impl Core {
         if !self.blocked_input_ended(key) {
             return self.cut_off(key);
         }
+        self.held_back_input_ended(key);
         if let Some(client) = self.clients.get(key)
             && client.phase == Phase::Open
         {

@@ -11,10 +11,12 @@ use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
+use super::tracking::Tracker;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
+use crate::client::monitor::Monitoring;
 use crate::pipeline::{ClientKey, Replies};
 use crate::resp::scan::RequestScanner;
 
@@ -63,10 +65,16 @@ pub struct Client {
     pub map_version: u64,
     /// A request could not be taken on; tried again at the next wake.
     pub is_stalled: bool,
+    /// Its next request waits for the end of a pause.
+    pub is_held_back: bool,
+    /// How far it is with `MONITOR`.
+    pub monitoring: Monitoring,
     /// How far its connection is.
     pub phase: Phase,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
+    /// Its own connections, if it tracks keys or is about to.
+    pub tracking: Option<Box<Tracker>>,
     /// What is remembered while it reads from replicas; most clients do not.
     pub reads: Option<Box<ClientReads>>,
     /// What it is subscribed to, if it is.
@@ -153,8 +161,11 @@ impl Clients {
             is_listed_parked: false,
             map_version: 0,
             is_stalled: false,
+            is_held_back: false,
+            monitoring: Monitoring::No,
             phase: Phase::Open,
             blocked: None,
+            tracking: None,
             reads: None,
             subscriptions: None,
             watch: None,
@@ -241,8 +252,10 @@ impl Core {
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.stop_tracking(key);
         self.forget_subscriptions(key);
         self.end_watch(key);
+        self.end_scrutiny(key);
         if self.clients.remove(key).is_some() {
             self.tallies.clients.subtract(1);
         }
@@ -295,6 +308,7 @@ impl Core {
             {
                 self.abandon_blocked(key);
             }
+            self.end_scrutiny(key);
             self.forget_subscriptions(key);
         }
     }
@@ -320,6 +334,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.end_pause_in_time();
         self.tend_hub();
         self.retry_blocked(false);
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
@@ -331,6 +346,7 @@ impl Core {
         self.leave_silent_replicas();
         self.measure_nodes();
         self.forget_strangers();
+        self.look_after_trackers();
         self.look_after_blocked();
         self.close_idle_leases();
         self.close_idle_clients();
@@ -347,6 +363,8 @@ impl Core {
             .iter_mut()
             .filter(|(_, client)| {
                 client.is_settled()
+                    && !client.is_held_back
+                    && !client.is_monitor()
                     && !client.is_subscriber()
                     && now_us.saturating_sub(client.session.last_command_us) > limit_us
             })

@@ -10,7 +10,7 @@ use slab::Slab;
 use tracing::warn;
 
 use super::clients::Clients;
-use super::hub::Hub;
+use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
 use super::key_shapes::KeyShapes;
 use super::learnt_cell::LearntCell;
 use super::leases::Leases;
@@ -19,6 +19,8 @@ use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
+use super::scrutiny::Scrutiny;
+use super::tracking::Trackers;
 use crate::cluster::{AddressMap, Topology};
 use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
@@ -29,7 +31,7 @@ use crate::routing::{NodeKey, Target};
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::connection::ASKING;
-use crate::upstream::{Connection, Dispatched, Phase, Role};
+use crate::upstream::{Caching, Connection, Dispatched, Phase, Role};
 
 /// The limits a worker keeps, in the units it uses.
 #[derive(Clone, Debug)]
@@ -64,6 +66,9 @@ pub struct WorkerLimits {
     pub subscriber_output_soft_bytes: usize,
     /// That time, in microseconds.
     pub subscriber_output_soft_us: u64,
+    /// Copies of messages that are made in one turn, for as many subscribers; a long message counts for
+    /// several.
+    pub message_copies_per_turn: usize,
     /// Private connections to nodes, for clients that block or watch.
     pub leases: usize,
     /// Clients that may wait for one.
@@ -91,6 +96,7 @@ impl Default for WorkerLimits {
             subscriber_output_hard_bytes: 32 << 20,
             subscriber_output_soft_bytes: 8 << 20,
             subscriber_output_soft_us: 60_000_000,
+            message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
             leases: 10_000,
             lease_queue: 1_000,
             key_shapes: 1_024,
@@ -154,8 +160,12 @@ pub struct Core {
     pub scripts: Arc<ScriptCache>,
     /// Those bodies this worker has seen lately.
     pub seen_scripts: SeenScripts,
+    /// What every request is looked at for: a pause, and monitors.
+    pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
+    /// Clients that track keys.
+    pub trackers: Trackers,
     /// Until when nodes are measured, and in which version.
     pub(super) measured_until: Option<(u64, Protocol)>,
     address_map: Arc<AddressMap>,
@@ -201,7 +211,9 @@ impl Core {
             looked_after_us: 0,
             is_draining: false,
             drained_waker: None,
+            scrutiny: Scrutiny::default(),
             questions: Vec::new(),
+            trackers: Trackers::default(),
             measured_until: None,
             learnt: Arc::default(),
             teaching: Arc::default(),
@@ -218,8 +230,12 @@ impl Core {
     /// Takes over a new snapshot: requests that waited for it leave, connections to nodes that left
     /// are closed once idle (contract: R10).
     pub fn apply_topology(&mut self, topology: Arc<Topology>) {
-        self.nodes.apply(topology);
+        let is_moved = self.nodes.apply(topology);
         self.map_version += 1;
+        if is_moved {
+            self.slots_moved();
+        }
+        self.trackers.told_version = self.map_version;
         self.reroute_unsent();
         self.leave_silent_strangers();
         for (_, connection) in &mut self.connections {
@@ -230,6 +246,7 @@ impl Core {
                 connection.wake();
             }
         }
+        self.trackers_follow();
         self.retire_read_connections();
         self.hub_follows_map();
         self.leave_strangers_blocked();
@@ -306,70 +323,6 @@ impl Core {
         }
     }
 
-    /// The shared connection for a target, opened if there is none.
-    ///
-    /// # Errors
-    /// Why nothing can be sent there now.
-    #[inline]
-    pub fn connection_for(
-        &mut self,
-        target: Target,
-        protocol: Protocol,
-    ) -> Result<ConnectionKey, Reason> {
-        let node = self.resolve(target)?;
-        self.connection_to(node, protocol)
-    }
-
-    /// The shared connection to a node, opened if there is none.
-    ///
-    /// # Errors
-    /// The node could not be reached a moment ago.
-    #[inline]
-    pub fn connection_to(
-        &mut self,
-        node: NodeKey,
-        protocol: Protocol,
-    ) -> Result<ConnectionKey, Reason> {
-        match self.nodes.connection(node, protocol) {
-            Some(connection) => Ok(connection),
-            None => self.open_shared(node, protocol),
-        }
-    }
-
-    #[cold]
-    fn open_shared(&mut self, node: NodeKey, protocol: Protocol) -> Result<ConnectionKey, Reason> {
-        let connection = self.open(node, protocol, Role::Shared)?;
-        self.nodes.set_connection(node, protocol, Some(connection));
-        Ok(connection)
-    }
-
-    /// Opens one more connection to a node.
-    ///
-    /// # Errors
-    /// The node could not be reached a moment ago.
-    pub(super) fn open(
-        &mut self,
-        key: NodeKey,
-        protocol: Protocol,
-        role: Role,
-    ) -> Result<ConnectionKey, Reason> {
-        let Some(node) = self.nodes.get(key) else {
-            return Err(Reason::Unreachable("it left the cluster".to_owned()));
-        };
-        if node.retry_at_us > self.now_us {
-            let why = node
-                .last_failure
-                .as_deref()
-                .unwrap_or("it cannot be reached")
-                .to_owned();
-            return Err(Reason::Unreachable(why));
-        }
-        let connection = Connection::new(key, protocol, role);
-        let connection = ConnectionKey(self.connections.insert(connection) as u32);
-        self.to_open.push(connection);
-        Ok(connection)
-    }
-
     /// Hands a request to a connection.
     #[inline]
     pub fn send(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
@@ -398,6 +351,14 @@ impl Core {
 
     /// Hands a request to a connection, with `ASKING` before it (contract: R4).
     pub fn send_asking(&mut self, key: ConnectionKey, dispatched: Dispatched, bytes: &[u8]) {
+        if !self.trackers.is_empty() {
+            self.read_untracked(&dispatched, bytes);
+        }
+        // A server forgets `ASKING` with the next command, and `CLIENT CACHING` is one.
+        let dispatched = Dispatched {
+            caching: Caching::Unsaid,
+            ..dispatched
+        };
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.send_unheard(ASKING, self.now_us);
         }
@@ -424,12 +385,13 @@ impl Core {
                 }
             }
             Filled::Complete => self.finish(ticket.client, ticket.sequence),
+            Filled::TooLarge => self.give_up_gather(ticket),
         }
     }
 
     /// A client does not read its replies (contract: F6).
     #[cold]
-    fn cut_off_reader(&mut self, key: ClientKey) {
+    pub(super) fn cut_off_reader(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key) {
             warn!(
                 client = %client.session.address,
@@ -448,12 +410,20 @@ impl Core {
     /// Whether something is left to be done outside the core.
     #[inline]
     pub fn has_errands(&self) -> bool {
-        !self.to_open.is_empty() || !self.questions.is_empty()
+        !self.to_open.is_empty()
+            || !self.questions.is_empty()
+            || !self.trackers.moving.is_empty()
+            || self.scrutiny.monitors.has_news()
     }
 
     /// Answers a request, or a part of one, with an error of Keyway's own.
     pub fn fail(&mut self, ticket: Ticket, kind: ErrorKind, text: &str) {
         self.tallies.failed(kind);
+        if let Some(client) = self.clients.get(ticket.client)
+            && let Some(tracker) = &mut client.tracking
+        {
+            tracker.is_uncertain = tracker.is_changing;
+        }
         let mut reply = Vec::new();
         write::error(&mut reply, text);
         self.reply_or_go_on(ticket, &reply);

@@ -62,6 +62,10 @@ impl Core {
             connection.input = input;
             connection.waiting_since_us = self.now_us;
         }
+        if self.trackers.told_version != self.map_version {
+            self.trackers.told_version = self.map_version;
+            self.slots_moved();
+        }
         self.resume_answered();
         self.release_room(key);
         outcome
@@ -104,7 +108,18 @@ impl Core {
     fn deliver_rare(&mut self, from: ConnectionKey, purpose: Purpose, reply: &[u8]) {
         match purpose {
             Purpose::Leased(dispatched) => {
-                let reply = self.reply_to_block(from, dispatched.command, reply);
+                let command = dispatched.command;
+                let reply = self.reply_to_block(from, command, reply);
+                let node = self.connections.get(from.0 as usize).map(|to| to.node);
+                // Not `WAIT` and `WATCH`, which go this way as well and write nothing.
+                let is_write = command.is_block() || command.access == Access::Write;
+                if is_write
+                    && reply.first() != Some(&b'-')
+                    && let Some(node) = node
+                    && let Some(client) = self.clients.get(dispatched.ticket.client)
+                {
+                    client.written.note(node, command.access);
+                }
                 self.deliver_leased(from, dispatched, &reply);
             }
             Purpose::Queued(queued) => {
@@ -112,6 +127,9 @@ impl Core {
                     connection.note_queued(queued, reply);
                 }
             }
+            Purpose::Push => self.deliver_push(from, reply),
+            // Which reply does not matter; an error says as well that what came before is here.
+            Purpose::Barrier(ticket) => self.reply(ticket, b""),
             Purpose::Measure(asked_us) => self.node_measured(from, asked_us),
             Purpose::Reply(_) | Purpose::Discard => {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
@@ -164,7 +182,10 @@ impl Core {
                     self.send_elsewhere(dispatched, bytes, owner, false);
                     return;
                 }
-                Verdict::Ask { to, .. } => {
+                Verdict::Ask { slot, to } => {
+                    if self.slot_is_moving(slot) {
+                        self.trackers.moving.push(slot);
+                    }
                     self.tallies.redirected(RedirectKind::Ask);
                     if let Target::Slot(slot) = dispatched.target {
                         self.nodes.note_moving(slot, self.now_us);
@@ -257,7 +278,8 @@ impl Core {
         if dispatched.lane.is_some() && client.replies.pending() > 1 {
             return self.park_redirected(dispatched, bytes, is_asking.then_some(node));
         }
-        let connection = self.connection_to(node, dispatched.protocol);
+        let client = dispatched.ticket.client;
+        let connection = self.clients_connection(client, node, dispatched.protocol);
         match connection.and_then(|connection| self.still_open(connection)) {
             Ok(connection) if is_asking => self.send_asking(connection, dispatched, &bytes),
             Ok(connection) => self.send_again(connection, dispatched, &bytes),

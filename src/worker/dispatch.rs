@@ -108,6 +108,9 @@ impl Core {
         match self.target_of(key, command, args) {
             Ok(target) => self.forward(key, command, target, args.frame()),
             Err(WrongKeys::Unknown) => self.plan_asked(key, command, args),
+            Err(WrongKeys::SeveralSlots) if let Some(across) = self.across_of(command) => {
+                self.plan_across(key, across, command, args)
+            }
             Err(refusal) => self.refuse_keys(key, command, args, refusal),
         }
     }
@@ -179,7 +182,7 @@ impl Core {
             return Taken::NotYet;
         }
         let protocol = self.protocol_of(key);
-        let connection = self.planned_connection(plan, target, protocol);
+        let connection = self.planned_connection(key, plan, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)
         {
@@ -233,6 +236,7 @@ impl Core {
             received_us: self.now_us,
             attempts: 0,
             is_noted: false,
+            caching: self.trackers.caching,
         }
     }
 
@@ -307,7 +311,7 @@ impl Core {
             let lane = (!plan.is_replica()).then_some(part.slot);
             let mut dispatched = self.dispatched(ticket, command, target, lane, protocol);
             dispatched.is_noted = plan.is_noted();
-            match self.planned_connection(plan, target, protocol) {
+            match self.planned_connection(key, plan, target, protocol) {
                 Ok(connection) => self.send_with(connection, dispatched, |out| {
                     splitter.write_part(args, part, step, out);
                 }),

@@ -1,9 +1,11 @@
 //! What happens once all parts of a request were answered.
 
 use super::hub::census;
+use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
+use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
@@ -23,6 +25,10 @@ pub enum Finish {
     /// `RANDOMKEY`: each primary tells its size and draws a key, and one of the keys is taken
     /// (contract: M4).
     RandomKey(Protocol),
+    /// `CLIENT TRACKING ON`: in effect when all servers have accepted it (contract: S6).
+    Tracking(Box<Tracking>),
+    /// `PING` of a client that tracks: this, once all its nodes have answered (contract: S6).
+    Barrier(Vec<u8>),
     /// `COMMAND GETKEYS`, asked for the sake of a request whose keys only a node can tell.
     Keys {
         /// The request.
@@ -46,6 +52,8 @@ pub enum Finish {
         /// What the node said, for the client when nobody knows the body.
         error: Vec<u8>,
     },
+    /// A read over several slots is computed (contract: M3).
+    Across(Box<Computation>),
     /// `PUBLISH`: the node's count is put right (contract: S4).
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
@@ -65,6 +73,10 @@ pub enum WorkersAnswer {
     Count,
     /// `CLIENT KILL addr:port`: `OK`, or an error when nobody has that address.
     Killed,
+    /// `CLIENT PAUSE` and `UNPAUSE`: `OK`.
+    Done,
+    /// `MONITOR`: `OK`, and the client is shown what passes.
+    Monitoring,
 }
 
 impl Finish {
@@ -120,6 +132,7 @@ impl WorkersAnswer {
                 0 => write::error(out, NO_SUCH_CLIENT),
                 _ => write::simple(out, "OK"),
             },
+            WorkersAnswer::Done | WorkersAnswer::Monitoring => write::simple(out, "OK"),
         }
     }
 }

@@ -66,8 +66,8 @@ pub fn share_key(one: (&Command, &[u8]), other: (&Command, &[u8])) -> bool {
     }
 }
 
-/// `None` when only a node could tell.
-fn keys_of(command: &Command, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// The keys of a request as it goes over the wire; `None` when only a node could tell.
+pub fn keys_of(command: &Command, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     if command.is_block() {
         return command::block_keys(bytes);
     }

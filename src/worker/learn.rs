@@ -146,7 +146,23 @@ impl Core {
     pub(super) fn keys_were_told(&mut self, request: Dispatched, bytes: &[u8], reply: &[u8]) {
         let target = with_args(bytes, |args| self.target_of_told(request, args, reply));
         match target {
-            Some(Ok(target)) => self.send_or_park(Dispatched { target, ..request }, bytes),
+            Some(Ok(target)) => {
+                let Ticket {
+                    client, sequence, ..
+                } = request.ticket;
+                // It waits for nothing: its client has nothing else on its way.
+                let plan = self.read_plan(client, request.command, target);
+                self.read_plan_leaves(plan, client, sequence);
+                let request = Dispatched {
+                    target,
+                    is_noted: plan.is_noted(),
+                    ..request
+                };
+                match self.planned_connection(client, plan, target, request.protocol) {
+                    Ok(connection) => self.send(connection, request, bytes),
+                    Err(reason) => self.park(request, bytes.to_vec(), false, reason),
+                }
+            }
             Some(Err(SeveralSlots)) => {
                 self.fail(request.ticket, ErrorKind::CrossSlot, CROSSSLOT);
             }

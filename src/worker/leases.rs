@@ -124,6 +124,27 @@ impl Core {
         }
     }
 
+    /// Makes `count` private connections count that are not lent but belong to one client
+    /// (`CLIENT TRACKING`). Returns false when that would be too many.
+    pub(super) fn reserve_leases(&mut self, count: usize) -> bool {
+        let wanted = self.leases.open + count;
+        let excess = wanted.saturating_sub(self.limits.leases);
+        if excess > self.leases.idle.len() {
+            return false;
+        }
+        // Those that make room count until their tasks have ended.
+        for idle in self.leases.idle.drain(..excess).collect::<Vec<_>>() {
+            self.close_lease(idle.connection);
+        }
+        self.leases.open = wanted;
+        true
+    }
+
+    /// So many private connections count no more.
+    pub(super) fn give_back_leases(&mut self, count: usize) {
+        self.leases.open = self.leases.open.saturating_sub(count);
+    }
+
     /// A lease's connection has ended.
     pub(super) fn lease_ended(&mut self, key: ConnectionKey) {
         self.leases.open = self.leases.open.saturating_sub(1);

@@ -10,6 +10,7 @@ use crate::cluster::Endpoint;
 use crate::command::Command;
 use crate::resp::Protocol;
 use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream::handshake::More;
 use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
 
 /// The first pause after a node could not be reached; doubled up to the longest.
@@ -25,6 +26,8 @@ const SILENT_US: u64 = 500_000;
 pub enum Loss {
     /// It could not be opened: nothing was sent.
     NotOpened,
+    /// The node was reached and refused it: nothing was sent.
+    Refused,
     /// It was lost after it had been open.
     Lost,
 }
@@ -37,6 +40,16 @@ impl Core {
             self.nodes.get(connection.node)?.endpoint.clone(),
             connection.protocol,
         ))
+    }
+
+    /// What is asked for on a connection before it is used.
+    pub fn asked_first(&mut self, key: ConnectionKey) -> More {
+        match self.connections.get(key.0 as usize).map(|c| c.role) {
+            Some(Role::Tracking(client)) => self.tracking_requests(client),
+            Some(Role::Shared | Role::Lease(_) | Role::Read | Role::Once | Role::Hub) | None => {
+                More::default()
+            }
+        }
     }
 
     /// A connection is open and greeted: what waits in its outbox may go.
@@ -61,6 +74,7 @@ impl Core {
         match role {
             Role::Hub => self.hub_link_ready(key),
             Role::Read => self.read_connection_ready(node),
+            Role::Tracking(client) => self.private_ready(client, key),
             Role::Shared | Role::Once | Role::Lease(_) => {}
         }
     }
@@ -84,7 +98,7 @@ impl Core {
                 .set_connection(node_key, connection.protocol, None);
         }
         self.read_connection_lost(key, &connection);
-        if loss != Loss::NotOpened {
+        if loss == Loss::Lost {
             self.tallies.upstream_connections.subtract(1);
         }
         if !connection.is_retiring {
@@ -93,7 +107,9 @@ impl Core {
         let mut endpoint = String::new();
         if let Some(node) = self.nodes.get_mut(node_key) {
             endpoint = node.endpoint.to_string();
-            if loss == Loss::NotOpened {
+            // A client's own connection may be refused for what the client asked for.
+            let is_private = matches!(connection.role, Role::Tracking(_));
+            if loss == Loss::NotOpened || (loss == Loss::Refused && !is_private) {
                 let pause = (PAUSE_FIRST_US << node.failures.min(10)).min(PAUSE_MAX_US);
                 node.failures += 1;
                 node.retry_at_us = self.now_us + pause;
@@ -102,9 +118,13 @@ impl Core {
         }
         if !connection.is_retiring {
             self.request_refresh(match loss {
-                Loss::NotOpened => RefreshReason::ConnectRefused,
+                Loss::NotOpened | Loss::Refused => RefreshReason::ConnectRefused,
                 Loss::Lost => RefreshReason::ConnectionLost,
             });
+        }
+        if let Role::Tracking(client) = connection.role {
+            let was_open = connection.phase != Phase::Opening;
+            self.private_lost(client, key, was_open, loss == Loss::Refused);
         }
         let reason = format!("{endpoint}: {why}");
         self.settle_in_flight(&mut connection, &reason);
@@ -132,6 +152,9 @@ impl Core {
             if let Purpose::Queued(queued) = entry.purpose {
                 refusal = refusal.filter(|_| !queued.is_first);
                 continue;
+            }
+            if let Purpose::Barrier(ticket) = entry.purpose {
+                self.reply(ticket, b"");
             }
             let is_refused = refusal.take().is_some_and(|refusal| !refusal.is_of_multi);
             let is_refused = |command: &Command| is_refused && command.is_block();
@@ -215,8 +238,8 @@ impl Core {
                 && !connection.in_flight.is_empty()
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
-            // A private connection is silent while its client is blocked.
-            has_silent |= is_silent && connection.role == Role::Shared;
+            // A lease is silent while its client is blocked.
+            has_silent |= is_silent && matches!(connection.role, Role::Shared | Role::Tracking(_));
             let has_failed = nodes
                 .get(connection.node)
                 .is_some_and(|node| node.has_failed);

@@ -11,8 +11,10 @@ use std::time::Duration;
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
 use super::hub::Audience;
+use super::monitors::Handovers;
 use super::requests::Taken;
-use crate::client::{Effect, Figures, Question, World, answer, describe_client};
+use super::scrutiny::SharedPause;
+use crate::client::{Effect, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
 use crate::config::{
@@ -67,6 +69,12 @@ pub struct LocalFacts {
     pub workers: Vec<Arc<WorkerTallies>>,
     /// The number of the last client of the process.
     pub last_client: AtomicU64,
+    /// The wall clock's time at the process clock's zero, in microseconds.
+    pub started_us: u64,
+    /// The pause of all clients (`CLIENT PAUSE`).
+    pub pause: SharedPause,
+    /// What workers still have to show their monitors.
+    pub handovers: Handovers,
     /// Who is subscribed to what, over all workers.
     pub audience: Audience,
 }
@@ -148,6 +156,7 @@ impl Core {
     pub(super) fn take_effect(&mut self, key: ClientKey, effect: &Effect) {
         if *effect == Effect::Reset {
             self.end_transaction(key);
+            self.monitor_ends(key);
             self.forget_subscriptions(key);
         }
         let Some(client) = self.clients.get(key) else {
@@ -177,15 +186,8 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return Effect::None;
         };
-        let figures = Figures {
-            now_us,
-            input_bytes: client.unprocessed(),
-            output_bytes: client.replies.buffered_bytes(),
-            requests_in_flight: client.replies.pending(),
-            subscriptions: client.subscription_counts(),
-            queued: client.transaction.as_ref().map(|t| t.queued()),
-        };
         let listener = facts.listener(client.session.listener);
+        let figures = client.figures(now_us);
         let is_password = |given: &[u8]| {
             listener
                 .password
@@ -215,7 +217,10 @@ impl Core {
             Question::List(_) => WorkersAnswer::List(protocol),
             Question::Kill(_) | Question::Unblock { .. } => WorkersAnswer::Count,
             Question::KillAddress(_) => WorkersAnswer::Killed,
+            Question::Pause(_) | Question::Unpause => WorkersAnswer::Done,
+            Question::Monitors { .. } => WorkersAnswer::Monitoring,
         };
+        self.change_pause(&question);
         let workers = self.local.workers.len();
         self.gather_at(key, sequence, Gather::new(Finish::Workers(answer), workers));
         let ticket = Ticket {
@@ -240,14 +245,7 @@ impl Core {
                 for (_, client) in clients.filter(|(_, client)| {
                     filter.matches(&client.session, client.is_subscriber(), now_us)
                 }) {
-                    let figures = Figures {
-                        now_us,
-                        input_bytes: client.unprocessed(),
-                        output_bytes: client.replies.buffered_bytes(),
-                        requests_in_flight: client.replies.pending(),
-                        subscriptions: client.subscription_counts(),
-                        queued: client.transaction.as_ref().map(|t| t.queued()),
-                    };
+                    let figures = client.figures(now_us);
                     out.extend_from_slice(&describe_client(&client.session, &figures));
                 }
             }
@@ -257,6 +255,14 @@ impl Core {
                 drop(clients);
                 let is_unblocked = found.is_some_and(|key| self.unblock(key, *with_error));
                 write::integer(&mut out, i64::from(is_unblocked));
+            }
+            Question::Pause(_) | Question::Unpause => {
+                self.take_over_pause();
+                write::integer(&mut out, 1);
+            }
+            Question::Monitors { worker, count } => {
+                self.monitors_elsewhere(*worker, *count);
+                write::integer(&mut out, 1);
             }
             Question::Kill(filter) | Question::KillAddress(filter) => {
                 let keys: Vec<ClientKey> = self
@@ -300,6 +306,11 @@ impl Core {
                 .workers
                 .iter()
                 .map(|tallies| tallies.clients.value())
+                .sum(),
+            blocked_clients: facts
+                .workers
+                .iter()
+                .map(|tallies| tallies.blocked_clients.value() + tallies.held_back_clients.value())
                 .sum(),
             clients_max: facts.clients_max as u64,
             executable: &facts.executable,

@@ -6,6 +6,7 @@
 //! `requests` (bytes to requests) - `dispatch` and `spread` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
+mod across;
 pub mod blocking;
 pub mod client_reads;
 pub mod client_task;
@@ -13,8 +14,10 @@ pub mod clients;
 pub mod core;
 mod deliver;
 mod dispatch;
+mod figures;
 pub mod finish;
 pub mod hub;
+mod invalidations;
 mod key_shapes;
 mod lanes;
 mod learn;
@@ -24,6 +27,7 @@ pub mod leases;
 pub mod links;
 pub mod local;
 mod modes;
+pub mod monitors;
 pub mod node_reads;
 pub mod nodes;
 pub mod park;
@@ -34,11 +38,15 @@ pub mod replica_facts;
 mod replica_links;
 mod replica_reads;
 mod requests;
-pub mod script_cache;
+pub mod routes;
+mod script_cache;
 mod scripts;
+pub mod scrutiny;
 mod spread;
 mod thread;
 pub mod topology_cell;
+mod tracking;
+mod tracking_watch;
 pub mod transactions;
 mod unblock;
 pub mod upstream_task;

@@ -8,6 +8,7 @@ use super::clients::Client;
 use super::core::Core;
 use super::hub::Subscriptions;
 use super::requests::Taken;
+use crate::client::monitor::Monitoring;
 use crate::command::Command;
 use crate::pipeline::ClientKey;
 use crate::resp::Args;
@@ -20,15 +21,20 @@ impl Client {
             || self.transaction.is_some()
             || self.subscriptions.is_some()
             || self.reads.is_some()
+            || self.tracking.is_some()
+            || self.monitoring != Monitoring::No
     }
 
     /// Whether its next request is not even looked at before an earlier one is answered.
     pub fn is_held(&self) -> bool {
         let transaction = self.transaction.as_ref();
         let subscriptions = self.subscriptions.as_deref();
+        let tracker = self.tracking.as_deref();
         self.blocked.is_some()
+            || self.monitoring == Monitoring::Starting
             || transaction.is_some_and(|transaction| transaction.is_executing())
             || subscriptions.is_some_and(Subscriptions::is_waiting)
+            || tracker.is_some_and(|tracker| tracker.is_changing)
     }
 }
 
@@ -41,11 +47,27 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Option<Taken> {
+        if self.clients.get(key)?.tracking.is_some() {
+            return Some(self.decide_tracked(key, command, args));
+        }
+        self.decide_in_other_mode(key, command, args)
+    }
+
+    /// The same, for those modes that a client may be in while it tracks keys.
+    pub(super) fn decide_in_other_mode(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Option<Taken> {
         // Before any other mode: what holds its reads and writes apart holds for all of them.
         if self.is_held_back_by_reads(key, command, args) {
             return Some(Taken::NotYet);
         }
         if let Some(taken) = self.decide_subscribed(key, command, args) {
+            return Some(taken);
+        }
+        if let Some(taken) = self.decide_monitor(key, command, args) {
             return Some(taken);
         }
         if self.clients.get(key)?.transaction.is_some() {

@@ -228,8 +228,8 @@ impl Nodes {
         key
     }
 
-    /// Takes over a snapshot.
-    pub fn apply(&mut self, topology: Arc<Topology>) {
+    /// Takes over a snapshot. Returns whether any slot has another owner than before.
+    pub fn apply(&mut self, topology: Arc<Topology>) -> bool {
         for (_, node) in &mut self.nodes {
             node.is_member = false;
             node.reads.replicas.clear();
@@ -244,6 +244,7 @@ impl Nodes {
                 known.has_failed = node.health == Health::Failed;
             }
         }
+        let before = self.owners.clone();
         let key_of = |index: NodeIndex| keys.get(usize::from(index.0)).copied();
         for number in 0..Slot::COUNT as u16 {
             let Some(slot) = Slot::new(number) else {
@@ -283,6 +284,7 @@ impl Nodes {
         }
         self.topology = Some(topology);
         self.refresh_replica_facts();
+        self.owners != before
     }
 
     /// Forgets nodes that left and have no connection any more. Requests that wait for such a node

@@ -236,8 +236,9 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return None;
         }
+        let client = dispatched.ticket.client;
         let route = match parked.asked {
-            Some(node) => self.connection_to(node, dispatched.protocol),
+            Some(node) => self.clients_connection(client, node, dispatched.protocol),
             None => self.connection_of(&dispatched),
         };
         match route.and_then(|connection| self.still_open(connection)) {
@@ -281,7 +282,7 @@ impl Core {
         let is_part = self
             .clients
             .get(ticket.client)
-            .is_some_and(|client| client.replies.is_gathering(ticket.sequence));
+            .is_some_and(|client| client.replies.gathers_several(ticket.sequence));
         let command = parked.dispatched.command;
         if is_part && !command.is_repeatable() && !command.is_block() {
             // The error of one part becomes the reply to the whole request (contract: M1).

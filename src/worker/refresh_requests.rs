@@ -21,11 +21,13 @@ pub enum RefreshReason {
     ClusterDown,
     /// A slot has no owner.
     Unowned,
+    /// A client that tracks keys has to know soon.
+    Tracking,
 }
 
 impl RefreshReason {
     /// All of them.
-    pub const ALL: [RefreshReason; 7] = [
+    pub const ALL: [RefreshReason; 8] = [
         RefreshReason::Moved,
         RefreshReason::ConnectionLost,
         RefreshReason::ConnectRefused,
@@ -33,6 +35,7 @@ impl RefreshReason {
         RefreshReason::ReadOnly,
         RefreshReason::ClusterDown,
         RefreshReason::Unowned,
+        RefreshReason::Tracking,
     ];
 
     fn bit(self) -> u32 {

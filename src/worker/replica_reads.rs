@@ -79,6 +79,10 @@ impl Core {
         };
         match command.access {
             _ if self.nodes.is_standalone() => return ReadPlan::Plain,
+            // A replica's connection would not track.
+            Access::Read if client.tracking.is_some() => {
+                return ReadPlan::Primary(PrimaryRead::Chosen);
+            }
             Access::Read => {}
             Access::Harmless => return ReadPlan::Plain,
             Access::Write | Access::Effect => {
@@ -131,6 +135,7 @@ impl Core {
     #[inline]
     pub(super) fn planned_connection(
         &mut self,
+        client: ClientKey,
         plan: ReadPlan,
         target: Target,
         protocol: Protocol,
@@ -140,7 +145,7 @@ impl Core {
         {
             return Ok(connection);
         }
-        self.connection_for(target, protocol)
+        self.connection_for(client, target, protocol)
     }
 
     /// A planned request, or a part of one, leaves.
@@ -256,7 +261,8 @@ impl Core {
         {
             return Ok(connection);
         }
-        self.connection_for(dispatched.target, dispatched.protocol)
+        let client = dispatched.ticket.client;
+        self.connection_for(client, dispatched.target, dispatched.protocol)
     }
 
     fn replica_for(&mut self, dispatched: &Dispatched) -> Option<NodeKey> {
@@ -344,7 +350,8 @@ impl Core {
     fn read_from_primary(&mut self, mut dispatched: Dispatched, bytes: &[u8]) {
         self.tallies.read_from_primary(PrimaryRead::AskedAgain);
         dispatched.attempts = dispatched.attempts.saturating_add(1);
-        match self.connection_for(dispatched.target, dispatched.protocol) {
+        let client = dispatched.ticket.client;
+        match self.connection_for(client, dispatched.target, dispatched.protocol) {
             Ok(connection) => self.send(connection, dispatched, bytes),
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }

@@ -6,7 +6,7 @@ use super::clients::Phase;
 use super::core::Core;
 use crate::client;
 use crate::cluster::Slot;
-use crate::command::{self, Command, Handling, Lookup};
+use crate::command::{self, Command, Handling, Local, Lookup};
 use crate::pipeline::ClientKey;
 use crate::resp::scan::{Limits, ProtocolError, RequestScanner, Scanned};
 use crate::resp::{Args, inline, with_args, write};
@@ -232,6 +232,21 @@ impl Core {
         }
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
+        if self.scrutiny.is_on() {
+            return self.decide_under_scrutiny(key, command, args, is_in_mode);
+        }
+        self.decide_as_usual(key, command, args, is_in_mode)
+    }
+
+    /// Decides about a request of a client that may do more than authenticate.
+    #[inline]
+    pub(super) fn decide_as_usual(
+        &mut self,
+        key: ClientKey,
+        command: &'static Command,
+        args: &Args<'_>,
+        is_in_mode: bool,
+    ) -> Taken {
         if is_in_mode && let Some(taken) = self.decide_in_mode(key, command, args) {
             return taken;
         }
@@ -256,6 +271,7 @@ impl Core {
             | Handling::Census(_)
             | Handling::Scan
             | Handling::RandomKey => self.plan_whole(key, command, args),
+            Handling::Local(Local::ClientTracking) => self.plan_tracking(key, command, args),
             Handling::HashArgument(at) => {
                 let slot = Slot::of_key(args.get(usize::from(at)).unwrap_or_default());
                 self.forward(key, command, Target::Slot(slot), args.frame())
@@ -264,12 +280,10 @@ impl Core {
             Handling::Publish => self.plan_publish(key, command, args),
             Handling::Subscription(subscription) => self.plan_subscription(key, subscription, args),
             Handling::Local(local) => self.answer_locally(key, local, args),
+            Handling::Monitor => self.plan_monitor(key),
             Handling::Blocking => self.plan_blocking(key, command, args),
             Handling::Wait => self.plan_wait(key, command, args),
             Handling::Transaction(verb) => self.plan_verb(key, verb, command, args),
-            Handling::Monitor => {
-                self.refuse_request(key, args, ErrorKind::Refused, |_| not_served(command))
-            }
             // The lookup finds the sub-command's row; a container alone fails its arity.
             Handling::Container | Handling::Refused => {
                 self.refuse_request(key, args, ErrorKind::Refused, |_| refused(command))
@@ -288,6 +302,7 @@ impl Core {
     ) -> Taken {
         self.tallies.failed(kind);
         self.tallies.replies.increment();
+        self.forget_caching(key);
         if let Some(client) = self.clients.get(key) {
             if let Some(transaction) = &mut client.transaction {
                 transaction.abort();
@@ -300,15 +315,6 @@ impl Core {
         }
         Taken::Yes
     }
-}
-
-/// What a later version serves.
-fn not_served(command: &Command) -> Vec<u8> {
-    format!(
-        "ERR '{}' is not served by this version of Keyway; connect to a node directly for it",
-        command.name
-    )
-    .into_bytes()
 }
 
 /// Contract C7.

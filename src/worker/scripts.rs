@@ -19,7 +19,7 @@ use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Taken;
-use crate::command::{self, Command, Handling, Merge, Script, Sha};
+use crate::command::{self, Access, Command, Handling, Merge, Script, Sha};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{Args, Protocol, reply, with_args, write};
 use crate::routing::Target;
@@ -104,10 +104,16 @@ impl Core {
     /// `EVALSHA`: with its body when the connection's node may lack it and the body is known.
     fn plan_call(&mut self, key: ClientKey, command: &'static Command, args: &Args<'_>) -> Taken {
         let generation = self.scripts.generation();
-        let sha = args.get(1).and_then(Sha::parse);
-        let Some(sha) =
-            sha.filter(|sha| !self.is_known_there(key, command, args, *sha, generation))
-        else {
+        // A replica gets no script but with a call, so that there it is never known.
+        let may_go_to_replica = command.access == Access::Read
+            && self
+                .clients
+                .get(key)
+                .is_some_and(|client| client.reads.is_some());
+        let sha = args.get(1).and_then(Sha::parse).filter(|sha| {
+            may_go_to_replica || !self.is_known_there(key, command, args, *sha, generation)
+        });
+        let Some(sha) = sha else {
             return self.plan_keyed(key, command, args);
         };
         let Some((with_body, bytes)) = self.with_body(command, args) else {
@@ -116,6 +122,7 @@ impl Core {
         let taken = with_args(&bytes, |args| self.plan_keyed(key, with_body, args));
         let taken = taken.unwrap_or(Taken::Yes);
         if taken == Taken::Yes
+            && !may_go_to_replica
             && let Some(connection) = self.connection_of_call(key, command, args)
             && let Some(connection) = self.connections.get_mut(connection.0 as usize)
         {

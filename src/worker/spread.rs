@@ -3,12 +3,12 @@
 //! request are there.
 
 use super::core::Core;
-use super::finish::Finish;
+use super::finish::{Finish, WorkersAnswer};
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{Command, Handling, Merge, Script};
+use crate::command::{Command, Handling, Local, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, with_args, write};
@@ -127,6 +127,7 @@ impl Core {
                 );
             }
             Handling::Scan => self.scan(dispatched, args),
+            Handling::Local(Local::ClientTracking) => self.spread_tracking(dispatched, args),
             _ => {
                 let target = self.any_for(dispatched.ticket.client);
                 self.send_or_park(
@@ -154,7 +155,7 @@ impl Core {
     ///
     /// # Errors
     /// The map does not say at this moment which ones there are.
-    fn primaries(&self) -> Result<Vec<Target>, Reason> {
+    pub(super) fn primaries(&self) -> Result<Vec<Target>, Reason> {
         let Some(targets) = self.nodes.primaries() else {
             self.request_refresh(RefreshReason::Moved);
             return Err(Reason::Unsettled("a new primary is not on the map yet"));
@@ -173,7 +174,7 @@ impl Core {
         }
     }
 
-    fn broadcast(
+    pub(super) fn broadcast(
         &mut self,
         dispatched: Dispatched,
         bytes: &[u8],
@@ -307,6 +308,11 @@ impl Core {
                     },
                 }
             }
+            Finish::Tracking(wanted) => {
+                self.tracking_answered(key, wanted, gather.replies(), &mut out);
+            }
+            Finish::Barrier(pong) => out.extend_from_slice(pong),
+            Finish::Across(computation) => computation.finish(gather.replies(), &mut out),
             Finish::Published(published) => {
                 let answer = gather.replies().next().unwrap_or_default();
                 self.count_receivers(published, answer, &mut out);
@@ -319,6 +325,9 @@ impl Core {
         self.reply_or_go_on(ticket, &out);
         out.clear();
         self.recycle(out);
+        if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {
+            self.monitor_begins(key);
+        }
     }
 }
 

@@ -14,12 +14,13 @@ use tracing::warn;
 use super::core::{Core, WorkerLimits};
 use super::learnt_cell::LearntCell;
 use super::local::{Asked, LocalFacts};
+use super::monitors::MonitorNote;
 use super::refresh_requests::RefreshRequests;
 use super::replica_facts::ReplicaFacts;
 use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
-use crate::cluster::AddressMap;
+use crate::cluster::{AddressMap, Slot};
 use crate::net::{Accepted, Lifecycle};
 use crate::pipeline::Ticket;
 use crate::telemetry::WorkerTallies;
@@ -31,8 +32,12 @@ use crate::upstream::handshake;
 pub enum Note {
     /// A question about this worker's clients.
     Asked(Asked),
+    /// A slot is moving to another node.
+    Moving(Slot),
     /// The answer to a question of this worker's.
     Answer(Ticket, Vec<u8>),
+    /// About clients in `MONITOR`.
+    Monitor(MonitorNote),
 }
 
 /// What a worker needs.
@@ -64,7 +69,8 @@ pub struct WorkerContext {
     /// Commands learnt from the servers.
     pub learnt: Arc<LearntCell>,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
-    /// open as requests (`limits.requests_in_flight_per_client`).
+    /// open as requests (`limits.requests_in_flight_per_client`), and what monitors are to be shown is
+    /// counted in [`Handovers`](super::monitors::Handovers).
     pub notes: mpsc::UnboundedReceiver<Note>,
     /// To all workers, this one included, in the order of their numbers.
     pub workers: Arc<[mpsc::UnboundedSender<Note>]>,
@@ -95,10 +101,22 @@ impl Worker {
         for key in std::mem::take(&mut core.to_open) {
             tokio::task::spawn_local(upstream_task::run(Rc::clone(self), key));
         }
+        for slot in std::mem::take(&mut core.trackers.moving) {
+            for (index, worker) in self.workers.iter().enumerate() {
+                if index != core.index {
+                    let _ = worker.send(Note::Moving(slot));
+                }
+            }
+        }
         for asked in std::mem::take(&mut core.questions) {
             for (part, worker) in self.workers.iter().enumerate() {
                 // A worker that has ended has no clients to tell of; the process is ending.
                 let _ = worker.send(Note::Asked(asked.for_part(part as u32)));
+            }
+        }
+        for (worker, note) in core.take_monitor_notes() {
+            if let Some(worker) = self.workers.get(worker) {
+                let _ = worker.send(Note::Monitor(note));
             }
         }
     }
@@ -248,6 +266,10 @@ fn handle(worker: &Rc<Worker>, note: Note) {
                 let _ = asker.send(Note::Answer(asked.ticket, answer));
             }
         }
+        Note::Moving(slot) => {
+            worker.turn(|core| core.slot_is_moving(slot));
+        }
+        Note::Monitor(note) => worker.turn(|core| core.take_monitor_note(note)),
         Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
     }
 }
@@ -265,16 +287,22 @@ const TICK_PARKED: Duration = Duration::from_millis(5);
 /// Looks after deadlines and pauses.
 async fn keep_time(worker: Rc<Worker>) {
     loop {
-        let has_parked = worker.turn(|core| {
+        let (has_parked, paused_until_us, now_us) = worker.turn(|core| {
             core.tick();
-            core.is_anyone_waiting()
+            let paused_until_us = core.scrutiny.paused_until_us();
+            (core.is_anyone_waiting(), paused_until_us, core.now_us)
         });
         let pause = if has_parked { TICK_PARKED } else { TICK };
+        // Clients that were paused go on in time.
+        let pause = paused_until_us.map_or(pause, |until_us| {
+            pause.min(Duration::from_micros(until_us.saturating_sub(now_us)))
+        });
         // Ends early when the first request has to wait.
         let parked = std::future::poll_fn(|context| {
             worker.turn(|core| {
                 core.tick_waker = Some(context.waker().clone());
-                if !has_parked && core.is_anyone_waiting() {
+                let is_news = core.scrutiny.paused_until_us() != paused_until_us;
+                if is_news || (!has_parked && core.is_anyone_waiting()) {
                     Poll::Ready(())
                 } else {
                     Poll::Pending

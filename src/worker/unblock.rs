@@ -11,7 +11,7 @@ use crate::pipeline::ClientKey;
 use crate::resp::{Protocol, write};
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::{Dispatched, Phase};
+use crate::upstream::{Caching, Dispatched, Phase};
 
 /// A client that ends right after its request gets what the server has ready, as it would from a server
 /// that looks at requests before it notices the end.
@@ -53,6 +53,7 @@ impl Core {
                         protocol,
                         received_us: since_us,
                         attempts: 0,
+                        caching: Caching::Unsaid,
                         is_noted: false,
                     };
                     let (error, text) = match kind {

@@ -14,7 +14,8 @@ use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
-use crate::upstream::{Phase, Role, handshake};
+use crate::upstream::handshake::{self, OpenError};
+use crate::upstream::{Phase, Role};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -26,12 +27,18 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     let Some((endpoint, protocol)) = worker.turn(|core| core.endpoint_of(key)) else {
         return;
     };
-    let role = worker.turn(|core| core.role_of(key));
+    let (role, more) = worker.turn(|core| (core.role_of(key), core.asked_first(key)));
     let settings = worker.upstream();
-    let opened = match handshake::open_as(&endpoint, protocol, role, settings).await {
+    let opened = match handshake::open_as(&endpoint, protocol, role, &more, settings).await {
         Ok(opened) => opened,
         Err(error) => {
-            worker.turn(|core| core.connection_lost(key, Loss::NotOpened, &error.to_string()));
+            let loss = match error {
+                OpenError::Refused(_) => Loss::Refused,
+                OpenError::Connect(_) | OpenError::TimedOut(_) | OpenError::Lost(_) => {
+                    Loss::NotOpened
+                }
+            };
+            worker.turn(|core| core.connection_lost(key, loss, &error.to_string()));
             return;
         }
     };
@@ -61,14 +68,12 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     if connection.phase == Phase::Closed {
         return Poll::Ready("the node did not answer".to_owned());
     }
+    let is_hub = connection.role == Role::Hub;
     if let Err(why) = write(core, key, stream.as_mut(), context) {
         return Poll::Ready(why);
     }
     for round in 0.. {
-        let Some(connection) = core.connections.get_mut(key.0 as usize) else {
-            break;
-        };
-        if connection.role == Role::Hub && core.is_held_back(key) {
+        if is_hub && core.is_held_back(key) {
             break;
         }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {

@@ -7,8 +7,7 @@
 //! call that went wrong with what was expected and what came. redis-cli and redis-benchmark come
 //! with the servers.
 //!
-//! What this version does not serve yet is checked in one place for each language: `not_yet.rs`,
-//! `python/not_yet.py` and `node/not_yet.mjs`.
+//! What this version does not serve yet is checked in `not_yet.rs`.
 
 #[path = "../support/mod.rs"]
 mod support;

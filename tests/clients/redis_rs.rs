@@ -84,6 +84,7 @@ fn typed_calls() {
         let mut connection = open(&scene.url(), protocol);
         many_keys(&mut connection, &format!("typed-{protocol:?}"));
         pipelines(&mut connection, &format!("pipe-{protocol:?}"));
+        transactions(&mut connection, &format!("tx-{protocol:?}"));
         scripts(&mut connection, &format!("script-{protocol:?}"));
         odd_keys_and_values(&mut connection, &format!("odd-{protocol:?}"));
         session(&mut connection);
@@ -119,6 +120,30 @@ fn pipelines(connection: &mut Connection, name: &str) {
     }
     let numbers: Vec<usize> = pipe.query(connection).expect("a pipeline over all slots");
     assert!(numbers.into_iter().eq(0..1_000));
+}
+
+// contract: T1 T3
+fn transactions(connection: &mut Connection, name: &str) {
+    let key = format!("{{{name}}}tx");
+    let (count, text): (usize, String) = redis::pipe()
+        .atomic()
+        .set(&key, 1)
+        .ignore()
+        .incr(&key, 1)
+        .get(&key)
+        .query(connection)
+        .expect("a transaction");
+    assert_eq!((count, text.as_str()), (2, "2"));
+    let watched = std::slice::from_ref(&key);
+    let (count,): (usize,) = redis::transaction(connection, watched, |connection, pipe| {
+        let count: usize = redis::cmd("GET").arg(&key).query(connection)?;
+        pipe.set(&key, count + 1)
+            .ignore()
+            .get(&key)
+            .query(connection)
+    })
+    .expect("a watched transaction");
+    assert_eq!(count, 3);
 }
 
 // contract: T4

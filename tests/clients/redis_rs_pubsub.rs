@@ -52,8 +52,7 @@ fn blocking() {
 async fn pushes_between_replies() {
     let scene = Scene::start();
     let client = client(&scene.url(), ProtocolVersion::RESP3);
-    // The library takes no other; the test reads every one of the hundred.
-    #[allow(clippy::disallowed_methods)]
+    #[expect(clippy::disallowed_methods, reason = "what the library takes")]
     let (sender, mut pushes) = tokio::sync::mpsc::unbounded_channel();
     let config = redis::AsyncConnectionConfig::new().set_push_sender(sender);
     let connection = client.get_multiplexed_async_connection_with_config(&config);

@@ -49,9 +49,11 @@ impl Scene {
         }
     }
 
-    /// A second Keyway before the same cluster, whose clients must give [`PASSWORD`].
+    /// A second Keyway before the same cluster, whose clients must give [`PASSWORD`]. It cuts
+    /// transactions by slot.
     pub fn protected(&self) -> Keyway {
         Keyway::before(&self.seeds)
+            .set("compatibility.cross_slot_transactions", "\"split\"")
             .env("KEYWAY_PASSWORD", PASSWORD)
             .start()
     }

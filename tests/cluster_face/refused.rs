@@ -87,9 +87,17 @@ fn every_row_ends_in_a_reply() {
         let mut slow = Vec::new();
         for hello in ["HELLO 2", "HELLO 3"] {
             for row in supported() {
-                // Ends the connection, or its replies, as it should.
-                let is_final =
-                    ["quit", "client|kill", "client|reply", "client|pause"].contains(&row.name);
+                // Ends the connection, or its replies, queues what is behind, or brings more than
+                // replies, as it should.
+                let is_final = [
+                    "quit",
+                    "client|kill",
+                    "client|reply",
+                    "client|pause",
+                    "monitor",
+                    "multi",
+                ]
+                .contains(&row.name);
                 // What may follow these is another question: tests/pubsub.
                 let is_subscription = matches!(row.handling, Handling::Subscription(_));
                 if is_final || is_subscription {

@@ -13,6 +13,7 @@ pub struct Report {
     pub keys: Keys,
     pub policy: String,
     pub is_blocking: bool,
+    pub is_admin: bool,
 }
 
 pub fn reports(binary: &str) -> BTreeMap<String, Report> {
@@ -58,6 +59,7 @@ fn collect_reports(entries: &[Reply], reports: &mut BTreeMap<String, Report>) {
             keys: reported_keys(range, has("movablekeys"), specs.array()),
             policy: format!("{} {}", tip("request_policy:"), tip("response_policy:")),
             is_blocking: has("blocking"),
+            is_admin: has("admin"),
         };
         reports.insert(name.text(), report);
         collect_reports(subcommands.array(), reports);

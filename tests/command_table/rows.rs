@@ -21,6 +21,18 @@ fn rows_are_what_the_servers_report() {
     assert!(differences.is_empty(), "not explained: {differences:#?}");
 }
 
+/// What MONITOR never shows. contract: S7
+#[test]
+fn the_servers_flag_the_same_commands_admin() {
+    for server in [REDIS, VALKEY] {
+        for (name, report) in reports(server) {
+            let row = supported().find(|row| row.name == name);
+            let row = row.unwrap_or_else(|| panic!("no row for {name}"));
+            assert_eq!(row.is_admin(), report.is_admin, "{server}: {name}");
+        }
+    }
+}
+
 /// Rows that neither server has: Redis 7.4 to 8.4, Valkey 8.1 to 9.
 #[test]
 fn rows_of_neither_server_are_known() {

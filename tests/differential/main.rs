@@ -53,6 +53,8 @@ const KINDS: &[Kind] = &[
     Kind::Blocking,
     Kind::Digests,
     Kind::Transactions,
+    Kind::Subscriptions,
+    Kind::Publish,
 ];
 
 each_flavor! { every_reply_is_one_servers }

@@ -74,11 +74,6 @@ impl Stage {
         let nodes = self.cluster.nodes().iter().map(blocked_at).sum();
         [blocked_at(&self.one), nodes]
     }
-
-    /// The end of Keyway's log.
-    pub fn log(&self) -> String {
-        self.keyway.log()
-    }
 }
 
 fn blocked_at(server: &Server) -> usize {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::listener::{metric, subscribe, until_pong, wait_until_quiet};
-use crate::support::{Client, Cluster, Flavor, Keyway, Scene, each_flavor, eventually};
+use crate::support::{Client, Cluster, Flavor, Keyway, Scene, Server, each_flavor, eventually};
 
 each_flavor!(
     everybody_hears_everybody,
@@ -11,6 +11,8 @@ each_flavor!(
     receivers_are_counted_as_on_one_server,
     patterns_and_channels_of_one_client,
     client_list_and_kill,
+    before_one_standalone_server,
+    a_draining_keyway_lets_subscribers_go,
 );
 
 /// Two Keyways of two workers each, and clients at each node. contract: S4
@@ -197,4 +199,50 @@ fn client_list_and_kill(flavor: Flavor) {
     eventually("its subscriptions end", Duration::from_secs(5), || {
         metric(&keyway, "keyway_upstream_subscriptions") == 0.0
     });
+}
+
+/// The server is restarted: what was subscribed is subscribed again. contract: S1 S2
+fn before_one_standalone_server(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let keyway = Keyway::start(&[server.addr()]);
+    let (mut listener, mut publisher) = (keyway.client(), keyway.client());
+    for command in ["SUBSCRIBE so:c", "PSUBSCRIBE so:p*", "SSUBSCRIBE so:s"] {
+        subscribe(&mut listener, command);
+    }
+    let mut round = |name: &str| {
+        publisher.expect(&format!("PUBLISH so:c {name}"), ":1");
+        listener.expect_next(&format!("['message' 'so:c' '{name}']"));
+        publisher.expect(&format!("PUBLISH so:p1 {name}"), ":1");
+        listener.expect_next(&format!("['pmessage' 'so:p*' 'so:p1' '{name}']"));
+        publisher.expect(&format!("SPUBLISH so:s {name}"), ":1");
+        listener.expect_next(&format!("['smessage' 'so:s' '{name}']"));
+        publisher.expect("PUBSUB NUMSUB so:c", "['so:c' :1]");
+        publisher.expect("PUBSUB NUMPAT", ":1");
+        publisher.expect("PUBSUB CHANNELS", "['so:c']");
+    };
+    round("before");
+    server.kill();
+    server.restart();
+    eventually("it is subscribed again", Duration::from_secs(20), || {
+        metric(&keyway, "keyway_upstream_subscriptions") == 3.0
+            && metric(&keyway, "keyway_upstream_subscription_changes") == 0.0
+            && metric(&keyway, "keyway_subscription_gaps_total") == 3.0
+    });
+    round("after");
+}
+
+/// contract: F7
+fn a_draining_keyway_lets_subscribers_go(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    let keyway = Keyway::start(&scene.cluster.seeds());
+    let mut listeners = [keyway.client(), keyway.client_resp3()];
+    for listener in &mut listeners {
+        subscribe(listener, "SUBSCRIBE dk:c");
+    }
+    let began = std::time::Instant::now();
+    assert!(keyway.terminate().success());
+    assert!(began.elapsed() < Duration::from_secs(5));
+    for listener in &mut listeners {
+        listener.expect_closed();
+    }
 }

@@ -75,6 +75,9 @@ fn prefer_replica(flavor: Flavor) {
         assert_eq!(primary, before, "{command}");
         assert!(replica > 0, "{command}");
     }
+    // A script that the replicas do not know: the primary does, or is taught.
+    let sha = client.call("SCRIPT LOAD \"return redis.call('get', KEYS[1])\"");
+    client.expect(&format!("EVALSHA_RO {} 1 key:1", sha.text()), "'key:1'");
     // Not a read, and transactions and blocking reads are none of a replica's.
     client.expect("GETEX key:1", "'key:1'");
     assert_eq!(calls_by_role(&cluster, 3, "getex"), (1, 0));

@@ -1,8 +1,9 @@
 //! Bodies that Keyway keeps, on a cluster that stays as it is.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::support::{Client, Flavor, Keyway, Scene, each_flavor};
+use super::support::{Client, Flavor, Keyway, Scene, each_flavor, eventually};
 use super::{ADD, load};
 
 each_flavor! {
@@ -13,6 +14,7 @@ each_flavor! {
     what_is_no_script_is_not_kept,
     valkey_tells_what_keyway_never_saw,
     the_cache_is_bounded,
+    replicas_are_given_the_script_with_each_call,
 }
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -254,4 +256,43 @@ fn the_cache_is_bounded(flavor: Flavor) {
     stage.flush_nodes();
     client.expect_error(&format!("EVALSHA {} 1 a", shas[0]), "NOSCRIPT");
     client.expect(&format!("EVALSHA {} 1 a", shas[9]), ":9");
+}
+
+/// contract: T4, R2
+fn replicas_are_given_the_script_with_each_call(flavor: Flavor) {
+    let stage = Stage::take(flavor);
+    let keyway = Keyway::before(&stage.scene.cluster.seeds())
+        .set("listen.read_policy", "\"prefer-replica\"")
+        .start();
+    let mut client = keyway.client();
+    let look = load(&mut client, "return redis.call('GET', KEYS[1])");
+    for key in KEYS {
+        client.expect(&format!("SET {key} v{key}"), "+OK");
+    }
+    // What replicas have not got yet the primary has: wait until they have.
+    for key in KEYS {
+        let owner = stage
+            .scene
+            .cluster
+            .primary_of_key(key)
+            .expect("it has an owner");
+        stage.scene.cluster.node(owner).ok("WAIT 1 5000");
+    }
+    let mut reader = keyway.client();
+    let served = || keyway.metric("keyway_replica_reads_total");
+    eventually("replicas serve reads", Duration::from_secs(20), || {
+        reader.expect("GET a", "'va'");
+        served() > 0.0
+    });
+    let before = served();
+    for _ in 0..3 {
+        for key in KEYS {
+            reader.expect(&format!("EVALSHA_RO {look} 1 {key}"), &format!("'v{key}'"));
+        }
+    }
+    assert!(served() >= before + 3.0, "{} reads by replicas", served());
+    assert_eq!(
+        keyway.metric("keyway_redirects_total{kind=\"noscript\"}"),
+        0.0
+    );
 }

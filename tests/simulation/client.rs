@@ -122,7 +122,9 @@ impl Client {
             }
             _ => {}
         }
-        let across = rng.u8(..4) == 0;
+        // Whether a `WATCH` succeeded, and holds its slot, is not known yet.
+        let is_held = watched.is_some() && !self.splits;
+        let across = rng.u8(..4) == 0 && !is_held;
         let tags = if across { tags.to_vec() } else { vec![tag] };
         let mut expectation = Expectation {
             is_split: self.splits,

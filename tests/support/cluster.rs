@@ -366,8 +366,11 @@ impl Cluster {
                 return true;
             }
             if asked_at.is_none_or(|at| at.elapsed() > Duration::from_secs(6)) {
-                self.nodes[replica].ok(command);
-                asked_at = Some(Instant::now());
+                // On a busy machine a primary may be thought down for a moment: it is asked again then.
+                let reply = self.nodes[replica].try_call(command);
+                if reply.is_ok_and(|reply| !reply.is_error()) {
+                    asked_at = Some(Instant::now());
+                }
             }
             false
         });

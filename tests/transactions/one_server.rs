@@ -6,6 +6,7 @@ use super::support::{Client, Flavor, Scene, each_flavor};
 each_flavor!(
     replies_are_one_servers,
     this_clients_own_state,
+    subscriptions_inside,
     withheld_replies,
     in_one_write,
 );
@@ -110,6 +111,39 @@ fn this_clients_own_state(flavor: Flavor) {
     client.expect_error("HELLO 3", "ERR HELLO with another protocol version");
     client.expect_error("EXEC", "EXECABORT");
     client.expect("PING", "+PONG");
+}
+
+/// Confirmations are elements of `EXEC`'s array: with two channels it holds more than it says. Then the
+/// client is subscribed. contract: S1 T1
+fn subscriptions_inside(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    for version in ["2", "3"] {
+        for talk in [
+            "MULTI | SUBSCRIBE {one}c | EXEC | PING | GET {one}a",
+            "MULTI | PSUBSCRIBE {one}p* | GET {one}a | EXEC | PING",
+            "MULTI | SET {one}a 1 | SUBSCRIBE {one}c | GET {one}a | UNSUBSCRIBE {one}c | EXEC | GET {one}a",
+            "MULTI | SUBSCRIBE {one}c | DISCARD | GET {one}a",
+            "MULTI | SSUBSCRIBE {one}c | EXEC | PING",
+        ] {
+            // Valkey lets only subscribers unsubscribe, and looks when it queues.
+            if flavor == Flavor::Valkey && talk.contains("UNSUBSCRIBE") {
+                continue;
+            }
+            compare(scene, version, talk);
+        }
+    }
+    let mut both: Vec<Client> = vec![scene.plain().client(), scene.keyway.client()];
+    for client in &mut both {
+        client.expect_raw(
+            "MULTI\r\nSUBSCRIBE {one}c {one}d\r\nPING\r\nEXEC\r\n",
+            "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*3\r\n$9\r\nsubscribe\r\n$6\r\n{one}c\r\n:1\r\n\
+             *3\r\n$9\r\nsubscribe\r\n$6\r\n{one}d\r\n:2\r\n",
+        );
+        client.read();
+    }
+    let mut other = scene.keyway.client();
+    other.expect("PUBLISH {one}d hello", ":1");
+    both[1].expect_next("['message' '{one}d' 'hello']");
 }
 
 /// `CLIENT REPLY` in a transaction: a server leaves elements out of `EXEC`'s array. contract: P7

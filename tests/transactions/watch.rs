@@ -195,3 +195,27 @@ fn a_watched_block_that_is_lost() {
     client.expect("WATCH k", "+OK");
     assert_eq!(exec(&mut client, &["INCR k"]), "[:1]");
 }
+
+/// What was written over a private connection is the client's own, too.
+///
+/// contract: T3 T8
+#[test]
+fn wait_speaks_of_watched_transactions() {
+    let (fake, keyway) = scene(3, "10s");
+    for node in fake.nodes() {
+        node.always("WAIT", Action::line(":1"));
+    }
+    let mut client = keyway.client();
+    let keys: Vec<String> = (0..2).map(|node| key_of(node, 3)).collect();
+    client.expect(&format!("SET {} 1", keys[0]), "+OK");
+    client.expect(&format!("WATCH {}", keys[1]), "+OK");
+    let line = format!("INCR {}", keys[1]);
+    assert_eq!(exec(&mut client, &[&line]), "[:1]");
+    client.expect("WAIT 1 0", ":1");
+    let asked: Vec<usize> = fake
+        .nodes()
+        .iter()
+        .map(|node| node.received("WAIT").len())
+        .collect();
+    assert_eq!(asked, [1, 1, 0]);
+}

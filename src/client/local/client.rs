@@ -2,6 +2,7 @@
 
 use super::{Answered, Effect, Question, World, ok, refuse, shown, syntax_error};
 use crate::client::filter::Kill;
+use crate::client::pause::{Pause, PauseMode};
 use crate::client::session::DEFAULT_USER;
 use crate::client::{ClientFilter, ReplyMode, Session, describe_client};
 use crate::resp::scan::parse_integer;
@@ -52,6 +53,34 @@ pub(super) fn unblock(args: &Args<'_>) -> Answered {
         return Ok(Effect::Ask(Question::Unblock { id, with_error }));
     };
     Ok(Effect::Ask(Question::Unblock { id, with_error }))
+}
+
+/// `CLIENT PAUSE milliseconds [WRITE|ALL]`
+pub(super) fn pause(args: &Args<'_>, now_us: u64) -> Answered {
+    if args.len() > 4 {
+        let name = shown(args.get(1).unwrap_or_default());
+        return Err(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."
+        ));
+    }
+    let mode = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"all") => PauseMode::All,
+        Some(b"write") => PauseMode::Write,
+        Some(_) => return refuse("ERR CLIENT PAUSE mode must be WRITE or ALL"),
+    };
+    let Some(milliseconds) = args.get(2).and_then(parse_integer) else {
+        return refuse("ERR timeout is not an integer or out of range");
+    };
+    let Ok(milliseconds) = u64::try_from(milliseconds) else {
+        return refuse("ERR timeout is negative");
+    };
+    let until_us = milliseconds
+        .checked_mul(1_000)
+        .and_then(|length_us| length_us.checked_add(now_us));
+    match until_us {
+        Some(until_us) => Ok(Effect::Ask(Question::Pause(Pause { mode, until_us }))),
+        None => refuse("ERR timeout is out of range"),
+    }
 }
 
 pub(super) fn name(session: &Session, out: &mut Vec<u8>) -> Answered {
@@ -125,17 +154,4 @@ pub(super) fn switch(args: &Args<'_>, setting: &mut bool, out: &mut Vec<u8>) -> 
         _ => return refuse("ERR syntax error"),
     }
     ok(out)
-}
-
-/// `CLIENT TRACKINGINFO` of a client that does not track.
-pub(super) fn tracking(session: &Session, out: &mut Vec<u8>) -> Answered {
-    write::map(out, session.protocol, 3);
-    write::bulk(out, b"flags");
-    write::set(out, session.protocol, 1);
-    write::bulk(out, b"off");
-    write::bulk(out, b"redirect");
-    write::integer(out, -1);
-    write::bulk(out, b"prefixes");
-    write::array(out, 0);
-    Ok(Effect::None)
 }

@@ -342,10 +342,6 @@ fn what_a_client_says_of_itself() {
     talk.hears("CLIENT KILL 1.1.1.1:1", "");
     assert!(matches!(talk.effect, Effect::Ask(Question::KillAddress(_))));
     talk.hears("CLIENT KILL FOO bar", "-ERR syntax error\r\n");
-    talk.hears(
-        "CLIENT TRACKING on",
-        "-ERR CLIENT TRACKING is not served by this version of Keyway\r\n",
-    );
 }
 
 /// contract: C4

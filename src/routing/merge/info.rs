@@ -26,6 +26,8 @@ pub struct InfoFacts<'a> {
     pub uptime_seconds: u64,
     /// Clients of all workers.
     pub connected_clients: u64,
+    /// Those that wait for a command that blocks, or for the end of a pause.
+    pub blocked_clients: u64,
     /// How many clients are let in.
     pub clients_max: u64,
     /// Path of the program.
@@ -269,6 +271,7 @@ fn rule(section: &[u8], name: &[u8], facts: &InfoFacts<'_>) -> Rule {
         (b"Server", name) if name.starts_with(b"listener") => Rule::Omit,
         (b"Server", _) => Rule::First,
         (b"Clients", b"connected_clients") => own(&facts.connected_clients),
+        (b"Clients", b"blocked_clients") => own(&facts.blocked_clients),
         (b"Clients", b"maxclients") => own(&facts.clients_max),
         (b"Clients", b"cluster_connections") => own(&0),
         (b"Clients", name) if name.starts_with(b"client_recent_max") => Rule::Max,

@@ -375,6 +375,7 @@ fn info_is_one_servers() {
         tcp_port: 6379,
         uptime_seconds: 90_000,
         connected_clients: 11,
+        blocked_clients: 5,
         clients_max: 500,
         executable: "/usr/bin/keyway",
         config_file: "",
@@ -399,7 +400,7 @@ fn info_is_one_servers() {
     let text = crate::resp::reply::text(&out).expect("a verbatim string");
     let expected = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nprocess_id:42\r\n\
         tcp_port:6379\r\nuptime_in_seconds:90000\r\nuptime_in_days:1\r\n\r\n\
-        # Clients\r\nconnected_clients:11\r\nblocked_clients:3\r\nmaxclients:500\r\n\r\n\
+        # Clients\r\nconnected_clients:11\r\nblocked_clients:5\r\nmaxclients:500\r\n\r\n\
         # Memory\r\nused_memory:2097152\r\nused_memory_human:2.00M\r\nused_memory_rss:3145728\r\n\
         maxmemory:150\r\nmaxmemory_human:150B\r\nmaxmemory_policy:noeviction\r\n\
         mem_fragmentation_ratio:1.50\r\n\r\n\

@@ -143,27 +143,63 @@ impl Core {
         }))
     }
 
-    fn subscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
+    /// The same as a command of a transaction: returns its reply, or nothing when that comes later, for
+    /// the place of `EXEC`.
+    pub(in crate::worker) fn subscribe_in_exec(
+        &mut self,
+        key: ClientKey,
+        sequence: Sequence,
+        subscription: Subscription,
+        args: &Args<'_>,
+    ) -> Option<Vec<u8>> {
+        let (kind, is_join) = Kind::of(subscription);
+        let reply = match (is_join, self.refuse_more(key, args)) {
+            (false, _) => Some(self.part_all(key, kind, args)),
+            (true, Some(text)) => {
+                let mut reply = Vec::new();
+                write::error(&mut reply, text);
+                Some(reply)
+            }
+            (true, None) => {
+                self.begin_subscribe(key, sequence, kind, args);
+                None
+            }
+        };
+        self.flush_hub();
+        reply
+    }
+
+    /// An error, when a client would have more subscriptions than it may.
+    fn refuse_more(&mut self, key: ClientKey, args: &Args<'_>) -> Option<String> {
         let limit = self.limits.subscriptions_per_client;
+        let held = self.clients.get(key)?.subscription_counts();
+        let held: usize = held.iter().sum();
+        (held + args.len() - 1 > limit).then(|| {
+            format!(
+                "ERR Keyway allows {limit} subscriptions for each client \
+                 (limits.subscriptions_per_client); nothing was subscribed"
+            )
+        })
+    }
+
+    fn subscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
+        if !self.is_settled(key) {
+            return Taken::NotYet;
+        }
+        if let Some(text) = self.refuse_more(key, args) {
+            return self.refuse_request(key, args, ErrorKind::Limit, |_| text.into_bytes());
+        }
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
-        if !client.is_settled() {
-            return Taken::NotYet;
-        }
-        let held: usize = client.subscription_counts().iter().sum();
-        if held + args.len() - 1 > limit {
-            return self.refuse_request(key, args, ErrorKind::Limit, |_| {
-                format!(
-                    "ERR Keyway allows {limit} subscriptions for each client \
-                     (limits.subscriptions_per_client); nothing was subscribed"
-                )
-                .into_bytes()
-            });
-        }
         // Confirmations are pushes: a server sends them whatever CLIENT REPLY says.
         client.session.next_is_muted();
         let sequence = client.replies.open(false, None);
+        self.begin_subscribe(key, sequence, kind, args);
+        Taken::Yes
+    }
+
+    fn begin_subscribe(&mut self, key: ClientKey, sequence: Sequence, kind: Kind, args: &Args<'_>) {
         let names = args.iter().skip(1);
         let channels: Vec<ChannelKey> = names
             .map(|name| self.hub.find_or_make(kind, name))
@@ -195,7 +231,6 @@ impl Core {
                 self.place(channel);
             }
         }
-        Taken::Yes
     }
 
     /// All channels that the client waits for are in effect.
@@ -223,7 +258,7 @@ impl Core {
             sequence: waiting.sequence,
             part: 0,
         };
-        self.reply(ticket, &confirmations);
+        self.reply_or_go_on(ticket, &confirmations);
     }
 
     /// The client's `SUBSCRIBE` cannot be: it is answered with this error and leaves nothing behind.
@@ -237,7 +272,7 @@ impl Core {
             sequence: waiting.sequence,
             part: 0,
         };
-        self.reply(ticket, error);
+        self.reply_or_go_on(ticket, error);
         for channel in waiting.channels {
             self.release(channel);
         }
@@ -285,9 +320,24 @@ impl Core {
             return Taken::Yes;
         };
         client.session.next_is_muted();
+        let confirmations = self.part_all(key, kind, args);
+        if let Some(client) = self.clients.get(key) {
+            client
+                .replies
+                .answer(false, |out| out.extend_from_slice(&confirmations));
+        }
+        self.tallies.replies.increment();
+        Taken::Yes
+    }
+
+    /// Ends the subscriptions that are named, or all of a kind; returns the confirmations.
+    fn part_all(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Vec<u8> {
+        let mut confirmations = Vec::new();
+        let Some(client) = self.clients.get(key) else {
+            return confirmations;
+        };
         let protocol = client.session.protocol;
         let word = kind.part_word();
-        let mut confirmations = Vec::new();
         if args.len() > 1 {
             for name in args.iter().skip(1) {
                 let count = self.part_by_name(key, kind, name);
@@ -314,13 +364,7 @@ impl Core {
             }
         }
         self.drop_empty_subscriptions(key);
-        if let Some(client) = self.clients.get(key) {
-            client
-                .replies
-                .answer(false, |out| out.extend_from_slice(&confirmations));
-        }
-        self.tallies.replies.increment();
-        Taken::Yes
+        confirmations
     }
 
     fn part_by_name(&mut self, key: ClientKey, kind: Kind, name: &[u8]) -> usize {

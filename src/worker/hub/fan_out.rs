@@ -20,8 +20,6 @@ use crate::routing::NodeKey;
 use crate::worker::core::Core;
 use crate::worker::nodes::ConnectionKey;
 
-/// So many copies are made in one turn; a long message counts for several.
-const COPIES_PER_TURN: usize = 512;
 /// One more copy for each of these in a message's length.
 const COPY_BYTES: usize = 4096;
 /// With so many bytes of messages in the queue the nodes are not read, until half of it is left. A node
@@ -52,8 +50,8 @@ struct Message {
 }
 
 impl FanOut {
-    pub(super) fn begin_turn(&mut self) {
-        self.budget = COPIES_PER_TURN;
+    pub(super) fn begin_turn(&mut self, copies: usize) {
+        self.budget = copies;
     }
 
     /// The number of the last message that came.
@@ -209,7 +207,8 @@ impl Core {
 
     /// Goes on with the messages in the queue; wakes itself while there are any.
     pub fn poll_fan_out(&mut self, waker: &Waker) -> Poll<()> {
-        self.hub.fan_out.begin_turn();
+        let copies = self.limits.message_copies_per_turn;
+        self.hub.fan_out.begin_turn(copies);
         while self.hub.fan_out.budget > 0
             && let Some(message) = self.hub.fan_out.queue.pop_front()
         {

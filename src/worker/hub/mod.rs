@@ -43,6 +43,9 @@ use link::Link;
 use crate::pipeline::ClientKey;
 use crate::routing::NodeKey;
 
+/// So many copies of messages are made in one turn; then others have theirs.
+pub const MESSAGE_COPIES_PER_TURN: usize = 512;
+
 /// What a worker's clients are subscribed to, and where that is subscribed.
 #[derive(Debug, Default)]
 pub struct Hub {

@@ -116,7 +116,8 @@ impl Core {
         let node = connection.node;
         let mut input = std::mem::take(&mut connection.input);
         let mut position = 0;
-        self.hub.fan_out.begin_turn();
+        let copies = self.limits.message_copies_per_turn;
+        self.hub.fan_out.begin_turn(copies);
         let outcome = loop {
             let Some(connection) = self.connections.get_mut(key.0 as usize) else {
                 break Ok(());
@@ -236,7 +237,6 @@ impl Core {
             }
             // The map may be behind: asked again, the node says who the owner is.
             self.request_refresh(RefreshReason::Moved);
-            self.settle(key);
         }
         self.place(key);
     }

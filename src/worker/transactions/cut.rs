@@ -105,7 +105,9 @@ impl Stage {
                     });
                     Home::Parts(parts.unwrap_or_default())
                 }
-                Place::Everywhere | Place::Here(_) | Place::Fails(_) => Home::None,
+                Place::Everywhere | Place::Here(_) | Place::Subscribes(_) | Place::Fails(_) => {
+                    Home::None
+                }
             });
         }
         Stage {

@@ -66,7 +66,7 @@ impl Core {
         };
         let protocol = client.session.protocol;
         let target = self.block_target(key, slot);
-        let connection = self.connection_for(target, protocol);
+        let connection = self.connection_for(key, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)
         {
@@ -109,7 +109,11 @@ impl Core {
         bytes: Vec<u8>,
         commands: u32,
     ) {
-        match self.connection_for(dispatched.target, dispatched.protocol) {
+        match self.connection_for(
+            dispatched.ticket.client,
+            dispatched.target,
+            dispatched.protocol,
+        ) {
             Ok(connection) => self.send_block(connection, dispatched, &bytes, commands),
             Err(reason) => self.park(dispatched, bytes, false, reason),
         }

@@ -14,14 +14,15 @@
 mod blocks;
 mod cut;
 mod exec;
+mod progress;
 mod queue;
 mod steps;
 mod verdicts;
 
 use crate::cluster::Slot;
-use crate::command::{Command, Local, Merge, block};
+use crate::command::{Command, Local, Merge, Subscription, block};
 
-pub use steps::Exec;
+pub use progress::Exec;
 
 /// A client between `MULTI` and the reply to its `EXEC`.
 #[derive(Debug, Default)]
@@ -69,6 +70,8 @@ enum Place {
     Everywhere,
     /// At this Keyway.
     Here(Local),
+    /// At this Keyway: its subscriptions change.
+    Subscribes(Subscription),
     /// Nowhere; its reply is this error.
     Fails(Box<[u8]>),
 }
@@ -77,6 +80,12 @@ impl Transaction {
     /// How many commands are queued (`CLIENT LIST`).
     pub fn queued(&self) -> usize {
         self.queue.commands.len()
+    }
+
+    /// What is queued: each command, and its frame.
+    pub fn commands(&self) -> impl Iterator<Item = (&'static Command, &[u8])> {
+        let commands = self.queue.commands.iter().enumerate();
+        commands.map(|(index, queued)| (queued.command, self.queue.frame(index)))
     }
 
     /// Whether `EXEC` is under way, and the client's next requests have to wait for it.
@@ -118,9 +127,11 @@ impl Queue {
         match place {
             Place::Slot(slot) => self.is_cut |= *self.slot.get_or_insert(slot) != slot,
             Place::Anywhere => {}
-            Place::Slots(_) | Place::Everywhere | Place::Here(_) | Place::Fails(_) => {
-                self.is_cut = true;
-            }
+            Place::Slots(_)
+            | Place::Everywhere
+            | Place::Here(_)
+            | Place::Subscribes(_)
+            | Place::Fails(_) => self.is_cut = true,
         }
         self.bytes.extend_from_slice(frame);
         self.commands.push(Queued {

@@ -160,6 +160,10 @@ impl Core {
                      Keyway: send it before";
                 Err(Refusal(ErrorKind::Refused, text.into()))
             }
+            Handling::Local(Local::ClientTracking) => {
+                let text = "ERR CLIENT TRACKING is not possible inside MULTI through Keyway: send it before";
+                Err(Refusal(ErrorKind::Refused, text.into()))
+            }
             Handling::Local(local) => Ok(Place::Here(local)),
             // As the servers answer them in `EXEC`.
             Handling::Subscription(Subscription::SSubscribe) => Ok(Place::Fails(
@@ -168,10 +172,7 @@ impl Core {
             Handling::Monitor => Ok(Place::Fails(
                 b"ERR MONITOR isn't allowed for DENY BLOCKING client"[..].into(),
             )),
-            Handling::Subscription(_) => {
-                let text = format!("ERR '{}' is not served inside MULTI", command.name);
-                Err(Refusal(ErrorKind::Refused, text.into_bytes()))
-            }
+            Handling::Subscription(subscription) => Ok(Place::Subscribes(subscription)),
             Handling::Refused | Handling::Container => Ok(Place::Anywhere),
         }
     }

@@ -12,68 +12,18 @@
 //! an answer that comes while it runs is found by it, so that a thousand commands are no depth of calls.
 
 use super::cut::{Replies, Stage};
-use super::verdicts::{Outcome, Outcomes, explain, outcome_of};
+use super::progress::{Exec, State, null_array};
 use super::{Place, Queue, Queued};
 use crate::client::{Effect, ReplyMode};
-use crate::cluster::Slot;
 use crate::command::{Local, block_row};
-use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
-use crate::resp::{Protocol, with_args, write};
+use crate::pipeline::{ClientKey, Gather, Ticket};
+use crate::resp::{with_args, write};
 use crate::routing::Target;
-use crate::routing::split::Splitter;
-use crate::upstream::Dispatched;
+use crate::upstream::{Caching, Dispatched};
 use crate::worker::blocking::{BlockedBy, Call};
 use crate::worker::core::Core;
 use crate::worker::finish::Finish;
 use crate::worker::requests::Taken;
-
-/// How far an `EXEC` is.
-#[derive(Debug)]
-pub struct Exec {
-    sequence: Sequence,
-    /// Its own reply is withheld (`CLIENT REPLY`).
-    is_muted: bool,
-    protocol: Protocol,
-    received_us: u64,
-    /// The slot whose keys are watched, until its block goes out.
-    watched: Option<Slot>,
-    /// The first command without a reply.
-    next: usize,
-    /// The replies so far.
-    replies: Vec<u8>,
-    outcomes: Outcomes,
-    state: State,
-    is_running: bool,
-}
-
-/// ```text
-/// Ready --> Watched --> Sending --> Blocks --> Merging <--> Asking
-///  | | \___________________^                    |
-///  | \--> Alone                                 |
-///  |        |   (back to Ready) <---------------/
-///  v        v
-/// Over
-/// ```
-/// Any of them may go to `Over` when a block fails.
-#[derive(Debug)]
-enum State {
-    /// The next command is to be looked at.
-    Ready,
-    /// The block of the watched slot is on its way.
-    Watched(Stage),
-    /// Blocks are to be sent; the reply to the watched one, if there is one, has come.
-    Sending(Stage, Option<Vec<u8>>),
-    /// They are on their way.
-    Blocks(Stage, Option<Vec<u8>>),
-    /// They were executed: their replies are put in order.
-    Merging(Stage, Replies),
-    /// As that, and a command that asks all workers is on its way.
-    Asking(Stage, Replies),
-    /// A command for all primaries is on its way.
-    Alone,
-    /// Everything is done, or this is the reply to the whole.
-    Over(Option<Vec<u8>>),
-}
 
 impl Core {
     /// `EXEC` in steps, once what the client sent before is answered.
@@ -229,6 +179,7 @@ impl Core {
                 received_us,
                 attempts: 0,
                 is_noted: false,
+                caching: self.caching_of(key),
             };
             self.send_or_park_block(dispatched, bytes, commands);
         }
@@ -257,6 +208,8 @@ impl Core {
             received_us: exec.received_us,
             attempts: 0,
             is_noted: false,
+            // Nothing that goes to all primaries reads keys by name.
+            caching: Caching::Unsaid,
         };
         with_args(&frame, |args| self.spread(dispatched, args));
     }
@@ -296,6 +249,18 @@ impl Core {
                             return;
                         }
                     }
+                }
+                Place::Subscribes(subscription) => {
+                    let (subscription, frame) = (*subscription, queue.frame(index).to_vec());
+                    let sequence = exec.sequence;
+                    exec.state = State::Asking(stage, replies);
+                    let reply = with_args(&frame, |args| {
+                        self.subscribe_in_exec(key, sequence, subscription, args)
+                    });
+                    if let Some(reply) = reply.flatten() {
+                        self.step_answered(key, &reply);
+                    }
+                    return;
                 }
                 Place::Fails(text) => {
                     write::error(&mut own, text);
@@ -377,6 +342,10 @@ impl Core {
         let Some(transaction) = client.transaction.take() else {
             return;
         };
+        self.forget_caching(key);
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
         let count = transaction.queue.commands.len();
         let Some(exec) = transaction.exec else {
             return;
@@ -406,67 +375,4 @@ impl Core {
         self.end_watch(key);
         self.reply(ticket, &out);
     }
-}
-
-impl Exec {
-    /// Notes what nodes replied to the blocks that were sent, and what comes next.
-    fn note_blocks(&mut self, queue: &Queue, replies: &[&[u8]], splitter: &mut Splitter) {
-        match std::mem::replace(&mut self.state, State::Ready) {
-            State::Watched(stage) => {
-                let reply = replies.first().copied().unwrap_or_default();
-                self.state = match outcome_of(reply) {
-                    _ if is_null(reply) => State::Over(Some(null_array(self.protocol))),
-                    Outcome::Executed => State::Sending(stage, Some(reply.to_vec())),
-                    Outcome::NotExecuted | Outcome::Unknown => {
-                        self.failed(queue, &stage, &[reply], reply)
-                    }
-                };
-            }
-            State::Blocks(stage, watched) => {
-                let watched = watched.as_deref().into_iter();
-                let all: Vec<&[u8]> = watched.chain(replies.iter().copied()).collect();
-                let is_failure = |reply: &&&[u8]| outcome_of(reply) != Outcome::Executed;
-                self.state = match all.iter().find(is_failure) {
-                    Some(error) => self.failed(queue, &stage, &all, error),
-                    None => match stage.collect(queue, &all, self.protocol, splitter) {
-                        Some(replies) => {
-                            let slots = stage.blocks.iter().map(|block| block.slot);
-                            self.outcomes
-                                .extend(slots.map(|slot| (slot, Outcome::Executed)));
-                            State::Merging(stage, replies)
-                        }
-                        None => self.failed(queue, &stage, &all, UNFIT),
-                    },
-                };
-            }
-            other => self.state = other,
-        }
-    }
-
-    /// The whole fails with the error of one block.
-    fn failed(&mut self, queue: &Queue, stage: &Stage, replies: &[&[u8]], error: &[u8]) -> State {
-        for (index, block) in stage.blocks.iter().enumerate() {
-            let outcome = replies.get(index).map(|reply| outcome_of(reply));
-            self.outcomes
-                .push((block.slot, outcome.unwrap_or(Outcome::NotExecuted)));
-        }
-        let left = queue.commands.len().saturating_sub(stage.commands.end);
-        let mut reply = Vec::new();
-        write::error(&mut reply, explain(error, &self.outcomes, left));
-        State::Over(Some(reply))
-    }
-}
-
-const UNFIT: &[u8] =
-    b"-ERR outcome unknown: a node answered EXEC with another number of replies than \
-there were commands";
-
-fn is_null(reply: &[u8]) -> bool {
-    reply.starts_with(b"*-1") || reply.starts_with(b"_")
-}
-
-fn null_array(protocol: Protocol) -> Vec<u8> {
-    let mut reply = Vec::new();
-    write::null_array(&mut reply, protocol);
-    reply
 }

@@ -1,8 +1,7 @@
 // ioredis before Keyway: its single client and its Cluster, which knows this one port alone.
 
-import { askForRestart, containing, having, positive, someText, until } from "./check.mjs";
+import { anything, askForRestart, containing, having, positive, someText, until } from "./check.mjs";
 import { commands } from "./ioredis_commands.mjs";
-import { notYet } from "./not_yet.mjs";
 
 export async function run(check, Redis, options) {
   const isCluster = options.mode === "cluster";
@@ -10,15 +9,14 @@ export async function run(check, Redis, options) {
   const connect = (settings) => makeClient(Redis, isCluster, { ...options, ...settings });
   const r = connect({});
   await commands(check, r, key, isCluster);
+  await blocking(check, r, key);
+  await transactions(check, r, key, isCluster);
   if (!isCluster) {
     await session(check, connect);
     await shapes(check, connect, options);
   }
   await subscriptions(check, connect, r, key, isCluster);
   await passwords(check, connect, options);
-  if (!options.skipNotYet) {
-    await notYet(check, key, calls(r));
-  }
   await check.reply("OK", r, "set", key("restart"), "kept");
   await askForRestart();
   await check.reply("kept", r, "get", key("restart"));
@@ -42,6 +40,35 @@ function makeClient(Redis, isCluster, { port, protocol, ...settings }) {
   // What goes wrong is told by the call that was made.
   client.on("error", () => {});
   return client;
+}
+
+async function blocking(check, r, key) {
+  const [queue, sorted, stream] = [key("queue"), key("sorted"), key("stream")];
+  await check.reply(anything, r, "del", queue);
+  await check.reply(2, r, "rpush", queue, 1, 2);
+  await check.reply([queue, "1"], r, "blpop", queue, 1);
+  await check.reply([queue, "2"], r, "brpop", queue, 1);
+  await check.reply(null, r, "blpop", queue, 0.1);
+  await check.reply(anything, r, "zadd", sorted, 1, "m");
+  await check.reply(containing("m"), r, "bzpopmin", sorted, 1);
+  await check.reply(anything, r, "xadd", stream, "*", "f", "v");
+  await check.reply(containing("f,v"), r, "xread", "BLOCK", 1000, "STREAMS", stream, "0");
+}
+
+async function transactions(check, r, key, isCluster) {
+  const [a, b] = [key("{tx}a"), key("{tx}b")];
+  await check.reply(anything, r, "del", a, b);
+  const done = (...replies) => replies.map((reply) => [null, reply]);
+  const exec = (multi) => ({ exec: () => multi.exec() });
+  await check.reply(done("OK", 2, ["2", null], 1), exec(r.multi().set(a, 1).incr(a).mget(a, b).lpush(b, "x")), "exec");
+  await check.reply(containing("not an integer"), exec(r.multi().set(a, "text").incr(a)), "exec");
+  if (!isCluster) {
+    await check.reply("OK", r, "watch", a);
+    await check.reply("OK", r, "set", a, "touched");
+    await check.reply(null, exec(r.multi().set(a, "lost")), "exec");
+    await check.reply("touched", r, "get", a);
+    await check.rejects("EXECABORT", "exec over slots", () => r.multi().set(a, 1).set(key("other"), 1).exec());
+  }
 }
 
 async function session(check, connect) {
@@ -132,13 +159,4 @@ async function subscriptions(check, connect, r, key, isCluster) {
   await until(() => heard === 55_000);
   check.compare("a thousand subscribers heard", 55_000, heard);
   for (const one of crowd) one.disconnect();
-}
-
-function calls(r) {
-  return {
-    blpop: (name) => r.blpop(name, 1),
-    bzpopmin: (name) => r.bzpopmin(name, 1),
-    xread: (name) => r.xread("BLOCK", 1000, "STREAMS", name, "$"),
-    multi: (name) => r.multi().set(name, "v").exec(),
-  };
 }

@@ -1,7 +1,7 @@
 // ioredis and node-redis before Keyway.
 //
 //     main.mjs --library ioredis|node-redis --mode single|cluster --protocol 2|3 --modules FOLDER
-//              --port PORT --protected-port PORT --password PASSWORD [--skip-not-yet]
+//              --port PORT --protected-port PORT --password PASSWORD
 //
 // Prints RESTART and waits for RESTARTED on standard input when Keyway is to be restarted. Ends
 // with status 1 when a check failed, and tells which.
@@ -23,8 +23,6 @@ const { values } = parseArgs({
     "protected-port": text,
     password: text,
     "deadline-s": { type: "string", default: "60" },
-    // For a run against a plain server, which serves them.
-    "skip-not-yet": { type: "boolean", default: false },
   },
 });
 
@@ -47,7 +45,6 @@ await run(check, library, {
   protectedPort: Number(values["protected-port"]),
   password: undefined,
   secret: values.password,
-  skipNotYet: values["skip-not-yet"],
   version,
 });
 check.finish(`${values.library} ${version} ${values.mode}, RESP${values.protocol}`);

@@ -1,9 +1,8 @@
 // node-redis before Keyway: its single client, its pool, and its cluster, which knows this one
 // port alone.
 
-import { askForRestart, containing, having, positive, someText, until } from "./check.mjs";
+import { anything, askForRestart, containing, having, positive, someText, until } from "./check.mjs";
 import { commands, scripts } from "./node_redis_commands.mjs";
-import { notYet } from "./not_yet.mjs";
 
 export async function run(check, library, options) {
   const isCluster = options.mode === "cluster";
@@ -12,15 +11,14 @@ export async function run(check, library, options) {
   const r = await connect({});
   await commands(check, r, key, isCluster, options);
   await scripts(check, r, key);
+  await blocking(check, r, key);
+  await transactions(check, r, key, isCluster);
   if (!isCluster) {
     await session(check, connect, options);
     await pool(check, library, options, key);
   }
   await subscriptions(check, connect, r, key, isCluster);
   await passwords(check, connect, options);
-  if (!options.skipNotYet) {
-    await notYet(check, key, calls(r));
-  }
   await check.reply("OK", r, "set", key("restart"), "kept");
   await askForRestart();
   await check.reply("kept", r, "get", key("restart"));
@@ -52,6 +50,32 @@ async function makeClient({ createClient, createCluster, defineScript }, isClust
   client.on("error", () => {});
   await client.connect();
   return client;
+}
+
+async function blocking(check, r, key) {
+  const [queue, sorted] = [key("queue"), key("sorted")];
+  await check.reply(anything, r, "del", queue);
+  await check.reply(2, r, "rPush", queue, ["1", "2"]);
+  await check.reply(having({ key: queue, element: "1" }), r, "blPop", queue, 1);
+  await check.reply(having({ key: queue, element: "2" }), r, "brPop", queue, 1);
+  await check.reply(null, r, "blPop", queue, 0.1);
+  await check.reply(anything, r, "zAdd", sorted, { value: "m", score: 1 });
+  await check.reply(having({ value: "m", score: 1 }), r, "bzPopMin", sorted, 1);
+}
+
+async function transactions(check, r, key, isCluster) {
+  const [a, b] = [key("{tx}a"), key("{tx}b")];
+  await check.reply(anything, r, "del", [a, b]);
+  const exec = (multi) => ({ exec: () => multi.exec() });
+  const multi = r.multi().set(a, "1").incr(a).mGet([a, b]).lPush(b, "x");
+  await check.reply(["OK", 2, ["2", null], 1], exec(multi), "exec");
+  if (!isCluster) {
+    await check.reply("OK", r, "watch", a);
+    await check.reply("OK", r, "set", a, "touched");
+    await check.rejects("watched", "exec after a touch", () => r.multi().set(a, "lost").exec());
+    await check.reply("touched", r, "get", a);
+    await check.rejects("CROSSSLOT", "exec over slots", () => r.multi().set(a, "1").set(key("other"), "1").exec());
+  }
 }
 
 async function session(check, connect, options) {
@@ -140,13 +164,4 @@ async function subscriptions(check, connect, r, key, isCluster) {
   await check.reply(0, r, "publish", news, "nobody");
   await check.reply(null, s, "get", key("absent"));
   s.destroy();
-}
-
-function calls(r) {
-  return {
-    blpop: (name) => r.blPop(name, 1),
-    bzpopmin: (name) => r.bzPopMin(name, 1),
-    xread: (name) => r.xRead({ key: name, id: "$" }, { BLOCK: 1000 }),
-    multi: (name) => r.multi().set(name, "v").exec(),
-  };
 }

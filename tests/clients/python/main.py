@@ -1,7 +1,7 @@
 """redis-py before Keyway: blocking, asyncio, and both cluster clients.
 
     main.py --mode sync|asyncio|cluster|asyncio-cluster --protocol 2|3
-            --port PORT --protected-port PORT --password PASSWORD [--skip-not-yet]
+            --port PORT --protected-port PORT --password PASSWORD
 
 Prints RESTART and waits for RESTARTED on standard input when Keyway is to be restarted. Ends with
 status 1 when a check failed, and tells which.
@@ -18,10 +18,12 @@ import redis.backoff
 import redis.retry
 
 import commands
+from caching import caching
 import connection
 import pubsub
+from blocking import blocking
 from check import Checks
-from not_yet import not_yet
+from transactions import transactions, transactions_cut_by_slot
 
 
 async def main():
@@ -68,18 +70,30 @@ async def main():
         single = connect(single_connection_client=True, client_name="named")
         await connection.session(check, single)
         await connection.close(single)
+    if options.mode == "sync" and options.protocol == 3 and is_redis(r):
+        await caching(check, connect, r, key)
     if options.mode == "sync":
         connection.blocking_pool(check, connect, key)
     elif options.mode == "asyncio":
         await connection.asyncio_pool(check, connect, key)
+    await blocking(check, r, key)
+    if not is_cluster:
+        await transactions(check, r, key)
+        # That one cuts them by slot.
+        cut = connect(port=options.protected_port, password=options.password)
+        await transactions_cut_by_slot(check, cut, key)
+        await connection.close(cut)
     if options.mode != "asyncio-cluster":
         await pubsub.subscriptions(check, r, key, is_cluster)
     await connection.passwords(check, connect_once, options.protected_port, options.password)
-    if not options.skip_not_yet:
-        await not_yet(check, r, key, is_cluster)
     await connection.comes_back(check, r, key)
     await connection.close(r)
     check.finish(f"redis-py {redis.__version__} {options.mode}, RESP{options.protocol}")
+
+
+def is_redis(r):
+    """The library's cache refuses all others."""
+    return r.info("server").get("server_name", "redis") == "redis"
 
 
 def make_client(mode, url, settings):
@@ -106,8 +120,6 @@ def parse_options():
     parser.add_argument("--protected-port", type=int, required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--deadline-s", type=int, default=60)
-    # For a run against a plain server, which serves them.
-    parser.add_argument("--skip-not-yet", action="store_true")
     return parser.parse_args()
 
 

@@ -1,0 +1,471 @@
+//! `MONITOR`: clients that are shown the requests of all clients of this process (contract: S7).
+//!
+//! A request is shown when it is taken on, in the order of its worker. Lines for monitors of other
+//! workers are collected during a turn and handed over together.
+//!
+//! 1. A client says `MONITOR`, once its earlier requests are answered. All workers are told how many
+//!    monitors its worker has now; when all have answered, it hears `OK` and is a monitor.
+//! 2. From then on each worker shows it what passes. It may still ask for what is no matter of keys, as
+//!    on one server.
+//! 3. `RESET`, `QUIT` or its end make its worker tell the others the new number.
+//!
+//! What waits to be shown is bounded: a monitor that does not read is closed at the limit for those
+//! who are pushed to, and all monitors of a worker are when it does not take over what others hand
+//! it. Nothing is left out silently.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tracing::warn;
+
+use super::clients::{Client, Phase};
+use super::core::Core;
+use super::finish::{Finish, WorkersAnswer};
+use super::local::Asked;
+use super::requests::Taken;
+use crate::client::monitor::{self, Monitoring};
+use crate::client::{Question, ReplyMode};
+use crate::command::{Access, Command, Handling};
+use crate::pipeline::{ClientKey, Gather, Ticket};
+use crate::resp::Args;
+use crate::telemetry::worker_tallies::ErrorKind;
+
+/// Bytes that one worker may still have to take over from others. So much passes only when it hangs.
+const HANDOVER_BYTES_MAX: usize = 32 << 20;
+
+/// What one server says to a monitor that asks for keys.
+const NO_KEYS: &str = "ERR Replica can't interact with the keyspace";
+
+/// The monitors a worker knows of.
+#[derive(Debug, Default)]
+pub(super) struct Monitors {
+    /// Its own.
+    own: Vec<ClientKey>,
+    /// How many of its clients are on the way to become one.
+    starting: usize,
+    /// How many others have, by their numbers.
+    elsewhere: Vec<usize>,
+    /// Lines that others' monitors have to be shown.
+    lines: Vec<u8>,
+    /// Something was too long to be shown; the others' monitors have to know.
+    has_lost: bool,
+    /// The others have to be told how many there are here.
+    has_news: bool,
+}
+
+/// What workers tell each other about monitors.
+#[derive(Clone, Debug)]
+pub enum MonitorNote {
+    /// A worker has so many.
+    Count {
+        /// Its number.
+        worker: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Lines to be shown.
+    Lines(Arc<[u8]>),
+    /// Something is not shown: it is too long, or this worker did not take lines over in time.
+    Lost,
+}
+
+impl Monitors {
+    /// Whether anybody is to be shown anything.
+    pub(super) fn has_any(&self) -> bool {
+        !self.own.is_empty() || self.has_any_elsewhere()
+    }
+
+    fn has_any_elsewhere(&self) -> bool {
+        self.elsewhere.iter().any(|count| *count > 0)
+    }
+
+    /// How many clients of this worker the others have to know of.
+    fn count(&self) -> usize {
+        self.own.len() + self.starting
+    }
+
+    /// Whether other workers have to be told something.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news || self.has_lost || !self.lines.is_empty()
+    }
+}
+
+/// How many bytes each worker still has to take over; shared by all.
+#[derive(Debug, Default)]
+pub struct Handovers(Vec<AtomicUsize>);
+
+impl Handovers {
+    /// For so many workers.
+    pub fn new(workers: usize) -> Handovers {
+        Handovers((0..workers).map(|_| AtomicUsize::new(0)).collect())
+    }
+
+    /// Adds to what a worker has to take over, unless that would be too much.
+    fn add(&self, worker: usize, bytes: usize) -> bool {
+        let Some(waiting) = self.0.get(worker) else {
+            return true;
+        };
+        if waiting.fetch_add(bytes, Ordering::Relaxed) + bytes <= HANDOVER_BYTES_MAX {
+            return true;
+        }
+        waiting.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    fn taken(&self, worker: usize, bytes: usize) {
+        if let Some(waiting) = self.0.get(worker) {
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Client {
+    /// Whether it is shown what passes.
+    pub fn is_monitor(&self) -> bool {
+        self.monitoring == Monitoring::On
+    }
+}
+
+impl Core {
+    /// `MONITOR`.
+    pub(super) fn plan_monitor(&mut self, key: ClientKey) -> Taken {
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
+        // What it is shown must not come before the replies to what it asked earlier.
+        if !client.is_settled() {
+            return Taken::NotYet;
+        }
+        client.monitoring = Monitoring::Starting;
+        let is_muted = client.session.next_is_muted();
+        let sequence = client.replies.open(is_muted, None);
+        let finish = Finish::Workers(WorkersAnswer::Monitoring);
+        let workers = self.local.workers.len().max(1);
+        client
+            .replies
+            .gather_at(sequence, Gather::new(finish, workers));
+        self.scrutiny.monitors.starting += 1;
+        let ticket = Ticket {
+            client: key,
+            sequence,
+            part: 0,
+        };
+        let question = Question::Monitors {
+            worker: self.index,
+            count: self.scrutiny.monitors.count(),
+        };
+        self.questions.push(Asked {
+            asker: self.index,
+            ticket,
+            question,
+        });
+        Taken::Yes
+    }
+
+    /// All workers know of a new monitor, and it has heard so.
+    pub(super) fn monitor_begins(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && client.monitoring == Monitoring::Starting
+        {
+            client.monitoring = Monitoring::On;
+            client.wake();
+            self.scrutiny.monitors.starting -= 1;
+            self.scrutiny.monitors.own.push(key);
+            self.scrutiny.settle();
+            self.tallies.monitors.add(1);
+        }
+    }
+
+    /// A client is no monitor any more, if it was one.
+    pub(super) fn monitor_ends(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        match std::mem::take(&mut client.monitoring) {
+            Monitoring::No => return,
+            Monitoring::Starting => self.scrutiny.monitors.starting -= 1,
+            Monitoring::On => {
+                self.scrutiny.monitors.own.retain(|own| *own != key);
+                self.tallies.monitors.subtract(1);
+            }
+        }
+        self.scrutiny.monitors.has_news = true;
+        self.scrutiny.settle();
+    }
+
+    /// Decides about a request of a monitor; `None` when it is planned as any other.
+    pub(super) fn decide_monitor(
+        &mut self,
+        key: ClientKey,
+        command: &Command,
+        args: &Args<'_>,
+    ) -> Option<Taken> {
+        if !self.clients.get(key)?.is_monitor() {
+            return None;
+        }
+        if command.handling == Handling::Monitor {
+            // Once is enough: one server does not even answer.
+            let _ = self.clients.get(key)?.session.next_is_muted();
+            return Some(Taken::Yes);
+        }
+        let is_about_keys = command.access == Access::Read || command.may_replicate();
+        is_about_keys
+            .then(|| self.refuse_request(key, args, ErrorKind::Refused, |_| NO_KEYS.into()))
+    }
+
+    /// Shows a request that was taken on.
+    pub(super) fn show_to_monitors(&mut self, key: ClientKey, command: &Command, args: &Args<'_>) {
+        if command.is_admin() {
+            return;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        if args.frame().len() > self.limits.subscriber_output_hard_bytes {
+            // No monitor could take it; so that none misses it unawares, and nothing of the size is built.
+            self.scrutiny.monitors.has_lost = true;
+            return self.close_monitors();
+        }
+        let mut line = Vec::new();
+        let wall_us = self.local.started_us + self.now_us;
+        monitor::show(command, args, &client.session.address, wall_us, &mut line);
+        self.show_lines(&line);
+        if self.scrutiny.monitors.has_any_elsewhere() {
+            self.scrutiny.monitors.lines.extend_from_slice(&line);
+        }
+    }
+
+    /// Shows whole lines to the monitors of this worker.
+    fn show_lines(&mut self, lines: &[u8]) {
+        let limit = self.limits.subscriber_output_hard_bytes;
+        for index in (0..self.scrutiny.monitors.own.len()).rev() {
+            let key = self.scrutiny.monitors.own[index];
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            if !matches!(client.phase, Phase::Open) || client.session.reply_mode() == ReplyMode::Off
+            {
+                continue;
+            }
+            client
+                .replies
+                .push_message(|out| out.extend_from_slice(lines));
+            client.wake();
+            if client.replies.buffered_bytes() > limit {
+                warn!(
+                    client = %client.session.address,
+                    unread_bytes = client.replies.buffered_bytes(),
+                    "closed a client in MONITOR that does not read what it is shown \
+                     (limits.subscriber_output_hard_bytes)"
+                );
+                self.cut_off(key);
+            }
+        }
+    }
+
+    /// What other workers have to be told, each with the number of the worker.
+    pub(super) fn take_monitor_notes(&mut self) -> Vec<(usize, MonitorNote)> {
+        let mut notes = Vec::new();
+        let monitors = &mut self.scrutiny.monitors;
+        let lines: Arc<[u8]> = std::mem::take(&mut monitors.lines).into();
+        let is_lost = std::mem::take(&mut monitors.has_lost);
+        let elsewhere = monitors.elsewhere.iter().enumerate();
+        for (worker, _) in elsewhere.filter(|(_, count)| **count > 0) {
+            if is_lost || !self.local.handovers.add(worker, lines.len()) {
+                notes.push((worker, MonitorNote::Lost));
+            } else if !lines.is_empty() {
+                notes.push((worker, MonitorNote::Lines(Arc::clone(&lines))));
+            }
+        }
+        if std::mem::take(&mut monitors.has_news) {
+            let worker = self.index;
+            let count = monitors.count();
+            let others = (0..self.local.workers.len()).filter(|other| *other != worker);
+            notes.extend(others.map(|other| (other, MonitorNote::Count { worker, count })));
+        }
+        notes
+    }
+
+    /// Another worker tells something about monitors.
+    pub fn take_monitor_note(&mut self, note: MonitorNote) {
+        match note {
+            MonitorNote::Count { worker, count } => self.monitors_elsewhere(worker, count),
+            MonitorNote::Lines(lines) => {
+                self.local.handovers.taken(self.index, lines.len());
+                self.show_lines(&lines);
+            }
+            MonitorNote::Lost => self.close_monitors(),
+        }
+    }
+
+    /// Closes those of this worker, because they would miss something.
+    fn close_monitors(&mut self) {
+        let own = self.scrutiny.monitors.own.clone();
+        if !own.is_empty() {
+            warn!(
+                worker = self.index,
+                monitors = own.len(),
+                "closed the clients in MONITOR: a request was too long to be shown, or this worker \
+                 did not keep up with what others show them"
+            );
+        }
+        for key in own {
+            self.cut_off(key);
+        }
+    }
+
+    /// Another worker has so many monitors.
+    pub(super) fn monitors_elsewhere(&mut self, worker: usize, count: usize) {
+        if worker == self.index {
+            return;
+        }
+        let elsewhere = &mut self.scrutiny.monitors.elsewhere;
+        if elsewhere.len() <= worker {
+            elsewhere.resize(worker + 1, 0);
+        }
+        if let Some(known) = elsewhere.get_mut(worker) {
+            *known = count;
+        }
+        self.scrutiny.settle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::core::WorkerLimits;
+    use super::super::local::LocalFacts;
+    use super::*;
+    use crate::resp::write;
+
+    fn core(index: usize, facts: &Arc<LocalFacts>) -> Core {
+        Core::new(
+            index,
+            WorkerLimits::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::clone(facts),
+        )
+    }
+
+    fn ask(core: &mut Core, key: ClientKey, words: &[&[u8]]) {
+        let mut frame = Vec::new();
+        write::command(&mut frame, words);
+        assert_eq!(core.process(key, &frame).consumed, frame.len());
+    }
+
+    fn output(core: &mut Core, key: ClientKey) -> String {
+        let client = core.clients.get(key).expect("it is there");
+        String::from_utf8_lossy(client.replies.output()).into_owned()
+    }
+
+    /// What a worker does not take over in time costs it its monitors, and nothing else. contract: S7 F6
+    #[test]
+    fn a_worker_that_hangs_loses_its_monitors() {
+        let facts = Arc::new(LocalFacts {
+            workers: vec![Arc::default(), Arc::default()],
+            handovers: Handovers::new(2),
+            ..LocalFacts::default()
+        });
+        let (mut writes, mut hangs) = (core(0, &facts), core(1, &facts));
+        let monitor = hangs.client_joins(1, "1.1.1.1:1", None);
+        ask(&mut hangs, monitor, &[b"MONITOR"]);
+        let asked = hangs.questions.pop().expect("all workers are asked");
+        for (part, core) in [&mut writes, &mut hangs].into_iter().enumerate() {
+            let answer = core.answer_asked(&asked.for_part(part as u32));
+            assert_eq!(answer, b":1\r\n");
+        }
+        assert_eq!(
+            output(&mut hangs, monitor),
+            "",
+            "not before all have answered"
+        );
+        for part in 0..2 {
+            hangs.reply(asked.for_part(part).ticket, b":1\r\n");
+        }
+        assert_eq!(output(&mut hangs, monitor), "+OK\r\n");
+
+        let writer = writes.client_joins(2, "2.2.2.2:2", None);
+        ask(&mut writes, writer, &[b"PING"]);
+        assert!(writes.has_errands());
+        let mut notes = writes.take_monitor_notes();
+        assert!(!writes.has_errands());
+        let (to, note) = notes.pop().expect("it is shown");
+        assert_eq!((to, notes.len()), (1, 0));
+        hangs.take_monitor_note(note);
+        let shown = output(&mut hangs, monitor);
+        assert!(shown.ends_with(" [0 2.2.2.2:2] \"PING\"\r\n"), "{shown}");
+
+        // It does not matter what the writer hears.
+        let client = writes.clients.get(writer).expect("it is there");
+        client.replies.discard_output();
+        let large = vec![b'x'; 8 << 20];
+        let mut handed_over = Vec::new();
+        let is_lost = (0..8).any(|_| {
+            ask(&mut writes, writer, &[b"ECHO", &large]);
+            handed_over.extend(
+                writes
+                    .take_monitor_notes()
+                    .into_iter()
+                    .map(|(_, note)| note),
+            );
+            matches!(handed_over.last(), Some(MonitorNote::Lost))
+        });
+        assert!(is_lost && handed_over.len() == 4, "{}", handed_over.len());
+        hangs.take_monitor_note(MonitorNote::Lost);
+        let phase = hangs.clients.get(monitor).map(|client| client.phase);
+        assert_eq!(phase, Some(Phase::Gone));
+        // The others are told that nobody is left, and what was taken over makes room again.
+        let told = hangs.take_monitor_notes();
+        assert!(matches!(
+            &told[..],
+            [(
+                0,
+                MonitorNote::Count {
+                    worker: 1,
+                    count: 0
+                }
+            )]
+        ));
+        for note in handed_over {
+            hangs.take_monitor_note(note);
+        }
+        assert!(facts.handovers.add(1, HANDOVER_BYTES_MAX));
+        for (_, note) in told {
+            writes.take_monitor_note(note);
+        }
+        assert!(!writes.scrutiny.is_on());
+    }
+
+    /// Who leaves while the workers are being told was no monitor yet. contract: S7
+    #[test]
+    fn leaving_before_ok() {
+        let facts = Arc::new(LocalFacts {
+            workers: vec![Arc::default(), Arc::default()],
+            handovers: Handovers::new(2),
+            ..LocalFacts::default()
+        });
+        let mut core = core(0, &facts);
+        let monitor = core.client_joins(1, "1.1.1.1:1", None);
+        ask(&mut core, monitor, &[b"MONITOR"]);
+        core.cut_off(monitor);
+        let asked = core.questions.pop().expect("all workers are asked");
+        for part in 0..2 {
+            core.reply(asked.for_part(part).ticket, b":1\r\n");
+        }
+        core.client_left(monitor);
+        assert!(!core.scrutiny.is_on());
+        let told = core.take_monitor_notes();
+        assert!(matches!(
+            &told[..],
+            [(
+                1,
+                MonitorNote::Count {
+                    worker: 0,
+                    count: 0
+                }
+            )]
+        ));
+    }
+}
