@@ -5,7 +5,6 @@ use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
 use crate::resp::{Args, Protocol, reply, write};
-use crate::routing::Target;
 use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
 use crate::routing::scan_cursor::ScanStep;
@@ -23,8 +22,9 @@ pub enum Finish {
         /// The client's request, planned anew when the step could not be taken.
         request: Vec<u8>,
     },
-    /// `RANDOMKEY`: the sizes of the primaries that were asked say where to ask (contract: M4).
-    RandomKey(Dispatched, Vec<Target>),
+    /// `RANDOMKEY`: each primary tells its size and draws a key, and one of the keys is taken
+    /// (contract: M4).
+    RandomKey(Protocol),
     /// `CLIENT TRACKING ON`: in effect when all servers have accepted it (contract: S6).
     Tracking(Box<Tracking>),
     /// `PING` of a client that tracks: this, once all its nodes have answered (contract: S6).

@@ -92,10 +92,17 @@ impl Core {
                 self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::RandomKey => {
-                let mut sizes = Vec::new();
-                write::command(&mut sizes, &["DBSIZE"]);
-                let finish = Finish::RandomKey(dispatched, targets.clone());
-                self.broadcast(dispatched, &sizes, targets, finish);
+                let (mut size, mut key) = (Vec::new(), Vec::new());
+                write::command(&mut size, &["DBSIZE"]);
+                write::command(&mut key, &["RANDOMKEY"]);
+                // Both at once: asked only when the sizes are known, the chosen node would have taken
+                // the client's next requests before.
+                let parts = targets
+                    .iter()
+                    .flat_map(|target| [(*target, &*size), (*target, &*key)])
+                    .collect();
+                let finish = Finish::RandomKey(protocol);
+                self.send_parts(dispatched, parts, finish);
             }
             Handling::Census(census) => {
                 let finish = self.plan_census(census, args, protocol, dispatched.attempts);
@@ -174,11 +181,16 @@ impl Core {
         targets: Vec<Target>,
         finish: Finish,
     ) {
+        let parts = targets.into_iter().map(|target| (target, bytes)).collect();
+        self.send_parts(dispatched, parts, finish);
+    }
+
+    fn send_parts(&mut self, dispatched: Dispatched, parts: Vec<(Target, &[u8])>, finish: Finish) {
         let Ticket {
             client, sequence, ..
         } = dispatched.ticket;
-        self.gather_at(client, sequence, Gather::new(finish, targets.len()));
-        for (part, target) in targets.into_iter().enumerate() {
+        self.gather_at(client, sequence, Gather::new(finish, parts.len()));
+        for (part, (target, bytes)) in parts.into_iter().enumerate() {
             let ticket = Ticket {
                 part: part as u32,
                 ..dispatched.ticket
@@ -286,23 +298,14 @@ impl Core {
                     None => out.extend_from_slice(reply),
                 }
             }
-            Finish::RandomKey(dispatched, asked) => {
-                if let Some(target) = weigh(gather.replies(), asked) {
-                    let mut bytes = Vec::new();
-                    write::command(&mut bytes, &["RANDOMKEY"]);
-                    let finish = Finish::merge(Merge::AllSucceeded, dispatched.protocol);
-                    self.gather_at(key, sequence, Gather::new(finish, 1));
-                    return self.send_or_park(
-                        Dispatched {
-                            target,
-                            ..*dispatched
-                        },
-                        &bytes,
-                    );
-                }
-                match gather.replies().find(|reply| reply.first() == Some(&b'-')) {
+            Finish::RandomKey(protocol) => {
+                let replies: Vec<&[u8]> = gather.replies().collect();
+                match replies.iter().find(|reply| reply.first() == Some(&b'-')) {
                     Some(error) => out.extend_from_slice(error),
-                    None => write::null(&mut out, dispatched.protocol),
+                    None => match weigh(&replies) {
+                        Some(key) => out.extend_from_slice(key),
+                        None => write::null(&mut out, *protocol),
+                    },
                 }
             }
             Finish::Tracking(wanted) => {
@@ -328,26 +331,22 @@ impl Core {
     }
 }
 
-/// One of the primaries that were asked, chosen with the weight of its size; `None` when all are empty
-/// or one failed.
-fn weigh<'a>(sizes: impl Iterator<Item = &'a [u8]>, asked: &[Target]) -> Option<Target> {
-    let sizes: Option<Vec<u64>> = sizes
-        .map(|size| u64::try_from(crate::resp::reply::integer(size)?).ok())
-        .collect();
-    let sizes = sizes?;
-    let total: u64 = sizes.iter().sum();
-    if total == 0 {
-        return None;
+/// One of the keys the primaries drew, chosen with the weight of their sizes; `None` when nobody has a
+/// key. Size and key take turns in `replies`.
+fn weigh<'a>(replies: &[&'a [u8]]) -> Option<&'a [u8]> {
+    let drawn = replies.chunks_exact(2).filter_map(|pair| {
+        let size = u64::try_from(crate::resp::reply::integer(pair[0])?).ok()?;
+        let is_null = matches!(pair[1], b"$-1\r\n" | b"_\r\n");
+        (!is_null && size > 0).then_some((size, pair[1]))
+    });
+    let drawn: Vec<(u64, &[u8])> = drawn.collect();
+    let total: u64 = drawn.iter().map(|(size, _)| size).sum();
+    let mut chosen = fastrand::u64(..total.max(1));
+    for (size, key) in drawn {
+        match chosen.checked_sub(size) {
+            Some(rest) => chosen = rest,
+            None => return Some(key),
+        }
     }
-    let mut chosen = fastrand::u64(..total);
-    let index = sizes
-        .iter()
-        .position(|size| match chosen.checked_sub(*size) {
-            Some(rest) => {
-                chosen = rest;
-                false
-            }
-            None => true,
-        })?;
-    asked.get(index).copied()
+    None
 }

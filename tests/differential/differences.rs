@@ -37,8 +37,8 @@ const KNOWN: &[Known] = &[
     Known {
         command: "WAITAOF*",
         one: "-ERR unknown command*",
-        keyway: "-ERR wrong number of arguments for 'waitaof' command",
-        why: "Keyway knows it; a server that does not is asked only with the right number of arguments",
+        keyway: "-ERR *",
+        why: "Keyway knows it, and asks a server that does not with the time that is left",
     },
     Known {
         command: "HELLO * AUTH * * *",

@@ -51,7 +51,10 @@ const KINDS: &[Kind] = &[
     Kind::Scripts,
     Kind::Connection,
     Kind::Blocking,
+    Kind::Digests,
     Kind::Transactions,
+    Kind::Subscriptions,
+    Kind::Publish,
 ];
 
 each_flavor! { every_reply_is_one_servers }

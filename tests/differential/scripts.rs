@@ -86,6 +86,16 @@ pub fn learn_digests(server: &Server) {
     });
 }
 
+/// One that every server accepts: only those are asked for by digest.
+pub fn any_sound(random: &mut Rng) -> &'static Script {
+    loop {
+        let script = any(random);
+        if !script.body.contains("not lua") && !script.body.contains("nosuch") {
+            return script;
+        }
+    }
+}
+
 /// One of them.
 pub fn any(random: &mut Rng) -> &'static Script {
     &SCRIPTS[random.usize(..SCRIPTS.len())]
@@ -101,6 +111,14 @@ pub fn sha(script: &Script) -> Vec<u8> {
     let index = SCRIPTS.iter().position(|other| std::ptr::eq(other, script));
     let digests = SHAS.get().expect("the digests are learnt first");
     digests[index.expect("it is one of them")].clone()
+}
+
+/// The digest of this text, if it is one of them.
+pub fn digest_of(body: &[u8]) -> Option<Vec<u8>> {
+    let script = SCRIPTS
+        .iter()
+        .find(|script| script.body.as_bytes() == body)?;
+    Some(sha(script))
 }
 
 /// The text of a library.

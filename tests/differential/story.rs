@@ -10,6 +10,7 @@ use keyway::resp::with_args;
 use super::catalogue::{FAMILIES, Family, Kind};
 use super::command::Command;
 use super::compare::Rule;
+use super::scripts;
 use super::state::{Replies, State};
 use super::support::Flavor;
 use super::words::{TAG, Words};
@@ -73,6 +74,7 @@ pub struct Author<'a> {
     states: Vec<State>,
     shared: Words,
     own: Vec<Words>,
+    entry: u64,
 }
 
 /// Of a hundred commands, how many are spoilt.
@@ -81,7 +83,8 @@ const SPOILT: u8 = 4;
 /// Commands that are spoilt by nothing but lower case.
 #[rustfmt::skip]
 const DELICATE: &[&str] = &[
-    "SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "COMMAND", "XCLAIM", "XAUTOCLAIM", "XPENDING", "SORT", "RESTORE", "CONFIG", "CLIENT",
+    "SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "COMMAND", "XCLAIM", "XAUTOCLAIM", "XPENDING", "SORT", "RESTORE", "EVAL", "EVAL_RO",
+    "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "XREAD", "XREADGROUP", "WAIT", "WAITAOF", "CONFIG", "CLIENT",
 ];
 
 const DEPTHS: [usize; 16] = [1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 8, 10, 15, 20, 40, 120];
@@ -115,6 +118,7 @@ impl<'a> Author<'a> {
             states: (0..CLIENTS).map(|_| State::new(flavor)).collect(),
             shared: Words::new(TAG.to_owned(), payloads.to_vec()),
             own: (0..CLIENTS).map(own).collect(),
+            entry: 0,
         }
     }
 
@@ -164,6 +168,9 @@ impl<'a> Author<'a> {
         let mut commands = Vec::new();
         while commands.len() < depth && !self.states[client].is_closed {
             let command = self.command(client);
+            if heals(&commands, &command) {
+                continue;
+            }
             self.note(client, std::slice::from_ref(&command));
             commands.push(command);
         }
@@ -226,11 +233,13 @@ impl<'a> Author<'a> {
             ("BLPOP {t}w 0.02", &["PING"]),
         ][self.random.usize(..10)];
         let mut commands = vec![words("DEL {t}w {t}w2 {t}w3 {t}wz {t}wz2 {t}ws")];
-        // A stream that is still there would refuse the entry.
-        if self.random.bool() && !wait.starts_with('X') {
+        if self.random.bool() {
             commands.clear();
         }
-        commands.extend(bring.iter().copied().map(words));
+        // Greater than all before: who waits knows the last one of a stream that is gone.
+        self.entry += 1;
+        let id = format!("{}-1", self.entry);
+        commands.extend(bring.iter().map(|line| words(&line.replace("(id)", &id))));
         Some(Turn::Served(sleeper, words(wait), waker, commands))
     }
 
@@ -285,6 +294,11 @@ impl<'a> Author<'a> {
                 command = raw;
             } else if self.random.u8(..100) < SPOILT {
                 self.spoil(&mut command);
+            }
+            // Keyway keeps a body as soon as it passes, a server when it runs: what may not be run is
+            // a script of its own, never asked for by its digest.
+            if matches!(&*command.name(), "EVAL" | "EVAL_RO") && !self.states[client].is_plain() {
+                command.words[1].extend(b" -- perhaps");
             }
             if command.name() == "HELLO" {
                 command.rule = Rule::Numbers;
@@ -380,6 +394,7 @@ impl<'a> Author<'a> {
         // Where one server does not know it, it spoils the transaction.
         let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH")
             || name == "WAITAOF"
+            || name == "COMMAND"
             || (name == "ZRANK" || name == "ZREVRANK") && command.argc() == 4;
         let goes_everywhere = with_args(&command.wire(), |args| match lookup(args) {
             Lookup::Found(row) => matches!(
@@ -388,7 +403,9 @@ impl<'a> Author<'a> {
             ),
             _ => false,
         });
+        let is_merged = name == "SCRIPT" || name == "FUNCTION";
         !(changes_replies
+            || is_merged
             || changes_version
             || name == "AUTH"
             || publishes && client != 0
@@ -410,6 +427,22 @@ impl<'a> Author<'a> {
         }
         state.replies = Replies::On;
     }
+}
+
+/// Whether it brings a script that was asked for by its digest before, in the same write: Keyway
+/// answers that with the script's result once it has seen the script.
+fn heals(before: &[Command], command: &Command) -> bool {
+    let body = match (&*command.name(), &*command.word(1)) {
+        ("EVAL" | "EVAL_RO", _) => command.words.get(1),
+        ("SCRIPT", "LOAD") => command.words.get(2),
+        _ => None,
+    };
+    body.and_then(|body| scripts::digest_of(body))
+        .is_some_and(|digest| {
+            before
+                .iter()
+                .any(|earlier| earlier.words.iter().any(|word| *word == digest))
+        })
 }
 
 /// Whether all its keys are in the slot of the tag.

@@ -6,6 +6,7 @@ use super::{Stage, fill};
 each_flavor! {
     every_key_is_as_likely,
     an_empty_cluster_has_none,
+    what_is_sent_after_it_comes_after_it,
 }
 
 /// contract: M4
@@ -50,5 +51,18 @@ fn an_empty_cluster_has_none(flavor: Flavor) {
     client.expect("SET alone x", "+OK");
     for _ in 0..20 {
         client.expect("RANDOMKEY", "'alone'");
+    }
+}
+
+/// It asked for sizes first and then for a key, which the client's next request had deleted.
+///
+/// contract: M4, R13
+fn what_is_sent_after_it_comes_after_it(flavor: Flavor) {
+    let stage = Stage::take(flavor);
+    let mut client = stage.client();
+    for _ in 0..20 {
+        let replies = client.pipeline(&["SET alone x", "RANDOMKEY", "FLUSHALL", "RANDOMKEY"]);
+        let replies: Vec<String> = replies.iter().map(|reply| reply.to_string()).collect();
+        assert_eq!(replies, ["+OK", "'alone'", "+OK", "nil"]);
     }
 }

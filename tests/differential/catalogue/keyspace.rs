@@ -87,7 +87,7 @@ pub const SCRIPTS: &[&str] = &[
     "EVAL_RO <script>",
     "EVALSHA ffffffffffffffffffffffffffffffffffffffff 0",
     "EVALSHA x 0",
-    "EVAL <body> (0|1|x|-1|5)",
+    "EVAL return{#KEYS,#ARGV} (0|1|x|-1|5)",
     "SCRIPT LOAD <body>",
     "SCRIPT FLUSH [SYNC|ASYNC|X]",
     "SCRIPT (KILL|NOSUCH|LOAD|EXISTS)",
