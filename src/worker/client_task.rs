@@ -28,9 +28,9 @@ const BLOCKED_INPUT_BYTES: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Where sockets are read into while no part of a request is left over. One for the whole worker:
-    /// an idle client has no buffer.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    /// Where sockets are read into while no part of a request, or of a private connection's reply, is left
+    /// over. One for the whole worker: an idle client has no buffer.
+    pub(super) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
 /// Serves one client until it leaves.

@@ -5,17 +5,18 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use super::client_task::SCRATCH;
 use super::core::Core;
 use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
 use crate::upstream::handshake::{self, OpenError};
-use crate::upstream::{Phase, Role};
+use crate::upstream::{Connection, Phase, Role};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -83,12 +84,7 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
             connection.wake();
             break;
         }
-        let wanted = connection.scanner.wanted(&connection.input);
-        let missing = wanted.saturating_sub(connection.input.len());
-        connection
-            .input
-            .reserve(missing.clamp(READ_BYTES, 16 * READ_BYTES));
-        match poll_read_buf(stream.as_mut(), context, &mut connection.input) {
+        match read(connection, stream.as_mut(), context) {
             Poll::Pending => break,
             Poll::Ready(Ok(0)) => return Poll::Ready("the node closed it".to_owned()),
             Poll::Ready(Ok(count)) => {
@@ -113,6 +109,30 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     } else {
         Poll::Pending
     }
+}
+
+/// One read. A shared connection, which is hardly ever idle, has a buffer of its own; there may be thousands
+/// of private ones, which wait most of the time, and those share one while they wait.
+fn read<S: AsyncRead>(
+    connection: &mut Connection,
+    stream: Pin<&mut S>,
+    context: &mut Context<'_>,
+) -> Poll<std::io::Result<usize>> {
+    if connection.role != Role::Shared && connection.input.is_empty() {
+        connection.input = Vec::new();
+        return SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(stream.poll_read(context, &mut buffer))?;
+            connection.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(connection.input.len()))
+        });
+    }
+    let wanted = connection.scanner.wanted(&connection.input);
+    let missing = wanted.saturating_sub(connection.input.len());
+    connection
+        .input
+        .reserve(missing.clamp(READ_BYTES, 16 * READ_BYTES));
+    poll_read_buf(stream, context, &mut connection.input)
 }
 
 /// Writes what waits; an error is the reason why the connection ends.

@@ -22,6 +22,7 @@ fn every_element_is_delivered_once(flavor: Flavor) {
         .set("timeouts.request", "\"60s\"")
         .start();
     let keys: Vec<String> = (0..KEYS).map(|number| format!("crowd:{number}")).collect();
+    let before = keyway.resident_bytes();
     let mut waiting: Vec<Client> = keys
         .iter()
         .flat_map(|key| std::iter::repeat_n(key, CLIENTS))
@@ -32,6 +33,10 @@ fn every_element_is_delivered_once(flavor: Flavor) {
         })
         .collect();
     wait_for_blocked(&keyway, CLIENTS * KEYS);
+    println!(
+        "{flavor:?}: {} bytes for each blocked client",
+        (keyway.resident_bytes() - before) / (CLIENTS * KEYS) as u64
+    );
     // A quarter of them leave: they must not take anything.
     let leaving = CLIENTS * KEYS / 4;
     for index in 0..leaving {

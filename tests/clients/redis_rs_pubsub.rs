@@ -57,12 +57,9 @@ async fn pushes_between_replies() {
     let config = redis::AsyncConnectionConfig::new().set_push_sender(sender);
     let connection = client.get_multiplexed_async_connection_with_config(&config);
     let mut connection = connection.await.expect("connects");
-    connection.subscribe("rs:push").await.expect("SUBSCRIBE");
+    connection.subscribe("rspush").await.expect("SUBSCRIBE");
     for number in 0..100_i64 {
-        let heard: i64 = connection
-            .publish("rs:push", number)
-            .await
-            .expect("PUBLISH");
+        let heard: i64 = connection.publish("rspush", number).await.expect("PUBLISH");
         assert_eq!(heard, 1);
         let stored: String = connection.set("rs:key", number).await.expect("SET");
         assert_eq!(stored, "OK");
