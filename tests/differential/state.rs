@@ -121,7 +121,8 @@ impl State {
             self.send_now(&name, command, rules);
         }
         if !is_visible {
-            if !name.contains("SUBSCRIBE") && !(speaks && !was_open && !self.is_restricted()) {
+            let speaks_at_once = speaks && !was_open && !self.is_restricted();
+            if !name.contains("SUBSCRIBE") && !speaks_at_once {
                 rules.truncate(before);
             }
             // A transaction of which some replies are not seen.

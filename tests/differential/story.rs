@@ -438,11 +438,7 @@ fn heals(before: &[Command], command: &Command) -> bool {
         _ => None,
     };
     body.and_then(|body| scripts::digest_of(body))
-        .is_some_and(|digest| {
-            before
-                .iter()
-                .any(|earlier| earlier.words.iter().any(|word| *word == digest))
-        })
+        .is_some_and(|digest| before.iter().any(|earlier| earlier.words.contains(&digest)))
 }
 
 /// Whether all its keys are in the slot of the tag.
