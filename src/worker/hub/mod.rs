@@ -25,6 +25,7 @@ mod fan_out;
 mod link;
 mod place;
 mod push;
+mod refused;
 mod tend;
 mod upstream;
 
