@@ -381,11 +381,6 @@ impl<'a> Author<'a> {
         if logs_in_wrongly || is_blank {
             return false;
         }
-        // Redis 7.0 takes one argument less: told before or after other refusals.
-        let is_longer = matches!(&*name, "ZRANK" | "ZREVRANK") && command.argc() == 4;
-        if is_longer && self.flavor == Flavor::Redis && !state.is_plain() {
-            return false;
-        }
         let waits_for_ever = name == "CLIENT" && option == "PAUSE" || name == "MONITOR";
         !waits_for_ever && keys_share_the_slot(command)
     }
@@ -399,23 +394,18 @@ impl<'a> Author<'a> {
         // Where one server does not know it, it spoils the transaction.
         let is_newer = name == "CLIENT" && (option == "SETINFO" || option == "NO-TOUCH")
             || name == "WAITAOF"
-            || name == "COMMAND";
-        let selects_other = name == "SELECT" && option != "0";
+            || name == "COMMAND"
+            || (name == "ZRANK" || name == "ZREVRANK") && command.argc() == 4;
         let goes_everywhere = with_args(&command.wire(), |args| match lookup(args) {
             Lookup::Found(row) => matches!(
                 row.handling,
-                Handling::Primaries(_)
-                    | Handling::Nodes(_)
-                    | Handling::Scan
-                    | Handling::RandomKey
-                    | Handling::Census(_)
+                Handling::Primaries(_) | Handling::Nodes(_) | Handling::Scan | Handling::RandomKey
             ),
             _ => false,
         });
         let is_merged = name == "SCRIPT" || name == "FUNCTION";
         !(changes_replies
             || is_merged
-            || selects_other
             || changes_version
             || name == "AUTH"
             || publishes && client != 0
