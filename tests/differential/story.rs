@@ -4,7 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use keyway::cluster::Slot;
-use keyway::command::{Handling, Lookup, key_positions, lookup};
+use keyway::command::{Handling, Lookup, Script, key_positions, lookup};
 use keyway::resp::with_args;
 
 use super::catalogue::{FAMILIES, Family, Kind};
@@ -367,6 +367,12 @@ impl<'a> Author<'a> {
         if client == 0 && name.ends_with("SUBSCRIBE") && !name.contains("UNSUB") {
             return false;
         }
+        // Valkey 8.0.1 refuses to end subscriptions of a client that has none, as its successors do no more;
+        // Keyway confirms it, as they do.
+        let ends_none = name.ends_with("UNSUBSCRIBE") && !state.is_subscribed();
+        if self.flavor == Flavor::Valkey && ends_none {
+            return false;
+        }
         // Valkey 8.0 does not answer a failing login of a user when replies are pending.
         let names_user =
             name == "AUTH" && command.argc() == 3 || name == "HELLO" && command.argc() > 4;
@@ -399,13 +405,21 @@ impl<'a> Author<'a> {
         let goes_everywhere = with_args(&command.wire(), |args| match lookup(args) {
             Lookup::Found(row) => matches!(
                 row.handling,
-                Handling::Primaries(_) | Handling::Nodes(_) | Handling::Scan | Handling::RandomKey
+                Handling::Primaries(_)
+                    | Handling::Nodes(_)
+                    | Handling::Scan
+                    | Handling::RandomKey
+                    | Handling::Census(_)
+                    | Handling::Script(
+                        Script::Load | Script::Exists | Script::Flush | Script::Kill
+                    )
             ),
             _ => false,
         });
         let is_merged = name == "SCRIPT" || name == "FUNCTION";
         !(changes_replies
             || is_merged
+            || name.contains("SUBSCRIBE")
             || changes_version
             || name == "AUTH"
             || publishes && client != 0
