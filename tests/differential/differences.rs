@@ -52,6 +52,12 @@ const KNOWN: &[Known] = &[
         keyway: "-ERR SELECT is not allowed in cluster mode",
         why: "a cluster has one database (contract: C5)",
     },
+    Known {
+        command: "EXEC",
+        one: "[*DB index is out of range*",
+        keyway: "[*SELECT is not allowed in cluster mode*",
+        why: "as SELECT, inside a transaction",
+    },
 ];
 
 /// Whether the table names this difference.
