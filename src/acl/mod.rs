@@ -10,19 +10,23 @@
 
 mod commands;
 mod describe;
+mod door;
 pub mod log;
 pub mod password;
 pub mod rules;
 mod selector;
+mod throttle;
 mod user;
 mod users;
 pub mod wording;
 
 pub use commands::{CommandList, Permission};
+pub use door::{Door, Doors};
 pub use log::{AclLog, Denial};
 pub use password::PasswordHash;
 pub use rules::RuleError;
 pub use selector::{Denied, Request};
+pub use throttle::Throttle;
 pub use user::User;
-pub use users::{FileError, Users};
+pub use users::{DEFAULT_USER, FileError, Users, read_file};
 pub use wording::Wording;
