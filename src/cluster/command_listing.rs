@@ -101,7 +101,10 @@ fn parse_spec(spec: &Value) -> AnnouncedSpec {
         let mut flags = flags.iter().filter_map(Value::text);
         flags.any(|flag| flag.eq_ignore_ascii_case(wanted))
     };
-    let says_use = ["RO", "RW", "OW", "RM"].into_iter().any(has);
+    // Who says no more than "RW" has not said what it does.
+    let says_use = ["RO", "access", "insert", "update", "delete"]
+        .into_iter()
+        .any(has);
     AnnouncedSpec {
         begin: spec.field("begin_search").and_then(parse_begin),
         find: spec.field("find_keys").and_then(parse_find),

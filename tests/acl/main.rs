@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../learnt/announce.rs"]
+#[allow(dead_code, reason = "made for the tests of learnt commands")]
+mod announce;
 mod attack;
 mod deny;
 mod dry_run;
