@@ -18,7 +18,7 @@ use super::view::{NodeLine, View};
 pub const SETTLE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// More configuration lines for one node, from its index and its port.
-pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String>>;
+pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String> + Send + Sync>;
 
 /// What kind of cluster to start. `Default` is a Redis of three primaries with one replica each.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl ClusterOptions {
         }
     }
 
-    fn server(&self, index: usize) -> Server {
+    pub(super) fn server(&self, index: usize) -> Server {
         let mut config = vec![
             format!("cluster-node-timeout {}", self.node_timeout_ms),
             "cluster-replica-validity-factor 0".to_owned(),
@@ -104,8 +104,9 @@ pub enum Takeover {
 /// A running cluster. Nodes are named by their index: primaries first as started, then replicas;
 /// replica `i` of primary `p` starts as node `primaries + i * primaries + p`.
 pub struct Cluster {
-    nodes: Vec<Server>,
-    ids: Vec<String>,
+    pub(super) nodes: Vec<Server>,
+    pub(super) ids: Vec<String>,
+    pub(super) options: ClusterOptions,
 }
 
 impl Cluster {
@@ -125,8 +126,12 @@ impl Cluster {
             .iter()
             .map(|node| node.ok("CLUSTER MYID").text())
             .collect();
-        let cluster = Cluster { nodes, ids };
-        cluster.form(options.primaries);
+        let cluster = Cluster {
+            nodes,
+            ids,
+            options,
+        };
+        cluster.form(cluster.options.primaries);
         cluster
     }
 
@@ -185,10 +190,10 @@ impl Cluster {
         self.nodes.iter().map(Server::addr).collect()
     }
 
-    /// How a node sees the cluster; `None` when it does not answer.
+    /// How a node sees the cluster; `None` when it does not answer, or still loads its data.
     pub fn view(&self, index: usize) -> Option<View> {
         let reply = self.nodes[index].try_call("CLUSTER NODES").ok()?;
-        Some(View::parse(&reply.text()))
+        Some(View::parse(&String::from_utf8_lossy(reply.bytes()?)))
     }
 
     /// What each node that answers says of itself, with its index.
@@ -297,7 +302,11 @@ impl Cluster {
     fn is_healthy(&self, node: &Server, view: &View) -> bool {
         let says = |command: &str, line: &str| {
             let reply = node.try_call(command);
-            reply.is_ok_and(|reply| reply.text().lines().any(|has| has == line))
+            let has_line = |text: &[u8]| {
+                let text = String::from_utf8_lossy(text);
+                text.lines().any(|has| has == line)
+            };
+            reply.is_ok_and(|reply| reply.bytes().is_some_and(has_line))
         };
         let everybody_is_in = self.nodes.iter().zip(&self.ids).all(|(other, id)| {
             let line = view.0.iter().find(|line| line.id == *id);

@@ -21,6 +21,7 @@ pub mod fake_view;
 pub mod keyway;
 pub mod load;
 pub mod load_client;
+mod membership;
 pub mod ports;
 pub mod process;
 pub mod reshard;

@@ -331,7 +331,7 @@ pub(super) fn tail(path: &Path, lines: usize) -> String {
 }
 
 /// A test that panicked elsewhere must still be able to clean up.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
