@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::line::{Answer, Line, command};
+use super::super::line::{Answer, Fate, Line, command};
 use super::super::marker::Marker;
 use super::super::stage::{Kind, Stage};
 use super::super::support::Value;
@@ -23,6 +23,9 @@ fn name(channel: u32) -> String {
 /// Publishes on its own channel until the load ends.
 pub fn publish(stage: &Stage, channel: u32) -> Finished {
     let mut line = Line::new(stage, false);
+    // A message of unknown outcome may still be on its way when the next one is published, on another
+    // connection: the order begins anew.
+    let mut attempt = 0;
     for version in 1.. {
         if !line.is_open() || stage.is_over() {
             break;
@@ -30,9 +33,10 @@ pub fn publish(stage: &Stage, channel: u32) -> Finished {
         let marker = Marker {
             key: channel,
             version,
-            attempt: 0,
+            attempt,
         };
         let answer = line.ask(command(&["PUBLISH", &name(channel), &marker.text()]));
+        attempt += u32::from(Fate::of(&answer) == Fate::Unknown);
         if let Answer::Reply(reply) = answer
             && !reply.is_error()
             && !matches!(reply, Value::Integer(0..))
@@ -55,7 +59,7 @@ pub fn subscribe(stage: &Stage, channels: &[u32], is_resp3: bool) -> Finished {
         let mut words = vec!["SUBSCRIBE"];
         words.extend(names.iter().map(String::as_str));
         line.send(&[command(&words)]);
-        let mut heard: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); channels.len()];
+        let mut heard = vec![BTreeSet::new(); channels.len()];
         while !stage.is_over() {
             if let Some(value) = line.listen(LISTEN) {
                 hear(&mut line, channels, &mut heard, &value);
@@ -70,7 +74,7 @@ pub fn subscribe(stage: &Stage, channels: &[u32], is_resp3: bool) -> Finished {
     }
 }
 
-fn hear(line: &mut Line<'_>, channels: &[u32], heard: &mut [BTreeSet<u32>], value: &Value) {
+fn hear(line: &mut Line<'_>, channels: &[u32], heard: &mut [BTreeSet<Marker>], value: &Value) {
     let (Value::Array(items) | Value::Push(items)) = value else {
         line.tally.wrong(format!("a subscriber got {value}"));
         return;
@@ -86,7 +90,7 @@ fn hear(line: &mut Line<'_>, channels: &[u32], heard: &mut [BTreeSet<u32>], valu
                 && channel == name(marker.key).as_bytes()
             {
                 line.tally.messages += 1;
-                count(line, &mut heard[place], marker.version);
+                count(line, &mut heard[place], marker);
                 return;
             }
         }
@@ -95,19 +99,21 @@ fn hear(line: &mut Line<'_>, channels: &[u32], heard: &mut [BTreeSet<u32>], valu
     line.tally.wrong(format!("a subscriber got {value}"));
 }
 
-fn count(line: &mut Line<'_>, heard: &mut BTreeSet<u32>, version: u32) {
+fn count(line: &mut Line<'_>, heard: &mut BTreeSet<Marker>, marker: Marker) {
     let last = heard.last().copied();
-    let is_new = heard.insert(version);
+    let is_new = heard.insert(marker);
     match last {
         Some(_) if !is_new => line.tally.twice += 1,
-        Some(last) if version < last => {
+        Some(last) if marker.version < last.version => {
             line.tally.missed = line.tally.missed.saturating_sub(1);
-            line.tally.overtaken += 1;
-            line.tally
-                .note(format!("message {version} came after {last}"));
+            if marker.attempt == last.attempt {
+                line.tally.overtaken += 1;
+                line.tally
+                    .note(format!("{marker:?} was heard after {last:?}"));
+            }
         }
         Some(last) => {
-            line.tally.missed += u64::from(version - last - 1);
+            line.tally.missed += u64::from(marker.version - last.version - 1);
             line.stage.progress(Kind::Channels);
         }
         None => line.stage.progress(Kind::Channels),
