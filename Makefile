@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint bench bench-instructions clean
+.PHONY: help demo test chaos overload lint bench bench-instructions clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,10 @@ chaos: ## ten minutes of faults for each server, every reply checked (KEYWAY_CHA
 	@scripts/install-servers.sh
 	KEYWAY_CHAOS_SECONDS=$${KEYWAY_CHAOS_SECONDS:-600} $(CARGO) test --locked --profile simulation --test chaos -- \
 		--nocapture --test-threads 1
+
+overload: ## too many clients, commands and unread replies for too little memory and files: figures
+	@scripts/install-servers.sh
+	KEYWAY_OVERLOAD=1 $(CARGO) test --locked --profile simulation --test overload -- --nocapture --test-threads 1
 
 lint: ## formatting and clippy, as CI checks them
 	$(CARGO) fmt --check
