@@ -1,13 +1,17 @@
 //! How each fault is done, and undone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::schedule::Fault;
+use super::support::cluster::MEND_AFTER;
 use super::support::eventually::eventually_some;
 use super::support::{Client, Cluster, Keyway, Takeover, eventually};
 
 /// How long the nodes may take to agree, on a machine with too much to do.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often connections to a node are cut in a row.
+const KILLS: u32 = 10;
 
 /// What faults are done to.
 pub struct Patient<'a> {
@@ -74,8 +78,24 @@ impl<'a> Patient<'a> {
     /// Waits until the nodes agree and each has a log of its own that is whole.
     #[track_caller]
     fn settle(&self) {
-        eventually("the cluster is whole", SETTLE_DEADLINE, || {
-            self.cluster.is_settled() && self.cluster.nodes().iter().all(is_log_whole)
+        let began = Instant::now();
+        let mut mended_at = began;
+        eventually("the cluster is whole", SETTLE_DEADLINE + MEND_AFTER, || {
+            if self.cluster.is_settled() && self.cluster.nodes().iter().all(is_log_whole) {
+                return true;
+            }
+            if mended_at.elapsed() > MEND_AFTER {
+                mended_at = Instant::now();
+                println!("not whole after {:.1?}, mending", began.elapsed());
+                self.cluster.mend();
+            }
+            if began.elapsed() > SETTLE_DEADLINE {
+                panic!(
+                    "the cluster does not become whole:\n{}",
+                    self.cluster.describe()
+                );
+            }
+            false
         });
     }
 
@@ -153,7 +173,7 @@ impl<'a> Patient<'a> {
         // A primary that is thought dead for a moment, on a busy machine, refuses.
         eventually("slots move", SETTLE_DEADLINE, || {
             self.cluster.move_slots(&slots, to).is_ok() || {
-                self.cluster.wait_until_settled();
+                self.settle();
                 false
             }
         });
@@ -209,18 +229,23 @@ impl<'a> Patient<'a> {
         for (slots, &to) in slots.chunks(share).zip(to) {
             eventually("slots move", SETTLE_DEADLINE, || {
                 self.cluster.move_slots(slots, to).is_ok() || {
-                    self.cluster.wait_until_settled();
+                    self.settle();
                     false
                 }
             });
         }
-        self.cluster.wait_until_settled();
+        self.settle();
     }
 
     fn kill_connections(&mut self) -> String {
         let victim = self.some_primary();
-        let killed = self.cluster.node(victim).ok("CLIENT KILL TYPE normal");
-        format!("{killed} connections to node {victim}")
+        // Some of these come between a command and its reply.
+        let killed = (0..KILLS).map(|_| {
+            (self.pause)(Duration::from_millis(20));
+            let reply = self.cluster.node(victim).ok("CLIENT KILL TYPE normal");
+            reply.integer()
+        });
+        format!("{} connections to node {victim}", killed.sum::<i64>())
     }
 
     fn kill_clients(&mut self) -> String {

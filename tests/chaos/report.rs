@@ -51,7 +51,6 @@ impl Report {
             ("wrong replies", self.tally.wrong),
             ("reordered replies", self.tally.reordered),
             ("hangs", self.tally.hangs),
-            ("messages heard after a later one", self.tally.overtaken),
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         broken.extend(counts.map(|(what, count)| format!("{count} {what}")));
@@ -109,7 +108,6 @@ impl fmt::Display for Report {
             ("executed twice", audit.twice.len() as u64),
             ("executed out of order", audit.disordered.len() as u64),
             ("elements misplaced", elements.faults.len() as u64),
-            ("messages heard after a later one", tally.overtaken),
         ];
         for (what, value) in must_be_zero {
             let alarm = if value == 0 { "" } else { ", MUST BE 0" };
@@ -148,8 +146,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             out,
-            "  messages: {} heard, {} missed, {} twice",
-            tally.messages, tally.missed, tally.twice
+            "  messages: {} heard, {} missed, {} twice, {} after a later one",
+            tally.messages, tally.missed, tally.twice, tally.overtaken
         )?;
         writeln!(
             out,

@@ -85,7 +85,7 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
         .collect();
     let taken: Vec<_> = taken.into_iter().filter(Crowd::is_consumer).collect();
     let cuts = [Fault::KillConnections, Fault::MoveSlots, Fault::HalfMove];
-    let cuts = cuts.map(|fault| report.faults.get(&fault).map_or(0, Vec::len) as u64);
+    let cuts = cuts.map(|fault| report.faults.get(&fault).map_or(0, Vec::len) as u64 * 10);
     report.elements = queues_check::judge(
         &taken,
         &Known {

@@ -47,7 +47,8 @@ pub struct Tally {
     pub missed: u64,
     /// See `messages`.
     pub twice: u64,
-    /// Messages that came after a later one of their channel, for the first time.
+    /// Messages that came after a later one of their channel, for the first time: when a slot's owner
+    /// changes, the old one's messages and the new one's reach other nodes by different ways.
     pub overtaken: u64,
     /// Bytes of values larger than a megabyte, both ways.
     pub large_bytes: u64,

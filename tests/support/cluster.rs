@@ -17,6 +17,9 @@ use super::view::{NodeLine, View};
 /// How long a cluster may take until all its nodes agree.
 pub const SETTLE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// When they do not agree for so long, they may need what an operator does.
+pub const MEND_AFTER: Duration = Duration::from_secs(8);
+
 /// More configuration lines for one node, from its index and its port.
 pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String> + Send + Sync>;
 
@@ -197,7 +200,7 @@ impl Cluster {
     }
 
     /// What each node that answers says of itself, with its index.
-    fn claims(&self) -> Vec<(usize, NodeLine)> {
+    pub(super) fn claims(&self) -> Vec<(usize, NodeLine)> {
         let responsive = |index: &usize| self.nodes[*index].is_responsive();
         (0..self.nodes.len())
             .filter(responsive)
@@ -258,7 +261,12 @@ impl Cluster {
     /// Waits until the nodes that answer agree on everything, serve, and replicate.
     #[track_caller]
     pub fn wait_until_settled(&self) -> Duration {
+        let mut asked_at = Instant::now();
         eventually("the cluster's nodes agree", SETTLE_DEADLINE, || {
+            if asked_at.elapsed() > MEND_AFTER {
+                asked_at = Instant::now();
+                self.mend();
+            }
             self.is_settled()
         })
     }

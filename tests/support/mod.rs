@@ -22,6 +22,7 @@ pub mod keyway;
 pub mod load;
 pub mod load_client;
 mod membership;
+mod mend;
 pub mod namespace;
 pub mod ports;
 pub mod process;

@@ -1,0 +1,82 @@
+//! What `redis-cli --cluster fix` does, for clusters to which too much happened at once.
+
+use keyway::cluster::Slot;
+
+use super::cluster::Cluster;
+use super::value::Value;
+
+impl Cluster {
+    /// Nodes may believe for ever that a slot is another one's: gossip that is older than a move can reach
+    /// its target after it, and a node that died in the middle of a move wakes up with half of it. All
+    /// primaries are told who owns each slot that they do not agree on: of those that claim it the one with
+    /// the highest epoch, and of nodes that have the same epoch one takes another.
+    pub fn mend(&self) {
+        let primaries = self.primaries();
+        let views: Vec<_> = primaries
+            .iter()
+            .filter_map(|&index| Some((index, self.view(index)?)))
+            .collect();
+        let mut claims = self.claims();
+        claims.sort_by_key(|(_, line)| std::cmp::Reverse(line.epoch));
+        for slot in 0..Slot::COUNT as u16 {
+            let owner = claims.iter().find(|(_, line)| line.owns(slot));
+            let Some(&(owner, _)) = owner else { continue };
+            let id = self.id(owner);
+            let is_agreed = views.iter().all(|(_, view)| {
+                let line = view.0.iter().find(|line| line.owns(slot));
+                line.is_some_and(|line| line.id == id)
+            });
+            if is_agreed {
+                continue;
+            }
+            let command = format!("CLUSTER SETSLOT {slot} NODE {id}");
+            for node in [owner].into_iter().chain(primaries.iter().copied()) {
+                // One that has keys of the slot refuses to give it away; then it is asked again later.
+                let _ = self.node(node).try_call(&command);
+            }
+        }
+        let mut epochs = Vec::new();
+        for (index, view) in &views {
+            let Some(line) = view.myself() else { continue };
+            if !line.slots.is_empty() && epochs.contains(&line.epoch) {
+                let _ = self.node(*index).try_call("CLUSTER BUMPEPOCH");
+            }
+            epochs.push(line.epoch);
+        }
+    }
+
+    /// How each node sees the cluster and itself, for the reader of a failed test.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for (index, node) in self.nodes().iter().enumerate() {
+            text.push_str(&format!("node {index}, {}:\n", node.addr()));
+            for command in [
+                "CLUSTER NODES",
+                "CLUSTER INFO",
+                "INFO replication",
+                "INFO persistence",
+            ] {
+                if !node.is_responsive() {
+                    continue;
+                }
+                let reply = node.try_call(command).unwrap_or(Value::NilBulk);
+                let reply = String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();
+                let is_telling = |line: &&str| {
+                    let beginnings = [
+                        "cluster_state",
+                        "role",
+                        "master_link",
+                        "master_sync",
+                        "aof_rewrite",
+                        "loading",
+                    ];
+                    command == "CLUSTER NODES" || beginnings.iter().any(|b| line.starts_with(b))
+                };
+                for line in reply.lines().filter(is_telling) {
+                    text.push_str(&format!("  {line}\n"));
+                }
+            }
+        }
+        text
+    }
+}
