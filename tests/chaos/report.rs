@@ -15,6 +15,8 @@ pub struct Report {
     seed: u64,
     /// How long faults were done.
     pub ran: Duration,
+    /// How often nodes were replaced although nothing was done to them.
+    pub unasked: usize,
     /// What clients counted.
     pub tally: Tally,
     /// How long each fault was felt by clients that write all the time.
@@ -34,6 +36,7 @@ impl Report {
             flavor,
             seed,
             ran: Duration::ZERO,
+            unasked: 0,
             tally: Tally::default(),
             faults: Interruptions::new(),
             audit: Audit::default(),
@@ -86,11 +89,12 @@ impl fmt::Display for Report {
         let count: usize = self.faults.values().map(Vec::len).sum();
         writeln!(
             out,
-            "\n{:?} {}, seed {}, {:.0?}: {count} faults, {} replies",
+            "\n{:?} {}, seed {}, {:.0?}: {count} faults (and {} elections unasked), {} replies",
             self.flavor,
             self.flavor.version(),
             self.seed,
             self.ran,
+            self.unasked,
             tally.replies
         )?;
         let must_be_zero = [

@@ -14,6 +14,7 @@ use super::load::{Finished, queues};
 use super::marker::Marker;
 use super::pops;
 use super::queues_check::{self, Known};
+use super::register::shorten;
 use super::report::Report;
 use super::schedule::{Fault, Schedule};
 use super::stage::{REQUEST_TIMEOUT, Stage};
@@ -46,6 +47,7 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
     let began = Instant::now();
     stage.wait_for_progress(CALM_REPLIES);
     let mut lossy = Vec::new();
+    let (mut elections, mut looked_at) = (patient.elections(), began);
     while began.elapsed() < time {
         let fault = schedule.next();
         probes.begin();
@@ -59,9 +61,13 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
             fault.name(),
             from.elapsed(),
         );
-        if fault.is_lossy() {
-            lossy.push((from, Instant::now()));
+        let elections_before = std::mem::replace(&mut elections, patient.elections());
+        let is_unasked = elections > elections_before && !fault.is_lossy();
+        report.unasked += usize::from(is_unasked);
+        if fault.is_lossy() || is_unasked {
+            lossy.push((looked_at, Instant::now()));
         }
+        looked_at = Instant::now();
         report.faults.entry(fault).or_default().push(gap);
     }
     drop(probes);
@@ -69,7 +75,11 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
     stage.end();
     let queues = crowd.queues.clone();
     let (mut finished, taken) = crowd.leave();
-    let left = read_all_again(&stage, &mut finished, &queues, &mut report);
+    let again = Again {
+        cluster: &patient.cluster,
+        stage: &Stage::new(keyway.addr(), seed),
+    };
+    let left = again.read_all(&mut finished, &queues, &mut report);
     let mut writes = Vec::new();
     for one in finished {
         for register in &one.registers {
@@ -100,49 +110,64 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
     report
 }
 
-/// Reads every key once more, when all is calm: through Keyway, and at the node that owns it now. Returns
-/// what is left in the queues.
-fn read_all_again(
-    stage: &Stage,
-    finished: &mut [Finished],
-    queues: &[u32],
-    report: &mut Report,
-) -> Vec<Marker> {
-    // The stage is over for the load; this one is not of it.
-    let stage = Stage::new(stage.addr, stage.seed);
-    let mut line = Line::new(&stage, false);
-    assert!(line.is_open(), "Keyway lets one more client in");
-    for register in finished.iter_mut().flat_map(|one| &mut one.registers) {
-        let name = register.name.clone();
-        let mut answer = line.ask(command(&["GET", &name]));
-        if let Answer::Reply(reply) = &answer
-            && reply.to_string().starts_with("-WRONGTYPE")
-        {
-            answer = line.ask(command(&["HGET", &name, "field"]));
-        }
-        match answer {
-            Answer::Reply(reply) if !reply.is_error() => {
-                register.judge(&reply, &mut report.tally);
+/// Reads every key once more, when all is calm.
+struct Again<'a> {
+    cluster: &'a Cluster,
+    /// One of its own: that of the load is over.
+    stage: &'a Stage,
+}
+
+impl Again<'_> {
+    /// Through Keyway, and at the node that owns it now, which must say the same. Returns what is left in the
+    /// queues.
+    fn read_all(
+        &self,
+        finished: &mut [Finished],
+        queues: &[u32],
+        report: &mut Report,
+    ) -> Vec<Marker> {
+        let mut line = Line::new(self.stage, false);
+        assert!(line.is_open(), "Keyway lets one more client in");
+        for register in finished.iter_mut().flat_map(|one| &mut one.registers) {
+            let name = register.name.clone();
+            let mut ask = command(&["GET", &name]);
+            let mut answer = line.ask(ask.clone());
+            if let Answer::Reply(reply) = &answer
+                && reply.to_string().starts_with("-WRONGTYPE")
+            {
+                ask = command(&["HGET", &name, "field"]);
+                answer = line.ask(ask.clone());
             }
-            other => report
-                .tally
-                .wrong(format!("{name} when all is calm: {other:?}")),
-        }
-    }
-    let mut left = Vec::new();
-    for &queue in queues {
-        let answer = line.ask(command(&["LRANGE", &queues::name(queue), "0", "-1"]));
-        match answer {
-            Answer::Reply(Value::Array(items)) => {
-                let markers = items.iter().filter_map(Value::bytes);
-                left.extend(markers.filter_map(Marker::parse));
+            let direct = self.cluster.client_of_key(&name).call_args(&ask);
+            match answer {
+                Answer::Reply(reply) if !reply.is_error() => {
+                    register.judge(&reply, &mut report.tally);
+                    if reply != direct {
+                        let (one, other) = (shorten(&reply), shorten(&direct));
+                        let text = format!("{name}: {one} through Keyway, {other} at its node");
+                        report.tally.wrong(text);
+                    }
+                }
+                other => report
+                    .tally
+                    .wrong(format!("{name} when all is calm: {other:?}")),
             }
-            other => report
-                .tally
-                .wrong(format!("queue {queue} when all is calm: {other:?}")),
         }
+        let mut left = Vec::new();
+        for &queue in queues {
+            let answer = line.ask(command(&["LRANGE", &queues::name(queue), "0", "-1"]));
+            match answer {
+                Answer::Reply(Value::Array(items)) => {
+                    let markers = items.iter().filter_map(Value::bytes);
+                    left.extend(markers.filter_map(Marker::parse));
+                }
+                other => report
+                    .tally
+                    .wrong(format!("queue {queue} when all is calm: {other:?}")),
+            }
+        }
+        left
     }
-    left
 }
 
 /// What must never stand in Keyway's log.

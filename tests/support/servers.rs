@@ -307,6 +307,11 @@ impl Server {
         self.options.password.as_deref()
     }
 
+    /// All that it printed.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     /// The end of what it printed.
     pub fn log_tail(&self) -> String {
         tail(&self.log_path(), 30)
