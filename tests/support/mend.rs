@@ -4,12 +4,13 @@ use keyway::cluster::Slot;
 
 use super::cluster::Cluster;
 use super::value::Value;
+use super::view::View;
 
 impl Cluster {
     /// Nodes may believe for ever that a slot is another one's: gossip that is older than a move can reach
     /// its target after it, and a node that died in the middle of a move wakes up with half of it. All
     /// primaries are told who owns each slot that they do not agree on: of those that claim it the one with
-    /// the highest epoch, and of nodes that have the same epoch one takes another.
+    /// the highest epoch, when nobody does the one that most believe in, and of nodes that have the same epoch one takes another.
     pub fn mend(&self) {
         let primaries = self.primaries();
         let views: Vec<_> = primaries
@@ -19,8 +20,11 @@ impl Cluster {
         let mut claims = self.claims();
         claims.sort_by_key(|(_, line)| std::cmp::Reverse(line.epoch));
         for slot in 0..Slot::COUNT as u16 {
-            let owner = claims.iter().find(|(_, line)| line.owns(slot));
-            let Some(&(owner, _)) = owner else { continue };
+            let claimed = claims.iter().find(|(_, line)| line.owns(slot));
+            let claimed = claimed.map(|(owner, _)| *owner);
+            let Some(owner) = claimed.or_else(|| self.believed_owner(slot, &views)) else {
+                continue;
+            };
             let id = self.id(owner);
             let is_agreed = views.iter().all(|(_, view)| {
                 let line = view.0.iter().find(|line| line.owns(slot));
@@ -43,6 +47,18 @@ impl Cluster {
             }
             epochs.push(line.epoch);
         }
+    }
+
+    /// Of a slot that nobody claims: the primary that most primaries take for its owner.
+    fn believed_owner(&self, slot: u16, views: &[(usize, View)]) -> Option<usize> {
+        let believed = views.iter().filter_map(|(_, view)| {
+            let line = view.0.iter().find(|line| line.owns(slot))?;
+            let index = self.index_of(&line.id)?;
+            self.node(index).is_responsive().then_some(index)
+        });
+        let believed: Vec<usize> = believed.collect();
+        let votes = |index: &usize| believed.iter().filter(|other| *other == index).count();
+        believed.iter().copied().max_by_key(votes)
     }
 
     /// How each node sees the cluster and itself, for the reader of a failed test.
