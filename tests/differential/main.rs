@@ -19,6 +19,7 @@ mod command;
 mod compare;
 mod differences;
 mod peer;
+mod plan;
 mod player;
 mod scripts;
 mod shrink;

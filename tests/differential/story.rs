@@ -173,6 +173,11 @@ impl<'a> Author<'a> {
             }
             self.note(client, std::slice::from_ref(&command));
             commands.push(command);
+            // What follows could not be told apart.
+            let state = &self.states[client];
+            if state.is_unsure && state.queue.is_none() {
+                break;
+            }
         }
         self.settle(client);
         Turn::Batch(client, commands)
@@ -393,6 +398,15 @@ impl<'a> Author<'a> {
     /// The same, of what is sent between `MULTI` and `EXEC`.
     fn may_queue(&self, client: usize, command: &Command) -> bool {
         let (name, option) = (command.name(), command.word(1));
+        let state = &self.states[client];
+        // With confirmations inside it is not known which element of EXEC's reply is whose.
+        let queue = state.queue.as_deref().unwrap_or_default();
+        let is_exact = |rule: &Rule| *rule == Rule::Exact;
+        if state.is_unsure && !is_exact(&command.rule)
+            || name.contains("SUBSCRIBE") && !queue.iter().all(is_exact)
+        {
+            return false;
+        }
         let changes_replies = name == "CLIENT" && option == "REPLY";
         let changes_version = name == "HELLO" && command.argc() > 1;
         let publishes = name == "PUBLISH" || name == "SPUBLISH";
