@@ -35,6 +35,9 @@ pub struct Blocked {
     time: Option<BlockTime>,
     /// The first of its calls that is not answered, and all others.
     pub(super) calls: Vec<Call>,
+    /// Somebody said `CLIENT UNBLOCK`, or Keyway drains: it ends with what is under way, and is not made
+    /// again; with an error or without.
+    pub(super) ends: Option<bool>,
     /// The client is gone, but its call was only just sent: if data was there, the reply is on its way.
     pub(super) leaves_at_us: Option<u64>,
 }
@@ -257,6 +260,7 @@ impl Core {
             protocol: client.session.protocol,
             time,
             calls,
+            ends: None,
             leaves_at_us: None,
         }));
         self.tallies.blocked_clients.add(1);
@@ -272,6 +276,12 @@ impl Core {
         else {
             return;
         };
+        if blocked.ends.is_some() {
+            if let Some(client) = self.clients.get(key) {
+                client.blocked = Some(blocked);
+            }
+            return self.end_unblocked(key);
+        }
         let deadline_us = blocked.deadline_us(self.limits.request_timeout_us);
         let mut is_over = false;
         let mut is_waiting = false;

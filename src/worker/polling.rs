@@ -8,13 +8,12 @@ use super::blocking::Call;
 use super::core::Core;
 use super::dispatch::WrongKeys;
 use super::nodes::ConnectionKey;
-use super::unblock::UNBLOCKED;
 use crate::command::Command;
 use crate::command::block::{BEGIN, END};
 use crate::command::stream_ids;
 use crate::config::CrossSlotBlocking;
 use crate::pipeline::Ticket;
-use crate::resp::{Args, reply, with_args, write};
+use crate::resp::{Args, reply, with_args};
 use crate::routing::Target;
 use crate::routing::poll::{Step, is_nothing, steps};
 
@@ -30,8 +29,6 @@ pub(super) struct Poll {
     steps: Vec<Step>,
     at: usize,
     pause_us: u64,
-    /// Somebody said `CLIENT UNBLOCK`: it ends after the step that is under way, with an error or without.
-    pub(super) ends: Option<bool>,
 }
 
 impl Poll {
@@ -95,11 +92,11 @@ impl Core {
             steps: steps(command, args)?,
             at: 0,
             pause_us: PAUSE_FIRST_US,
-            ends: None,
         })
     }
 
-    /// A call has an answer: what the client gets, or `None` when it polls and the next step follows.
+    /// A call has an answer: what the client gets, or `None` when it polls and the next step follows, if
+    /// there is to be one.
     pub(super) fn poll_answered<'a>(
         &mut self,
         ticket: Ticket,
@@ -107,7 +104,6 @@ impl Core {
         answer: &'a [u8],
     ) -> Option<&'a [u8]> {
         let now_us = self.now_us;
-        let protocol = self.protocol_of(ticket.client);
         let Some(call) = self.call(ticket) else {
             return Some(answer);
         };
@@ -116,15 +112,6 @@ impl Core {
         };
         if let Some(found) = poll.take(answer) {
             return Some(found);
-        }
-        if let Some(with_error) = poll.ends {
-            let mut out = Vec::new();
-            match with_error {
-                true => write::error(&mut out, UNBLOCKED),
-                false => write::null_array(&mut out, protocol),
-            }
-            self.call_done(ticket, Some(from), &out);
-            return None;
         }
         poll.at += 1;
         if poll.at == poll.steps.len() {

@@ -7,7 +7,7 @@ use super::links::no_answer;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
-use crate::pipeline::ClientKey;
+use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
 use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
@@ -18,7 +18,7 @@ use crate::upstream::{Caching, Dispatched, Phase};
 const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
-pub(super) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl Core {
     /// The client has waited as long as it wanted and no node could be asked, or none answered.
@@ -182,38 +182,47 @@ impl Core {
         if !blocked.is_by_command() {
             return false;
         }
+        blocked.ends = Some(with_error);
         let protocol = blocked.protocol;
-        let mut sent = Vec::new();
-        let mut unsent = Vec::new();
+        let mut asked = Vec::new();
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
-            match (&mut call.poll, call.connection) {
-                // Its step is answered in a moment.
-                (Some(poll), Some(_)) => {
-                    poll.ends = Some(with_error);
-                    continue;
-                }
-                _ => call.is_spoilt = true,
-            }
-            match call.connection {
-                Some(connection) => sent.push((call.ticket, connection)),
-                None => unsent.push((call.ticket, None)),
+            // A step of a poll is answered in a moment.
+            if call.poll.is_none() {
+                call.is_spoilt = true;
+                asked.extend(call.connection.map(|connection| (call.ticket, connection)));
             }
         }
-        for (ticket, connection) in sent {
+        for (ticket, connection) in asked {
             if !self.unblock_at_node(connection, protocol, with_error) {
                 self.close_lease(connection);
-                unsent.push((ticket, Some(connection)));
+                if let Some(call) = self.call(ticket) {
+                    call.connection = None;
+                }
             }
         }
-        for (ticket, _) in unsent {
-            let mut reply = Vec::new();
-            match with_error {
-                true => write::error(&mut reply, UNBLOCKED),
-                false => write::null_array(&mut reply, protocol),
-            }
+        self.end_unblocked(key);
+        true
+    }
+
+    /// A client was let go: those of its calls that are nowhere end here.
+    pub(super) fn end_unblocked(&mut self, key: ClientKey) {
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_ref()) else {
+            return;
+        };
+        let mut reply = Vec::new();
+        match blocked.ends {
+            Some(true) => write::error(&mut reply, UNBLOCKED),
+            Some(false) => write::null_array(&mut reply, blocked.protocol),
+            None => return,
+        }
+        let calls = blocked.calls.iter();
+        let nowhere: Vec<Ticket> = calls
+            .filter(|call| !call.is_done && call.connection.is_none())
+            .map(|call| call.ticket)
+            .collect();
+        for ticket in nowhere {
             self.call_done(ticket, None, &reply);
         }
-        true
     }
 
     /// Asks a node to let one of its clients, which is a private connection, go.

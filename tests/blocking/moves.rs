@@ -14,6 +14,7 @@ each_flavor!(
     time_goes_on_through_moves,
     a_slot_that_is_half_moved,
     streams_from_now_on,
+    draining_lets_go_also_without_a_cluster,
 );
 
 fn slot_of(key: &str) -> u16 {
@@ -126,6 +127,29 @@ fn streams_from_now_on(flavor: Flavor) {
     new_owner.expect(&format!("XADD {key} 2-1 f new"), "'2-1'");
     half.finish();
     client.expect_next(&format!("[['{key}' [['2-1' ['f' 'new']]]]]"));
+}
+
+/// contract: F7
+fn draining_lets_go_also_without_a_cluster(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::start(&cluster.seeds());
+    let mut clients: Vec<_> = (0..20).map(|_| keyway.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&format!("BLPOP drain:{number} 0"));
+    }
+    wait_for_blocked(&keyway, clients.len());
+    // Half of the answers are still to come from nodes that are gone by then.
+    for node in cluster.nodes() {
+        node.kill();
+    }
+    keyway.signal(rustix::process::Signal::TERM);
+    let began = Instant::now();
+    for client in &mut clients {
+        client.expect_next("nil-array");
+        client.expect_closed();
+    }
+    assert!(keyway.wait(Duration::from_secs(30)).success());
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 /// A key that is on the other side of a move is waited for there. contract: T6 R4

@@ -251,7 +251,10 @@ impl<'a> Player<'a> {
             let plan = self.start(client, &[]);
             self.finish(client, &[], &plan)?;
             let Client {
-                peers, messages, ..
+                peers,
+                messages,
+                joined_at,
+                ..
             } = &mut self.clients[client];
             let deadline = Instant::now() + MESSAGE_PATIENCE;
             while messages[1].len() < messages[0].len() && Instant::now() < deadline {

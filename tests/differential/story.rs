@@ -383,7 +383,11 @@ impl<'a> Author<'a> {
                 .any(|word| word == b"default" || word == b"SETNAME");
         // After a line of spaces Valkey 8.0 takes the next array for inline lines.
         let is_blank = self.flavor == Flavor::Valkey && command.raw == Some(b"   \r\n");
-        if logs_in_wrongly || is_blank {
+        // Valkey 8 refuses to end subscriptions of a client that has none; Keyway confirms, as Redis.
+        let ends_nothing = self.flavor == Flavor::Valkey
+            && name.ends_with("UNSUBSCRIBE")
+            && !state.is_subscribed();
+        if logs_in_wrongly || is_blank || ends_nothing {
             return false;
         }
         // Redis 7.0 takes one argument less: told before or after other refusals.

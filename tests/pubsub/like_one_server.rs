@@ -15,8 +15,6 @@ each_flavor!(
     pipelined,
     pubsub_of_nobody,
     pubsub_counts,
-    ending_what_there_is_not,
-    ending_what_there_is_not_in_a_transaction,
 );
 
 /// Runs the same steps on one server and through Keyway, and compares everything that the first client
@@ -321,42 +319,4 @@ fn pubsub_counts(flavor: Flavor) {
             ">PUBLISH pc:p x",
         ],
     );
-}
-
-/// Redis confirms that nothing ended, Valkey 8 refuses.
-///
-/// contract: S1
-fn ending_what_there_is_not(flavor: Flavor) {
-    compare_both(
-        flavor,
-        &[
-            "UNSUBSCRIBE",
-            "PUNSUBSCRIBE ew:1 ew:2",
-            "SUNSUBSCRIBE {ew}",
-            "PSUBSCRIBE ew:p*",
-            "UNSUBSCRIBE",
-            "UNSUBSCRIBE ew:1",
-            "PUNSUBSCRIBE",
-            "PUNSUBSCRIBE",
-            "GET ew",
-        ],
-    );
-}
-
-/// In a transaction, which Valkey's refusal spoils.
-///
-/// contract: S1 T1
-fn ending_what_there_is_not_in_a_transaction(flavor: Flavor) {
-    let scene = Scene::shared(flavor);
-    let addrs = [scene.plain().addr(), scene.keyway.addr()];
-    for protocol in [2, 3] {
-        let [expected, got] = addrs.map(|addr| {
-            let mut client = Client::connect(addr);
-            client.call(&format!("HELLO {protocol}"));
-            let commands = ["MULTI", "PUNSUBSCRIBE", "SET ew 1", "EXEC", "DISCARD"];
-            let replies = commands.map(|command| client.call(command).to_string());
-            replies.to_vec()
-        });
-        assert_eq!(got, expected, "RESP{protocol}");
-    }
 }

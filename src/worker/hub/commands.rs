@@ -95,9 +95,6 @@ impl Core {
         subscription: Subscription,
         args: &Args<'_>,
     ) -> Taken {
-        if let Some(refused) = self.refuse_unsubscribe(key, subscription, args) {
-            return refused;
-        }
         let taken = match Kind::of(subscription) {
             (kind, true) => self.subscribe(key, kind, args),
             (kind, false) => self.unsubscribe(key, kind, args),

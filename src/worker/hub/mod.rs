@@ -25,7 +25,6 @@ mod fan_out;
 mod link;
 mod place;
 mod push;
-mod refused;
 mod tend;
 mod upstream;
 

@@ -82,11 +82,6 @@ impl Core {
 
     /// Keeps a command for `EXEC`.
     fn queue(&mut self, key: ClientKey, command: &'static Command, args: &Args<'_>) -> Taken {
-        if let Handling::Subscription(subscription) = command.handling
-            && let Some(refused) = self.refuse_unsubscribe(key, subscription, args)
-        {
-            return refused;
-        }
         // What is executed cannot be mended any more: a call by name always has its body (contract: T4).
         if let Some((command, bytes)) = self.with_body(command, args) {
             let taken = with_args(&bytes, |args| self.queue(key, command, args));
