@@ -162,7 +162,7 @@ impl<'a> Player<'a> {
         self.published = numbers.fold(self.published, u64::max);
         if commands
             .iter()
-            .any(|command| command.name().ends_with("SUBSCRIBE"))
+            .any(|command| command.name().ends_with("SUBSCRIBE") || command.name() == "EXEC")
         {
             self.clients[client].joined_at = self.published;
         }
