@@ -4,7 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use keyway::cluster::Slot;
-use keyway::command::{Handling, Lookup, key_positions, lookup};
+use keyway::command::{Handling, Lookup, Script, key_positions, lookup};
 use keyway::resp::with_args;
 
 use super::catalogue::{FAMILIES, Family, Kind};
@@ -393,7 +393,8 @@ impl<'a> Author<'a> {
                 .any(|word| word == b"default" || word == b"SETNAME");
         // After a line of spaces Valkey 8.0 takes the next array for inline lines.
         let is_blank = self.flavor == Flavor::Valkey && command.raw == Some(b"   \r\n");
-        // Valkey 8 refuses to end subscriptions of a client that has none; Keyway confirms, as Redis.
+        // Valkey 8.0.1 refuses to end subscriptions of a client that has none, as its successors do no
+        // more; Keyway confirms it, as they do.
         let ends_nothing = self.flavor == Flavor::Valkey
             && name.ends_with("UNSUBSCRIBE")
             && !state.is_subscribed();
@@ -439,12 +440,13 @@ impl<'a> Author<'a> {
                     | Handling::Scan
                     | Handling::RandomKey
                     | Handling::Census(_)
+                    | Handling::Script(
+                        Script::Load | Script::Exists | Script::Flush | Script::Kill
+                    )
             ),
             _ => false,
         });
-        let is_merged = name == "SCRIPT" || name == "FUNCTION";
         !(changes_replies
-            || is_merged
             || selects_other
             || changes_version
             || name == "AUTH"

@@ -24,9 +24,9 @@ pub struct Published {
     kind: Kind,
     channel: Box<[u8]>,
     slot: Slot,
-    /// The hubs that the node may have counted when the request left: one that parts meanwhile is still
-    /// in its answer.
-    hubs: usize,
+    /// Who would have heard it when the request left: a hub that parts meanwhile is still in the node's
+    /// answer, and a client that parts was there.
+    heads: Heads,
 }
 
 /// A `PUBSUB` question that went to every node.
@@ -78,15 +78,13 @@ impl Core {
             Keys::None => Kind::Channel,
             _ => Kind::Shard,
         };
-        let hubs = self
-            .heads_at(kind, channel, slot)
-            .map_or(0, |heads| heads.hubs);
+        let heads = self.heads_at(kind, channel, slot).unwrap_or_default();
         let sequence = self.open_place(key, lane);
         let published = Finish::Published(Published {
             kind,
             channel: channel.into(),
             slot,
-            hubs,
+            heads,
         });
         let gather = Gather::in_lanes(published, lane.into_iter().collect());
         self.gather_at(key, sequence, gather);
@@ -106,7 +104,8 @@ impl Core {
         let heads = self.heads_at(published.kind, &published.channel, published.slot);
         match (reply::integer(answer), heads) {
             (Some(counted), Some(mut heads)) => {
-                heads.hubs = heads.hubs.max(published.hubs);
+                heads.hubs = heads.hubs.max(published.heads.hubs);
+                heads.clients = heads.clients.max(published.heads.clients);
                 write::integer(out, heads.correct(counted));
             }
             _ => out.extend_from_slice(answer),
