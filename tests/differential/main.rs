@@ -76,6 +76,9 @@ fn every_reply_is_one_servers(flavor: Flavor) {
     println!("{}: from seed {first} on", flavor.program());
     while played < wanted {
         let turns = Author::new(seed, flavor, KINDS, &stage.payloads).write(SEQUENCE);
+        if std::env::var_os("KEYWAY_TEST_TELL").is_some() {
+            turns.iter().for_each(|turn| eprint!("{turn}"));
+        }
         let mut player = Player::new(&stage);
         player.forgiven = survey.clone().unwrap_or_default();
         if let Err(found) = player.play(&turns) {

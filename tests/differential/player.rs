@@ -109,6 +109,15 @@ impl<'a> Player<'a> {
 
     /// Plays it to its end or to the first difference.
     pub fn play(&mut self, turns: &[Turn]) -> Result<(), Difference> {
+        // What another sequence published a moment ago may be on its way through the cluster yet.
+        let numbers = turns.iter().filter_map(|turn| match turn {
+            Turn::Batch(_, commands) => numbers_in(commands).min(),
+            _ => None,
+        });
+        self.published = numbers.min().map_or(0, |first| first - 1);
+        for client in &mut self.clients {
+            client.joined_at = self.published;
+        }
         for (index, turn) in turns.iter().enumerate() {
             self.turn(turn).map_err(|difference| Difference {
                 turn: index,
@@ -155,11 +164,7 @@ impl<'a> Player<'a> {
     fn start(&mut self, client: usize, commands: &[Command]) -> Plan {
         self.marks += 1;
         let plan = Plan::new(&mut self.clients[client].state, commands, self.marks);
-        let numbers = commands
-            .iter()
-            .flat_map(|command| &command.words)
-            .filter_map(|word| number_of(word));
-        self.published = numbers.fold(self.published, u64::max);
+        self.published = numbers_in(commands).fold(self.published, u64::max);
         if commands
             .iter()
             .any(|command| command.name().ends_with("SUBSCRIBE") || command.name() == "EXEC")
@@ -368,6 +373,11 @@ impl<'a> Player<'a> {
         self.finish(waker, commands, &others)?;
         self.finish(sleeper, all, &plan)
     }
+}
+
+fn numbers_in(commands: &[Command]) -> impl Iterator<Item = u64> {
+    let words = commands.iter().flat_map(|command| &command.words);
+    words.filter_map(|word| number_of(word))
 }
 
 /// The number of the message a payload is.

@@ -125,7 +125,8 @@ impl State {
         }
         if !is_visible {
             let is_confirmed = is_confirmed && !was_open;
-            if !is_confirmed && !(speaks && !was_open && !self.is_restricted()) {
+            let is_answered = speaks && !was_open && !self.is_restricted();
+            if !(is_confirmed || is_answered) {
                 rules.truncate(before);
             }
             // A transaction of which some replies are not seen.

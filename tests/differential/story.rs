@@ -110,13 +110,13 @@ const WALKS: &[(&[&str], &[&str], Rule)] = &[
 impl<'a> Author<'a> {
     /// For sequences of these kinds of commands.
     pub fn new(seed: u64, flavor: Flavor, kinds: &'a [Kind], payloads: &[Vec<u8>]) -> Author<'a> {
-        let own = |client| Words::new(format!("{TAG}c{client}:"), payloads.to_vec());
+        let own = |client| Words::new(format!("{TAG}c{client}:"), payloads.to_vec(), 0);
         Author {
             random: Rng::with_seed(seed),
             flavor,
             kinds,
             states: (0..CLIENTS).map(|_| State::new(flavor)).collect(),
-            shared: Words::new(TAG.to_owned(), payloads.to_vec()),
+            shared: Words::new(TAG.to_owned(), payloads.to_vec(), seed * 10_000),
             own: (0..CLIENTS).map(own).collect(),
             entry: 0,
         }
@@ -480,11 +480,7 @@ fn heals(before: &[Command], command: &Command) -> bool {
         _ => None,
     };
     body.and_then(|body| scripts::digest_of(body))
-        .is_some_and(|digest| {
-            before
-                .iter()
-                .any(|earlier| earlier.words.iter().any(|word| *word == digest))
-        })
+        .is_some_and(|digest| before.iter().any(|earlier| earlier.words.contains(&digest)))
 }
 
 /// Whether all its keys are in the slot of the tag.
