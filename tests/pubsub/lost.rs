@@ -63,15 +63,26 @@ fn number(client: &mut Client, kind: &str) -> u64 {
 }
 
 /// Reads messages up to the last, whose numbers must grow by one but for gaps; returns how many are
-/// missing and in how many gaps.
+/// missing and in how many gaps. So often as `repeats_max` the numbers may go back: a node that is
+/// subscribed at instead of one that was lost may hear over the bus later what that one had told already.
 #[track_caller]
-fn read_to(client: &mut Client, kind: &str, mut before: u64, last: u64) -> (u64, u64) {
-    let (mut missing, mut gaps) = (0, 0);
+fn read_to(
+    client: &mut Client,
+    kind: &str,
+    mut before: u64,
+    last: u64,
+    repeats_max: u64,
+) -> (u64, u64) {
+    let (mut missing, mut gaps, mut repeats) = (0, 0, 0);
     while before < last {
         let next = number(client, kind);
-        assert!(next > before, "{next} after {before}");
-        missing += next - before - 1;
-        gaps += u64::from(next > before + 1);
+        if next <= before {
+            repeats += 1;
+            assert!(repeats <= repeats_max, "{next} after {before}");
+        } else {
+            missing += next - before - 1;
+            gaps += u64::from(next > before + 1);
+        }
         before = next;
     }
     (missing, gaps)
@@ -107,7 +118,7 @@ fn home_in_trouble(flavor: Flavor, trouble: impl FnOnce(&Cluster, usize)) {
             && metric(&keyway, "keyway_upstream_subscription_changes") == 0.0
     });
     let last = publisher.stop() - 1;
-    let (missing, gaps) = read_to(&mut listener, "message", before, last);
+    let (missing, gaps) = read_to(&mut listener, "message", before, last, 1);
     println!("{flavor:?}: {missing} of {last} messages are missing, in {gaps} gaps");
     assert!(gaps <= 1, "one loss, {gaps} gaps");
     assert_eq!(metric(&keyway, "keyway_subscription_gaps_total"), 1.0);
@@ -162,7 +173,7 @@ fn a_shard_channel_moves(flavor: Flavor) {
     let last = publisher.stop() - 1;
     for (listener, before) in listeners.iter_mut().zip(before) {
         // Nothing but messages has come: no `sunsubscribe`.
-        let (missing, gaps) = read_to(listener, "smessage", before, last);
+        let (missing, gaps) = read_to(listener, "smessage", before, last, 0);
         println!("{flavor:?}: {missing} of {last} messages are missing, in {gaps} gaps");
         assert!(gaps <= 3, "{gaps} gaps");
     }

@@ -428,10 +428,10 @@ fn reads_survive_connections_that_are_cut_all_the_time() {
     for (index, node) in fake.nodes().iter().enumerate() {
         tells_its_keys(node, &index.to_string());
     }
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let done = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for number in 0..4 {
-            let (keyway, is_over) = (&keyway, &is_over);
+        for _ in 0..4 {
+            let (keyway, done) = (&keyway, &done);
             scope.spawn(move || {
                 let keys: Vec<_> = (0..3).flat_map(|node| keys_of(node, 3, 10)).collect();
                 let mut client = keyway.client();
@@ -441,14 +441,14 @@ fn reads_survive_connections_that_are_cut_all_the_time() {
                         assert_eq!(reply.to_string(), format!("'{}@{}'", keys[at], at / 10));
                     }
                 }
-                is_over.store(number == 0, std::sync::atomic::Ordering::Relaxed);
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             });
         }
         let mut turn = 0;
         eventually("the readers are done", Duration::from_secs(60), || {
             fake.node(turn % 3).cut_connections();
             turn += 1;
-            is_over.load(std::sync::atomic::Ordering::Relaxed)
+            done.load(std::sync::atomic::Ordering::Relaxed) == 4
         });
     });
 }

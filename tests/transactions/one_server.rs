@@ -1,5 +1,7 @@
 //! What a client in a transaction sees is what it sees on one server, byte for byte.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::support::client::{encode, words};
 use super::support::{Client, Flavor, Scene, each_flavor};
 
@@ -151,32 +153,32 @@ fn withheld_replies(flavor: Flavor) {
     let scene = Scene::shared(flavor);
     for (talk, bytes) in [
         (
-            "MULTI | CLIENT REPLY OFF | SET {one}a 1 | EXEC | PING | CLIENT REPLY ON | PING",
+            "MULTI | CLIENT REPLY OFF | SET {withheld}a 1 | EXEC | PING | CLIENT REPLY ON | PING",
             "+OK +QUEUED +QUEUED *2 +OK +PONG ",
         ),
         (
-            "MULTI | SET {one}a 1 | CLIENT REPLY SKIP | GET {one}a | EXEC | PING | PING",
+            "MULTI | SET {withheld}a 1 | CLIENT REPLY SKIP | GET {withheld}a | EXEC | PING | PING",
             "+OK +QUEUED +QUEUED +QUEUED *3 +OK $1 1 +PONG ",
         ),
         (
-            "CLIENT REPLY OFF | MULTI | SET {one}a 1 | EXEC | CLIENT REPLY ON",
+            "CLIENT REPLY OFF | MULTI | SET {withheld}a 1 | EXEC | CLIENT REPLY ON",
             "+OK ",
         ),
         (
-            "CLIENT REPLY SKIP | MULTI | SET {one}a 1 | EXEC | PING",
+            "CLIENT REPLY SKIP | MULTI | SET {withheld}a 1 | EXEC | PING",
             "+QUEUED *1 +OK +PONG ",
         ),
         (
-            "CLIENT REPLY OFF | MULTI | SET {one}a 1 | CLIENT REPLY ON | GET {one}a | EXEC | PING",
+            "CLIENT REPLY OFF | MULTI | SET {withheld}a 1 | CLIENT REPLY ON | GET {withheld}a | EXEC | PING",
             "+OK $1 1 +PONG ",
         ),
         (
-            "MULTI | CLIENT REPLY ON | GET {one}none | EXEC",
+            "MULTI | CLIENT REPLY ON | GET {withheld}none | EXEC",
             "+OK +QUEUED +QUEUED *2 +OK $-1 ",
         ),
     ] {
         for mut client in [scene.plain().client(), scene.keyway.client()] {
-            client.call("DEL {one}a");
+            client.call("DEL {withheld}a");
             for line in talk.split(" | ") {
                 client.send(line);
             }
@@ -204,11 +206,16 @@ fn in_one_write(flavor: Flavor) {
     scene.keyway.client().expect("GET {one}w", "'1'");
 }
 
+/// `{one}` in a talk stands for a hash tag that no other comparison uses: others are made at the same time.
 fn compare(scene: &Scene, version: &str, talk: &str) {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let tag = format!("{{one{}}}", MADE.fetch_add(1, Ordering::Relaxed));
+    let own = |text: &str| text.replace("{one}", &tag);
+    let talk = own(talk);
     let mut said = Vec::new();
     for mut client in [scene.plain().client(), scene.keyway.client()] {
         let keys = "DEL {one}a {one}b {one}c {one}d {one}h {one}l {one}m {one}s {one}z";
-        client.call(keys);
+        client.call(&own(keys));
         let hello = client.call(&format!("HELLO {version}"));
         assert!(!hello.is_error(), "{hello}");
         let lines = talk.split(" | ");
