@@ -241,7 +241,7 @@ impl<'a> Author<'a> {
             ),
             (
                 "XREAD BLOCK 0 STREAMS {t}ws $",
-                &["XADD {t}ws 9-1 f v", "XLEN {t}ws"],
+                &["XADD {t}ws (id) f v", "XLEN {t}ws"],
             ),
             ("BLPOP {t}w 0.02", &["PING"]),
         ][self.random.usize(..10)];
