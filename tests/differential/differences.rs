@@ -43,11 +43,12 @@ const KNOWN: &[Known] = &[
     Known { command: "HELLO * AUTH * * *", seen: Replies { one: "-WRONGPASS*", keyway: "-ERR Syntax error in HELLO option*" }, why: "wrong password and wrong option: Redis 7.0 complains of the first, newer servers and Keyway of the option" },
     Known { command: "HELLO with another version inside MULTI", seen: LeftOut, why: "refused: the transaction's replies come from connections of one version" },
     Known { command: "WAITAOF*", seen: Replies { one: "-ERR unknown command*", keyway: "-ERR *" }, why: "Keyway knows it, and asks a server that does not with the time that is left" },
-    Known { command: "WAITAOF, CLIENT SETINFO, COMMAND GETKEYS with one argument, ZRANK WITHSCORE: queued, or in RESP2 with subscriptions", seen: LeftOut, why: "newer servers have them, or take more arguments; Redis 7.0 refuses earlier" },
+    Known { command: "WAITAOF, CLIENT SETINFO, ZRANK WITHSCORE: queued, or in RESP2 with subscriptions; COMMAND GETKEYS with one argument", seen: LeftOut, why: "newer servers have them, or take more arguments; Redis 7.0 refuses earlier" },
     Known { command: "more than 1,048,576 arguments", seen: LeftOut, why: "Keyway's limit, as that of Redis 6.2; later servers have none (contract: P5)" },
     // What takes its time.
     Known { command: "EVALSHA of a script that passed through Keyway and never ran (in a transaction that was given up, with a wrong number of keys, later in the same pipeline)", seen: LeftOut, why: "Keyway knows the body and runs it; one server says NOSCRIPT (contract: T4)" },
     Known { command: "PUBLISH in a transaction", seen: LeftOut, why: "its number of receivers is the node's own, in which each hub of a Keyway is one; the messages are compared" },
+    Known { command: "the order of messages of different channels or patterns", seen: LeftOut, why: "they come through different nodes; within one they are in order" },
     Known { command: "a message published just before a SUBSCRIBE", seen: LeftOut, why: "on its way through the cluster it may still reach the new subscriber" },
     Known { command: "PUBLISH and UNSUBSCRIBE, RESET in one pipeline of a subscriber", seen: LeftOut, why: "the message comes back through the cluster, when the client has left the channel" },
     Known { command: "a subscriber's PUBLISH in its own transaction (RESP3)", seen: LeftOut, why: "Redis 7.0 puts the message between the elements of EXEC's reply; Keyway never does (contract: P6)" },
