@@ -93,6 +93,8 @@ fn every_reply_is_one_servers(flavor: Flavor) {
                 }
                 continue;
             }
+            // A shorter one may come to differ for another reason.
+            eprintln!("seed {seed}, to be made shorter: {found}");
             let (turns, found) = shrink(&stage, &turns, found);
             let story: String = turns.iter().map(|turn| turn.to_string()).collect();
             panic!(

@@ -383,14 +383,13 @@ impl<'a> Author<'a> {
             return false;
         }
         // Valkey 8.0 does not answer a failing login of a user when replies are pending.
-        let names_user =
-            name == "AUTH" && command.argc() == 3 || name == "HELLO" && command.argc() > 4;
-        let logs_in_wrongly = self.flavor == Flavor::Valkey
-            && names_user
-            && !command
-                .words
-                .iter()
-                .any(|word| word == b"default" || word == b"SETNAME");
+        let user = match &*name {
+            "AUTH" if command.argc() == 3 => command.words.get(1),
+            "HELLO" if command.word(2) == "AUTH" && command.argc() > 4 => command.words.get(3),
+            _ => None,
+        };
+        let logs_in_wrongly =
+            self.flavor == Flavor::Valkey && user.is_some_and(|user| user != b"default");
         // After a line of spaces Valkey 8.0 takes the next array for inline lines.
         let is_blank = self.flavor == Flavor::Valkey && command.raw == Some(b"   \r\n");
         // Valkey 8.0.1 refuses to end subscriptions of a client that has none, as its successors do no
