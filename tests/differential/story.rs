@@ -424,6 +424,7 @@ impl<'a> Author<'a> {
             return false;
         }
         let changes_replies = name == "CLIENT" && option == "REPLY";
+        let differs = name == "CLIENT" && option == "HELP";
         let changes_version = name == "HELLO" && command.argc() > 1;
         let publishes = name == "PUBLISH" || name == "SPUBLISH";
         // Where one server does not know it, it spoils the transaction.
@@ -447,6 +448,7 @@ impl<'a> Author<'a> {
         });
         !(changes_replies
             || selects_other
+            || differs
             || changes_version
             || name == "AUTH"
             || publishes && client != 0
