@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::schedule::Fault;
 use super::support::cluster::MEND_AFTER;
-use super::support::eventually::eventually_some;
-use super::support::{Client, Cluster, Keyway, Takeover, eventually};
+use super::support::eventually::{eventually_none, eventually_some};
+use super::support::{Client, Cluster, Keyway, Server, Takeover, eventually};
 
 /// How long the nodes may take to agree, on a machine with too much to do.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
@@ -89,22 +89,17 @@ impl<'a> Patient<'a> {
     fn settle(&self) {
         let began = Instant::now();
         let mut mended_at = began;
-        eventually("the cluster is whole", SETTLE_DEADLINE + MEND_AFTER, || {
-            if self.cluster.is_settled() && self.cluster.nodes().iter().all(is_log_whole) {
-                return true;
-            }
+        eventually_none("the cluster is whole", SETTLE_DEADLINE, || {
             if mended_at.elapsed() > MEND_AFTER {
                 mended_at = Instant::now();
                 println!("not whole after {:.1?}, mending", began.elapsed());
                 self.cluster.mend();
             }
-            if began.elapsed() > SETTLE_DEADLINE {
-                panic!(
-                    "the cluster does not become whole:\n{}",
-                    self.cluster.describe()
-                );
-            }
-            false
+            self.cluster.unsettled().or_else(|| {
+                let unfinished = |node: &&Server| !is_log_whole(node);
+                let node = self.cluster.nodes().iter().find(unfinished)?;
+                Some(format!("{} still writes its log anew", node.addr()))
+            })
         });
     }
 
@@ -309,7 +304,7 @@ impl<'a> Patient<'a> {
 }
 
 /// A node that got all data anew writes its log anew; until that is done the log is not whole.
-fn is_log_whole(node: &super::support::Server) -> bool {
+fn is_log_whole(node: &Server) -> bool {
     if !node.is_responsive() {
         return true;
     }

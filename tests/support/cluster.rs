@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use keyway::cluster::Slot;
 
 use super::client::Client;
-use super::eventually::eventually;
+use super::eventually::{eventually, eventually_none};
 use super::servers::{Flavor, Server, ServerOptions};
 use super::view::{NodeLine, View};
 
@@ -262,28 +262,33 @@ impl Cluster {
     #[track_caller]
     pub fn wait_until_settled(&self) -> Duration {
         let mut asked_at = Instant::now();
-        eventually("the cluster's nodes agree", SETTLE_DEADLINE, || {
+        eventually_none("the cluster's nodes agree", SETTLE_DEADLINE, || {
             if asked_at.elapsed() > MEND_AFTER {
                 asked_at = Instant::now();
                 self.mend();
             }
-            self.is_settled()
+            self.unsettled()
         })
     }
 
     /// Whether the nodes that answer agree on each slot's owner and each other's part, all call the
     /// cluster's state ok, and all replicas are in sync.
     pub fn is_settled(&self) -> bool {
+        self.unsettled().is_none()
+    }
+
+    /// What is not yet as [`Cluster::is_settled`] wants it.
+    pub fn unsettled(&self) -> Option<String> {
         let mut agreed: Option<Vec<Option<String>>> = None;
         for (index, node) in self.nodes.iter().enumerate() {
             if !node.is_responsive() {
                 continue;
             }
             let Some(view) = self.view(index) else {
-                return false;
+                return Some(format!("node {index} tells no view"));
             };
-            if !self.is_healthy(node, &view) {
-                return false;
+            if let Some(ailment) = self.ailment(node, &view) {
+                return Some(format!("node {index}: {ailment}"));
             }
             // Two primaries may have taken the same epoch; until one of them has taken another, nodes may
             // believe different ones, and for ever when one dies now.
@@ -295,19 +300,26 @@ impl Cluster {
                 .collect();
             epochs.sort_unstable();
             if epochs.windows(2).any(|pair| pair[0] == pair[1]) {
-                return false;
+                return Some(format!("node {index} sees one epoch twice: {epochs:?}"));
             }
             let owners = view.owners();
-            match &agreed {
-                None => agreed = Some(owners.iter().map(|id| id.map(str::to_owned)).collect()),
-                Some(agreed) if agreed.iter().map(Option::as_deref).eq(owners) => {}
-                Some(_) => return false,
+            let Some(agreed) = &agreed else {
+                agreed = Some(owners.iter().map(|id| id.map(str::to_owned)).collect());
+                continue;
+            };
+            let both = agreed.iter().map(Option::as_deref).zip(owners);
+            if let Some((slot, (one, other))) =
+                both.enumerate().find(|(_, (one, other))| one != other)
+            {
+                return Some(format!(
+                    "slot {slot} belongs to {one:?} and, says node {index}, to {other:?}"
+                ));
             }
         }
-        true
+        None
     }
 
-    fn is_healthy(&self, node: &Server, view: &View) -> bool {
+    fn ailment(&self, node: &Server, view: &View) -> Option<String> {
         let says = |command: &str, line: &str| {
             let reply = node.try_call(command);
             let has_line = |text: &[u8]| {
@@ -316,19 +328,20 @@ impl Cluster {
             };
             reply.is_ok_and(|reply| reply.bytes().is_some_and(has_line))
         };
-        let everybody_is_in = self.nodes.iter().zip(&self.ids).all(|(other, id)| {
+        for (other, id) in self.nodes.iter().zip(&self.ids) {
             let line = view.0.iter().find(|line| line.id == *id);
-            let unwell = |line: &NodeLine| {
-                ["handshake", "fail", "fail?", "noaddr"]
-                    .iter()
-                    .any(|flag| line.is(flag))
-            };
-            !other.is_responsive() || line.is_some_and(|line| !unwell(line))
-        });
+            let unwell = ["handshake", "fail", "fail?", "noaddr"];
+            let is_in = line.is_some_and(|line| !unwell.iter().any(|flag| line.is(flag)));
+            if !is_in && other.is_responsive() {
+                return Some(format!("{id} is not a sound member"));
+            }
+        }
+        if !says("CLUSTER INFO", "cluster_state:ok") {
+            return Some("the cluster's state is not ok".to_owned());
+        }
         let is_replica = view.myself().is_some_and(|line| line.primary.is_some());
-        everybody_is_in
-            && says("CLUSTER INFO", "cluster_state:ok")
-            && (!is_replica || says("INFO replication", "master_link_status:up"))
+        (is_replica && !says("INFO replication", "master_link_status:up"))
+            .then(|| "the replica has no link to its primary".to_owned())
     }
 
     /// SIGKILL to a node.

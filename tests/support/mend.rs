@@ -3,7 +3,6 @@
 use keyway::cluster::Slot;
 
 use super::cluster::Cluster;
-use super::value::Value;
 use super::view::View;
 
 impl Cluster {
@@ -59,40 +58,5 @@ impl Cluster {
         let believed: Vec<usize> = believed.collect();
         let votes = |index: &usize| believed.iter().filter(|other| *other == index).count();
         believed.iter().copied().max_by_key(votes)
-    }
-
-    /// How each node sees the cluster and itself, for the reader of a failed test.
-    pub fn describe(&self) -> String {
-        let mut text = String::new();
-        for (index, node) in self.nodes().iter().enumerate() {
-            text.push_str(&format!("node {index}, {}:\n", node.addr()));
-            for command in [
-                "CLUSTER NODES",
-                "CLUSTER INFO",
-                "INFO replication",
-                "INFO persistence",
-            ] {
-                if !node.is_responsive() {
-                    continue;
-                }
-                let reply = node.try_call(command).unwrap_or(Value::NilBulk);
-                let reply = String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();
-                let is_telling = |line: &&str| {
-                    let beginnings = [
-                        "cluster_state",
-                        "role",
-                        "master_link",
-                        "master_sync",
-                        "aof_rewrite",
-                        "loading",
-                    ];
-                    command == "CLUSTER NODES" || beginnings.iter().any(|b| line.starts_with(b))
-                };
-                for line in reply.lines().filter(is_telling) {
-                    text.push_str(&format!("  {line}\n"));
-                }
-            }
-        }
-        text
     }
 }

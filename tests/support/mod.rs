@@ -34,7 +34,7 @@ pub mod view;
 
 pub use client::Client;
 pub use cluster::{Cluster, ClusterOptions, Takeover};
-pub use eventually::eventually;
+pub use eventually::{eventually, eventually_none};
 pub use fake_node::{FakeCluster, FakeNode};
 pub use fake_script::{Action, Gate, Request};
 pub use keyway::Keyway;
