@@ -23,8 +23,10 @@ use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, reload, signals};
 use crate::acl::Doors;
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
-use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
-use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
+use crate::config::{
+    ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, resolve,
+};
+use crate::net::{BindError, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
 use crate::upstream::handshake::SharedCredentials;
 use crate::worker::DoorsCell;
@@ -289,6 +291,13 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
     })
 }
 
+fn liveness(listen: &ListenSettings) -> Liveness {
+    Liveness {
+        keepalive: listen.tcp_keepalive,
+        user_timeout: listen.tcp_user_timeout,
+    }
+}
+
 /// Every socket the process listens on.
 struct Listeners {
     /// Each with the number of its listener in the configuration.
@@ -301,7 +310,7 @@ impl Listeners {
         let mut clients = Vec::new();
         for (number, listen) in (0..).zip(settings.all_listeners()) {
             if let Some(address) = listen.address {
-                let listener = Listener::bind_tcp(address, listen.backlog, listen.tcp_keepalive)?;
+                let listener = Listener::bind_tcp(address, listen.backlog, liveness(listen))?;
                 clients.push((number, listener));
                 let users = &doors.of_listener(number).users;
                 if !address.ip().is_loopback() && !users.wants_authentication() {
@@ -322,7 +331,7 @@ impl Listeners {
                 Some(Listener::bind_tcp(
                     address,
                     ADMIN_BACKLOG,
-                    settings.listen.tcp_keepalive,
+                    liveness(&settings.listen),
                 )?)
             }
             None => None,

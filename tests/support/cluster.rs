@@ -17,8 +17,11 @@ use super::view::{NodeLine, View};
 /// How long a cluster may take until all its nodes agree.
 pub const SETTLE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// When they do not agree for so long, they may need what an operator does.
+pub const MEND_AFTER: Duration = Duration::from_secs(8);
+
 /// More configuration lines for one node, from its index and its port.
-pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String>>;
+pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String> + Send + Sync>;
 
 /// What kind of cluster to start. `Default` is a Redis of three primaries with one replica each.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl ClusterOptions {
         }
     }
 
-    fn server(&self, index: usize) -> Server {
+    pub(super) fn server(&self, index: usize) -> Server {
         let mut config = vec![
             format!("cluster-node-timeout {}", self.node_timeout_ms),
             "cluster-replica-validity-factor 0".to_owned(),
@@ -104,8 +107,9 @@ pub enum Takeover {
 /// A running cluster. Nodes are named by their index: primaries first as started, then replicas;
 /// replica `i` of primary `p` starts as node `primaries + i * primaries + p`.
 pub struct Cluster {
-    nodes: Vec<Server>,
-    ids: Vec<String>,
+    pub(super) nodes: Vec<Server>,
+    pub(super) ids: Vec<String>,
+    pub(super) options: ClusterOptions,
 }
 
 impl Cluster {
@@ -125,8 +129,12 @@ impl Cluster {
             .iter()
             .map(|node| node.ok("CLUSTER MYID").text())
             .collect();
-        let cluster = Cluster { nodes, ids };
-        cluster.form(options.primaries);
+        let cluster = Cluster {
+            nodes,
+            ids,
+            options,
+        };
+        cluster.form(cluster.options.primaries);
         cluster
     }
 
@@ -185,14 +193,14 @@ impl Cluster {
         self.nodes.iter().map(Server::addr).collect()
     }
 
-    /// How a node sees the cluster; `None` when it does not answer.
+    /// How a node sees the cluster; `None` when it does not answer, or still loads its data.
     pub fn view(&self, index: usize) -> Option<View> {
         let reply = self.nodes[index].try_call("CLUSTER NODES").ok()?;
-        Some(View::parse(&reply.text()))
+        Some(View::parse(&String::from_utf8_lossy(reply.bytes()?)))
     }
 
     /// What each node that answers says of itself, with its index.
-    fn claims(&self) -> Vec<(usize, NodeLine)> {
+    pub(super) fn claims(&self) -> Vec<(usize, NodeLine)> {
         let responsive = |index: &usize| self.nodes[*index].is_responsive();
         (0..self.nodes.len())
             .filter(responsive)
@@ -253,7 +261,12 @@ impl Cluster {
     /// Waits until the nodes that answer agree on everything, serve, and replicate.
     #[track_caller]
     pub fn wait_until_settled(&self) -> Duration {
+        let mut asked_at = Instant::now();
         eventually_none("the cluster's nodes agree", SETTLE_DEADLINE, || {
+            if asked_at.elapsed() > MEND_AFTER {
+                asked_at = Instant::now();
+                self.mend();
+            }
             self.unsettled()
         })
     }
@@ -309,7 +322,11 @@ impl Cluster {
     fn ailment(&self, node: &Server, view: &View) -> Option<String> {
         let says = |command: &str, line: &str| {
             let reply = node.try_call(command);
-            reply.is_ok_and(|reply| reply.text().lines().any(|has| has == line))
+            let has_line = |text: &[u8]| {
+                let text = String::from_utf8_lossy(text);
+                text.lines().any(|has| has == line)
+            };
+            reply.is_ok_and(|reply| reply.bytes().is_some_and(has_line))
         };
         for (other, id) in self.nodes.iter().zip(&self.ids) {
             let line = view.0.iter().find(|line| line.id == *id);
