@@ -119,12 +119,14 @@ impl fmt::Display for Report {
         }
         writeln!(
             out,
-            "  writes: {} acknowledged, {} refused, {} of unknown outcome ({} of these executed, {} after a later one)",
+            "  writes: {} acknowledged, {} refused, {} of unknown outcome ({} of these executed, {} after a later one, of which {} over \
+             the same connection to Keyway)",
             audit.acknowledged,
             audit.refused,
             audit.unknown,
             audit.unknown_executed,
-            audit.late.max(tally.late)
+            audit.late.max(tally.late),
+            audit.late_told.max(tally.late_told)
         )?;
         writeln!(
             out,
