@@ -15,14 +15,14 @@ use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
 use crate::net::Liveness;
 use crate::telemetry::clock::{now_us, started_at};
-use crate::upstream::handshake;
+use crate::upstream::handshake::{self, SharedCredentials};
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
 use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
 use crate::worker::monitors::Handovers;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
-    LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache,
+    LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache, SharedAcl,
     TopologyCell, WorkerContext, spawn,
 };
 
@@ -40,11 +40,13 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         address_map,
         zones,
         config_file,
+        doors,
+        credentials,
         tallies,
         lifecycle,
     } = parts;
     let address_map = Arc::new(address_map);
-    let upstream = upstream_settings(&settings);
+    let upstream = upstream_settings(&settings, credentials);
     let topology = Arc::new(TopologyCell::default());
     let refresh = Arc::new(RefreshRequests::default());
     let local = Arc::new(LocalFacts {
@@ -59,6 +61,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
         started_us: started_us(),
+        acl: SharedAcl::new(settings.acl.log_entries, settings.acl.auth_failures),
         pause: SharedPause::default(),
         handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
@@ -88,6 +91,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             local: Arc::clone(&local),
             scripts: Arc::clone(&scripts),
             learnt: Arc::clone(&learnt),
+            doors: Arc::clone(&doors),
             notes,
             workers: Arc::clone(&workers),
         })?;
@@ -148,8 +152,6 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
 
 fn listener_facts(listen: &ListenSettings) -> ListenerFacts {
     ListenerFacts {
-        username: listen.username.clone(),
-        password: listen.password.clone(),
         advertise: listen.advertise.as_ref().map(endpoint),
         listen: listen.address,
         cluster_view: listen.cluster_view,
@@ -166,7 +168,7 @@ fn endpoint(configured: &HostPort) -> Endpoint {
     }
 }
 
-fn upstream_settings(settings: &Settings) -> handshake::Settings {
+fn upstream_settings(settings: &Settings, credentials: SharedCredentials) -> handshake::Settings {
     let upstream = &settings.upstream;
     handshake::Settings {
         timeout: upstream.connect_timeout + settings.timeouts.handshake,
@@ -174,10 +176,7 @@ fn upstream_settings(settings: &Settings) -> handshake::Settings {
             keepalive: upstream.tcp_keepalive,
             user_timeout: upstream.tcp_user_timeout,
         },
-        credentials: handshake::Credentials {
-            username: upstream.username.clone(),
-            password: upstream.password.clone(),
-        },
+        credentials,
     }
 }
 
