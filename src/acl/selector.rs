@@ -44,9 +44,41 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Most patterns are a prefix and a star, or plain: those are compared at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Plain,
+    Prefix,
+    Other,
+}
+
+impl Shape {
+    fn of(pattern: &[u8]) -> Shape {
+        let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+        match pattern {
+            plain if !plain.iter().any(is_special) => Shape::Plain,
+            [prefix @ .., b'*'] if !prefix.iter().any(is_special) => Shape::Prefix,
+            _ => Shape::Other,
+        }
+    }
+}
+
+impl KeyPattern {
+    #[inline]
+    fn fits(&self, key: &[u8]) -> bool {
+        match (self.shape, &*self.pattern) {
+            (Shape::Plain, plain) => plain == key,
+            // No star fits the empty key, as with the servers.
+            (Shape::Prefix, [prefix @ .., _]) => !key.is_empty() && key.starts_with(prefix),
+            (_, pattern) => glob::matches(pattern, key),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KeyPattern {
     pattern: Box<[u8]>,
+    shape: Shape,
     may: KeyUse,
 }
 
@@ -137,6 +169,7 @@ impl Selector {
             Some(own) => own.may = own.may.or(may),
             None => self.keys.push(KeyPattern {
                 pattern: pattern.into(),
+                shape: Shape::of(pattern),
                 may,
             }),
         }
@@ -232,7 +265,7 @@ impl Selector {
         self.all_keys
             || self.keys.iter().any(|own| {
                 let is_allowed = (own.may.reads || !used.reads) && (own.may.writes || !used.writes);
-                is_allowed && glob::matches(&own.pattern, key)
+                is_allowed && own.fits(key)
             })
     }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{Denied, Request, User, rules};
 use crate::command::{Rights, row_named, supported};
 use crate::resp::{with_args, write};
+use crate::routing::glob;
 
 fn user(line: &str) -> User {
     let rules = rules::split(line.as_bytes()).expect("rules");
@@ -198,6 +199,20 @@ proptest! {
             });
             prop_assert_eq!(both[0], both[1], "{:?} {}", rules, row.name);
         }
+    }
+
+    #[test]
+    fn short_cuts_fit_what_patterns_fit(pattern in "[ab*?\\[\\]\\\\^]{0,5}", key in "[ab*\\\\]{0,5}") {
+        // `~*` is another rule.
+        prop_assume!(pattern != "*");
+        let rule = format!("~{pattern}");
+        let user = User::of_rules("u", [&b"+get"[..], rule.as_bytes()].into_iter()).expect("rules");
+        let mut frame = Vec::new();
+        write::command(&mut frame, &["get", &key]);
+        let get = row_named("get").expect("a row");
+        let rights = get.rights().expect("a row of the table");
+        let judged = with_args(&frame, |args| user.check(&Request::new(get, rights, args)).is_ok());
+        prop_assert_eq!(judged, Some(glob::matches(pattern.as_bytes(), key.as_bytes())));
     }
 
     /// contract: F8
