@@ -48,8 +48,8 @@ const CASES: &[Case] = &[
     case("slots of 10 keys, 18 B each",      3_120, |turns| slots(turns, &mget())),
     // Counted without link-time optimization, with which they take less.
     case("judge GET: a free user",            150, |turns| judge(turns, GET, "on ~* &* +@all")),
-    case("judge GET: one pattern of keys",   1_180, |turns| judge(turns, GET, "on ~small:* +@all -@dangerous")),
-    case("judge MGET of 10 keys, the same",  9_200, |turns| judge(turns, &mget(), "on ~small:* +@all -@dangerous")),
+    case("judge GET: one pattern of keys",     500, |turns| judge(turns, GET, "on ~small:* +@all -@dangerous")),
+    case("judge MGET of 10 keys, the same",  2_400, |turns| judge(turns, &mget(), "on ~small:* +@all -@dangerous")),
     case("reply queue: open, deliver, write",   160, reply_queue),
 ];
 
