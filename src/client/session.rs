@@ -27,6 +27,8 @@ pub struct Session {
     pub last_command: Option<&'static Command>,
     /// The number of the listener that accepted it.
     pub listener: u16,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
     /// Whether it said `READONLY`; `CLIENT LIST` shows it. It changes nothing but what `READWRITE` did.
     pub is_read_only: bool,
     /// Whether it said `READWRITE`: it wants no read from a replica, whatever its listener's policy.
@@ -46,6 +48,8 @@ pub struct Session {
 #[derive(Clone, Debug, Default)]
 struct Names {
     user: Option<Box<str>>,
+    /// The name in its certificate: its user until it says otherwise, and after `RESET`.
+    certificate: Option<Box<str>>,
     client: Box<[u8]>,
     library: Box<[u8]>,
     library_version: Box<[u8]>,
@@ -96,6 +100,7 @@ impl Session {
             last_command_us: now_us,
             last_command: None,
             listener: 0,
+            is_tls: false,
             is_read_only: false,
             is_read_write: false,
             is_no_evict: false,
@@ -119,6 +124,17 @@ impl Session {
         if user != self.user() {
             self.names_mut().user = (user != DEFAULT_USER).then(|| user.into());
         }
+    }
+
+    /// Notes the name in the certificate that it showed. That is as good as credentials.
+    pub fn show_certificate(&mut self, name: &str) {
+        self.names_mut().certificate = Some(name.into());
+        self.authenticate(name);
+    }
+
+    /// The name in the certificate that it showed, if the listener wants to know it.
+    pub fn certificate(&self) -> Option<&str> {
+        self.names.as_deref()?.certificate.as_deref()
     }
 
     /// The user it acts as.
@@ -207,8 +223,9 @@ impl Session {
             self.reply_mode = ReplyMode::On;
         }
         if let Some(names) = &mut self.names {
-            names.user = None;
+            names.user = names.certificate.clone();
             names.client = Box::default();
+            self.is_authenticated |= names.certificate.is_some();
         }
     }
 }
@@ -267,6 +284,18 @@ mod tests {
         session.reset(true);
         assert_eq!(may_run(&session, row("get")), noauth);
         assert_eq!(session.user(), "default");
+    }
+
+    #[test]
+    fn a_certificate_is_its_user_also_after_reset() {
+        let mut session = Session::new(1, "127.0.0.1:1", "127.0.0.1:2", true, 0);
+        session.show_certificate("app");
+        assert_eq!((session.user(), session.is_authenticated()), ("app", true));
+        session.authenticate("other");
+        assert_eq!(session.user(), "other");
+        session.reset(true);
+        assert_eq!((session.user(), session.is_authenticated()), ("app", true));
+        assert_eq!(session.certificate(), Some("app"));
     }
 
     /// What a server answered to sequences of `CLIENT REPLY` and other commands. contract: P7

@@ -31,11 +31,11 @@ pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
 pub use kind::{
     ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
-    ReadPolicy, fits_pattern,
+    ReadPolicy, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, fits_pattern,
 };
 pub use resolve::{Effective, resolve};
 pub use secret::Secret;
 pub use settings::{
     AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings, ListenSettings,
-    LogSettings, Settings, TimeoutSettings, UpstreamSettings,
+    LogSettings, Settings, TimeoutSettings, TlsSettings, UpstreamSettings,
 };

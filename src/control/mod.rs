@@ -9,6 +9,7 @@ pub mod cli;
 mod engine;
 mod health;
 pub mod learn;
+mod pace;
 mod probe;
 pub mod refresh;
 mod refresh_log;
@@ -19,6 +20,7 @@ mod replica_watch;
 mod signals;
 mod start;
 mod supervise;
+mod tls;
 mod topology_page;
 mod workers;
 

@@ -1,13 +1,13 @@
 //! What the system asks of the process.
 //!
-//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP would end the process if nobody
-//! listened; here it changes nothing, since settings are read at start only, and the log says so.
+//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP has certificates read again; settings are read
+//! at start only.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tracing::info;
+use tokio::sync::{Notify, mpsc};
 
 /// A request to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,23 +18,26 @@ pub enum Stop {
     Interrupt,
 }
 
-/// Listens to signals from now on. The receiver gets each request to stop, in order.
+/// Listens to signals from now on. The receiver gets each request to stop, in order; the other is notified
+/// of SIGHUP.
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen() -> io::Result<mpsc::Receiver<Stop>> {
+pub fn listen() -> io::Result<(mpsc::Receiver<Stop>, Arc<Notify>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     // Two say everything: drain, and stop at once.
     let (sender, receiver) = mpsc::channel(2);
+    let hung_up = Arc::new(Notify::new());
+    let notify = Arc::clone(&hung_up);
     tokio::spawn(async move {
         loop {
             let stop = tokio::select! {
                 Some(()) = terminate.recv() => Stop::Terminate,
                 Some(()) = interrupt.recv() => Stop::Interrupt,
                 Some(()) = hangup.recv() => {
-                    info!("SIGHUP changes nothing: settings are read at start");
+                    notify.notify_one();
                     continue;
                 }
                 else => return,
@@ -44,5 +47,5 @@ pub fn listen() -> io::Result<mpsc::Receiver<Stop>> {
             }
         }
     });
-    Ok(receiver)
+    Ok((receiver, hung_up))
 }

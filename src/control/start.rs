@@ -18,12 +18,15 @@ use tracing::{info, warn};
 use super::admin::{self, AdminSource};
 use super::cli::Cli;
 use super::supervise::{Ending, supervise};
+use super::tls::Tls;
 use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, signals};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
-use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
+use crate::net::tls::TlsFileError;
+use crate::net::{BindError, Entrance, Lifecycle, Listener, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
+use crate::upstream::UpstreamTls;
 
 /// What serves requests, once it runs. Made by [`engine::start`].
 pub struct Engine {
@@ -43,6 +46,10 @@ pub struct EngineParts {
     pub address_map: AddressMap,
     /// The configured zones of nodes.
     pub zones: Zones,
+    /// The rules of each listener.
+    pub entrances: Arc<[Entrance]>,
+    /// TLS to the nodes, if they speak it.
+    pub upstream_tls: Option<Arc<UpstreamTls>>,
     /// Path of the configuration file; empty without one.
     pub config_file: String,
     /// Counters for what the engine does on the control thread.
@@ -63,6 +70,9 @@ pub enum StartError {
     /// A zone of a node makes no sense; the operator's to mend.
     #[error("cluster.zones: {0}")]
     Zones(#[from] ZonesError),
+    /// A certificate, a key or a CA cannot be used; the operator's to mend.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsFileError),
     /// An address is taken or not ours; the operator's to mend.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -84,9 +94,10 @@ impl StartError {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            StartError::Config(_) | StartError::AddressMap(_) | StartError::Zones(_) => {
-                ExitCode::from(2)
-            }
+            StartError::Config(_)
+            | StartError::AddressMap(_)
+            | StartError::Zones(_)
+            | StartError::Tls(_) => ExitCode::from(2),
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
     }
@@ -128,6 +139,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
     if cli.check {
+        Tls::load(&effective.settings)?;
         print!("{effective}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -148,7 +160,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
-    serve(settings, file.as_deref(), address_map, zones)
+    let tls = Tls::load(&settings)?;
+    serve(settings, file.as_deref(), address_map, zones, tls)
 }
 
 /// Binds, spawns, and serves until told to stop.
@@ -157,7 +170,9 @@ fn serve(
     file: Option<&Path>,
     address_map: AddressMap,
     zones: Zones,
+    tls: Tls,
 ) -> Result<ExitCode, StartError> {
+    tls.warn();
     let listeners = Listeners::bind(&settings)?;
     fit_clients(&mut settings);
     let settings = Arc::new(settings);
@@ -166,7 +181,7 @@ fn serve(
         .build()
         .map_err(StartError::system("start the control thread's runtime"))?;
     let ending = runtime.block_on(async {
-        let stops = signals::listen().map_err(StartError::system("listen to signals"))?;
+        let (stops, hangup) = signals::listen().map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
         let ports: Arc<[WorkerPort]> = ports.into();
@@ -195,6 +210,8 @@ fn serve(
             seats,
             address_map,
             zones,
+            entrances: Arc::clone(&tls.entrances),
+            upstream_tls: tls.upstream.clone(),
             config_file: file
                 .map(|file| file.display().to_string())
                 .unwrap_or_default(),
@@ -203,6 +220,8 @@ fn serve(
         })
         .map_err(StartError::system("start the workers"))?;
 
+        let reloader = tls.reloader(settings.tls.reload_interval);
+        tokio::spawn(reloader.run(hangup, Arc::clone(&tallies), lifecycle.subscribe()));
         if let Some(listener) = listeners.admin {
             let door = listener
                 .open()
@@ -216,12 +235,16 @@ fn serve(
                     .collect(),
                 control: Arc::clone(&tallies),
                 max_clients: settings.limits.max_clients,
+                certificates: Box::new(tls.certificates()),
+                entrances: Arc::clone(&tls.entrances),
+                token: settings.admin.token.clone(),
             };
-            tokio::spawn(admin::run(door, Arc::new(source)));
+            tokio::spawn(admin::run(door, tls.admin, Arc::new(source)));
         }
         tokio::spawn(accept::run(
             doors,
             Arc::clone(&ports),
+            tls.entrances,
             settings.limits.max_clients,
             tallies,
             lifecycle.subscribe(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::Socket;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::entrance::Visit;
 use super::stream::{Stream, set_options};
 
 /// An accepted connection. It belongs to no runtime until [`Accepted::into_stream`] is called, which
@@ -20,6 +21,8 @@ pub struct Accepted {
     peer: Peer,
     keepalive: Duration,
     listener: u16,
+    /// Its place among the clients of its address, where those are counted.
+    visit: Option<Visit>,
 }
 
 /// Who connected, and to what.
@@ -48,6 +51,7 @@ impl Accepted {
             peer,
             keepalive,
             listener: 0,
+            visit: None,
         }
     }
 
@@ -62,6 +66,25 @@ impl Accepted {
         self.listener
     }
 
+    /// The same, with its place among the clients of its address.
+    #[must_use]
+    pub fn with_visit(self, visit: Option<Visit>) -> Self {
+        Accepted { visit, ..self }
+    }
+
+    /// Its place among the clients of its address; to be kept as long as it stays.
+    pub fn take_visit(&mut self) -> Option<Visit> {
+        self.visit.take()
+    }
+
+    /// Its address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match &self.peer {
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix(_) => None,
+        }
+    }
+
     /// Who connected.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -73,13 +96,19 @@ impl Accepted {
     /// When the connection is gone already, or the runtime cannot watch one more.
     pub fn into_stream(self) -> io::Result<Stream> {
         match self.peer {
-            Peer::Tcp(_) => {
-                let stream = TcpStream::from_std(self.socket.into())?;
-                set_options(&stream, self.keepalive)?;
-                Ok(Stream::Tcp(stream))
-            }
+            Peer::Tcp(_) => self.into_tcp().map(Stream::Tcp),
             Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
         }
+    }
+
+    /// As [`Accepted::into_stream`], for a connection that is known to be TCP.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn into_tcp(self) -> io::Result<TcpStream> {
+        let stream = TcpStream::from_std(self.socket.into())?;
+        set_options(&stream, self.keepalive)?;
+        Ok(stream)
     }
 
     /// Says one line and closes; what the socket does not take at once is lost.

@@ -34,6 +34,7 @@ pub fn settings(seeds: &[String]) -> RefreshSettings {
         upstream: handshake::Settings {
             timeout: Duration::from_secs(1),
             keepalive: Duration::ZERO,
+            tls: None,
             credentials: handshake::Credentials::default(),
         },
         interval: Duration::from_secs(3600),

@@ -9,14 +9,16 @@ mod number;
 mod place;
 mod reads;
 mod text;
+mod tls;
 
 use std::marker::PhantomData;
 
 pub use compatibility::{CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions};
 pub use number::{Bytes, Count, Time, Workers};
-pub use place::{HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
+pub use place::{FilePath, HostAndPort, HostPort, ListenAddress, Mode, Network, SocketPath};
 pub use reads::{PolicyByName, ReadPolicy, fits_pattern};
 pub use text::{ClusterView, LogFormat, OneOf, Password, Text};
+pub use tls::{ServerNameRule, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion};
 
 use super::key::Shape;
 
@@ -81,6 +83,25 @@ impl<K: Kind> Kind for List<K> {
 
     fn read(text: &str) -> Option<Self::Value> {
         text.split(',').map(|part| K::read(part.trim())).collect()
+    }
+}
+
+/// Several values as [`List`], or none.
+pub struct ListOrNone<K>(PhantomData<K>);
+
+impl<K: Kind> Kind for ListOrNone<K> {
+    type Value = Vec<K::Value>;
+    const SHAPE: Shape = Shape::List;
+
+    fn allowed() -> String {
+        format!("{}, or [] for none", List::<K>::allowed())
+    }
+
+    fn read(text: &str) -> Option<Self::Value> {
+        match text.trim() {
+            "" => Some(Vec::new()),
+            text => List::<K>::read(text),
+        }
     }
 }
 
