@@ -360,7 +360,7 @@ mod tests {
         runtime.block_on(async {
             let door = listener.open().expect("watched");
             let server = tokio::spawn(run(door, None, Arc::new(source)));
-            let ask = || tokio::task::spawn_blocking(move || health::check(address));
+            let ask = || tokio::task::spawn_blocking(move || health::check(address, false));
             let told = ask().await.expect("it ends").expect_err("not ready yet");
             assert!(told.starts_with("starting"), "{told}");
             lifecycle.send_replace(Lifecycle::Ready);

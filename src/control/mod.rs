@@ -17,6 +17,7 @@ mod refresh_plan;
 mod refresh_round;
 mod replica_judge;
 mod replica_watch;
+mod secrecy;
 mod signals;
 mod start;
 mod supervise;

@@ -17,12 +17,15 @@ use tracing::{info, warn};
 
 use super::admin::{self, AdminSource};
 use super::cli::Cli;
+use super::secrecy::no_core_dumps;
 use super::supervise::{Ending, supervise};
 use super::tls::Tls;
 use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, signals};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
-use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
+use crate::config::{
+    ConfigErrors, Effective, Environment, LogFormat, Settings, TlsAuthClients, resolve,
+};
 use crate::net::tls::TlsFileError;
 use crate::net::{BindError, Entrance, Lifecycle, Listener, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
@@ -108,6 +111,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     // Sets the clock's zero.
     clock::now_us();
     abort_on_panic();
+    no_core_dumps();
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -144,16 +148,21 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         return Ok(ExitCode::SUCCESS);
     }
     if cli.health {
-        return Ok(match health::check(effective.settings.admin.address) {
-            Ok(line) => {
-                println!("{line}");
-                ExitCode::SUCCESS
-            }
-            Err(line) => {
-                println!("{line}");
-                ExitCode::FAILURE
-            }
-        });
+        return Ok(
+            match health::check(
+                effective.settings.admin.address,
+                effective.settings.admin.tls_certificate.is_some(),
+            ) {
+                Ok(line) => {
+                    println!("{line}");
+                    ExitCode::SUCCESS
+                }
+                Err(line) => {
+                    println!("{line}");
+                    ExitCode::FAILURE
+                }
+            },
+        );
     }
     let Effective { settings, .. } = effective;
     match settings.log.format {
@@ -280,7 +289,9 @@ impl Listeners {
             if let Some(address) = listen.address {
                 let listener = Listener::bind_tcp(address, listen.backlog, listen.tcp_keepalive)?;
                 clients.push((number, listener));
-                if !address.ip().is_loopback() && listen.password.is_none() {
+                let shows_certificate = listen.tls_auth_clients == TlsAuthClients::Yes;
+                let is_open = listen.password.is_none() && !shows_certificate;
+                if !address.ip().is_loopback() && is_open {
                     let name = &listen.name;
                     warn!(%address, listener = name, "clients of other hosts need no password");
                 }
@@ -292,8 +303,8 @@ impl Listeners {
         }
         let admin = match settings.admin.address {
             Some(address) => {
-                if !address.ip().is_loopback() {
-                    warn!(%address, "the admin pages are open to other hosts and ask for no password");
+                if !address.ip().is_loopback() && settings.admin.token.is_none() {
+                    warn!(%address, "the admin pages are open to other hosts and ask for no token");
                 }
                 Some(Listener::bind_tcp(
                     address,

@@ -23,6 +23,8 @@ pub enum Brought {
 
 /// Version 2 begins with this.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Version 1 begins with this.
+const TEXT: &[u8; 6] = b"PROXY ";
 /// The longest header of version 1, its line end included.
 const LINE_BYTES_MAX: usize = 107;
 /// The shortest one, `PROXY UNKNOWN\r\n`; one of version 2 is longer.
@@ -36,7 +38,13 @@ const REST_BYTES_MAX: usize = 4096;
 /// There is none, or it is malformed: the connection is of no use.
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Brought> {
     let mut head = vec![0; BYTES_MIN];
-    stream.read_exact(&mut head).await?;
+    let (beginning, rest) = head.split_at_mut(TEXT.len());
+    stream.read_exact(beginning).await?;
+    // Somebody who sends a request instead may wait for its reply before more comes.
+    if *beginning != *TEXT && !SIGNATURE.starts_with(beginning) {
+        return Err(wrong("there is none"));
+    }
+    stream.read_exact(rest).await?;
     if head.starts_with(SIGNATURE) {
         head.push(stream.read_u8().await?);
         let len = usize::from(u16::from_be_bytes([head[14], head[15]]));
@@ -47,7 +55,7 @@ pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Br
         stream.read_exact(&mut rest).await?;
         return version_2(head[12], head[13], &rest).map_err(wrong);
     }
-    if !head.starts_with(b"PROXY ") {
+    if !head.starts_with(TEXT) {
         return Err(wrong("there is none"));
     }
     while !head.ends_with(b"\r\n") {

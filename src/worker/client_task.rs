@@ -265,11 +265,11 @@ fn read<S: AsyncRead>(
         })
     } else {
         // A request is being received: the buffer is made large enough for all of it, so that it is
-        // copied only once, but never for more than has a chance to arrive soon.
+        // copied hardly more than once, but never for much more than has arrived: what a request announces
+        // costs its sender nothing.
         let missing = client.wanted.saturating_sub(client.unprocessed());
-        client
-            .input
-            .reserve(missing.clamp(READ_BYTES / 4, 16 * READ_BYTES));
+        let likely = (2 * client.unprocessed()).clamp(READ_BYTES / 4, 16 * READ_BYTES);
+        client.input.reserve(missing.clamp(READ_BYTES / 16, likely));
         let outcome = ready!(poll_read_buf(stream, context, &mut client.input));
         if let Ok(count @ 1..) = outcome {
             core.tallies.client_bytes_in.add(count as u64);

@@ -152,6 +152,8 @@ pub struct Core {
     pub looked_after_us: u64,
     /// When slow clients were looked for.
     pub(super) looked_for_slow_us: u64,
+    /// When a client that speaks HTTP was last told of.
+    pub(super) told_http_us: u64,
     /// No new clients; those that are left finish (contract: F7).
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
@@ -218,6 +220,7 @@ impl Core {
             local,
             looked_after_us: 0,
             looked_for_slow_us: 0,
+            told_http_us: 0,
             is_draining: false,
             drained_waker: None,
             scrutiny: Scrutiny::default(),

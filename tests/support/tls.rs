@@ -80,6 +80,16 @@ impl Authority {
         self.folder.path()
     }
 
+    /// A client that trusts this CA, over a connection.
+    #[track_caller]
+    pub fn client_over(&self, socket: TcpStream) -> TlsClient {
+        let options = TlsOptions {
+            ca: self.ca(),
+            ..TlsOptions::default()
+        };
+        TlsClient::try_over(socket, &options).unwrap_or_else(|error| panic!("TLS: {error}"))
+    }
+
     /// Writes a certificate for this machine as `<file>.crt` and `<file>.key`.
     pub fn issue(&self, file: &str) -> Pair {
         self.issue_for(file, &Subject::named(file))
@@ -212,6 +222,12 @@ impl TlsClient {
 
     /// Connects and shakes hands.
     pub fn try_connect(addr: SocketAddr, options: &TlsOptions) -> io::Result<TlsClient> {
+        let socket = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
+        TlsClient::try_over(socket, options)
+    }
+
+    /// Shakes hands over a connection.
+    pub fn try_over(socket: TcpStream, options: &TlsOptions) -> io::Result<TlsClient> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(&options.ca).expect("a CA") {
             roots.add(certificate.expect("PEM")).expect("a root");
@@ -236,7 +252,6 @@ impl TlsClient {
         };
         let name = ServerName::try_from("localhost").expect("a name");
         let connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
-        let socket = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut stream = StreamOwned::new(connection, socket);
