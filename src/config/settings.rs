@@ -27,6 +27,8 @@ use super::secret::Secret;
 pub struct Settings {
     /// How many worker threads, at least 1.
     pub workers: usize,
+    /// Whether a crash may leave a core dump.
+    pub core_dumps: Switch,
     /// Where clients connect.
     pub listen: ListenSettings,
     /// Further listeners, each with its own rules.
@@ -67,6 +69,9 @@ sections! {
         /// Worker threads. "auto" is the CPUs this process may use: affinity and the container's
         /// quota counted, rounded down, at least 1.
         workers: usize = Workers("auto") short "KEYWAY_WORKERS",
+        /// Whether a crash may leave a core dump, with all secrets in it: "on" or "off". "on" also lets
+        /// the same user attach a debugger or strace.
+        core_dumps: Switch = OneOf<Switch>("off"),
     }
 
     /// Where clients connect.
@@ -290,6 +295,7 @@ impl Settings {
     pub(super) fn from_sections(sections: Sections, listeners: Vec<ListenSettings>) -> Settings {
         Settings {
             workers: sections.proxy.workers,
+            core_dumps: sections.proxy.core_dumps,
             listen: sections.listen,
             listeners,
             cluster: sections.cluster,

@@ -111,7 +111,6 @@ pub fn run(cli: &Cli) -> ExitCode {
     // Sets the clock's zero.
     clock::now_us();
     abort_on_panic();
-    no_core_dumps();
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -140,6 +139,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
     let effective = resolve(file.as_deref(), &environment)?;
+    if !effective.settings.core_dumps.is_on() {
+        no_core_dumps();
+    }
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
     if cli.check {
