@@ -24,10 +24,11 @@ use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, signals};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
-    ConfigErrors, Effective, Environment, LogFormat, Settings, TlsAuthClients, resolve,
+    ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, TlsAuthClients,
+    resolve,
 };
 use crate::net::tls::TlsFileError;
-use crate::net::{BindError, Entrance, Lifecycle, Listener, raise_file_limit};
+use crate::net::{BindError, Entrance, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
 use crate::upstream::UpstreamTls;
 
@@ -277,6 +278,13 @@ fn serve(
     })
 }
 
+fn liveness(listen: &ListenSettings) -> Liveness {
+    Liveness {
+        keepalive: listen.tcp_keepalive,
+        user_timeout: listen.tcp_user_timeout,
+    }
+}
+
 /// Every socket the process listens on.
 struct Listeners {
     /// Each with the number of its listener in the configuration.
@@ -289,7 +297,7 @@ impl Listeners {
         let mut clients = Vec::new();
         for (number, listen) in (0..).zip(settings.all_listeners()) {
             if let Some(address) = listen.address {
-                let listener = Listener::bind_tcp(address, listen.backlog, listen.tcp_keepalive)?;
+                let listener = Listener::bind_tcp(address, listen.backlog, liveness(listen))?;
                 clients.push((number, listener));
                 let shows_certificate = listen.tls_auth_clients == TlsAuthClients::Yes;
                 let is_open = listen.password.is_none() && !shows_certificate;
@@ -311,7 +319,7 @@ impl Listeners {
                 Some(Listener::bind_tcp(
                     address,
                     ADMIN_BACKLOG,
-                    settings.listen.tcp_keepalive,
+                    liveness(&settings.listen),
                 )?)
             }
             None => None,

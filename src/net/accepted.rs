@@ -5,13 +5,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::Socket;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::entrance::Visit;
-use super::stream::{Stream, set_options};
+use super::stream::{Liveness, Stream, set_options};
 
 /// An accepted connection. It belongs to no runtime until [`Accepted::into_stream`] is called, which
 /// is done on the worker's thread.
@@ -19,7 +18,7 @@ use super::stream::{Stream, set_options};
 pub struct Accepted {
     socket: Socket,
     peer: Peer,
-    keepalive: Duration,
+    liveness: Liveness,
     listener: u16,
     /// Its place among the clients of its address, where those are counted.
     visit: Option<Visit>,
@@ -45,11 +44,11 @@ impl fmt::Display for Peer {
 }
 
 impl Accepted {
-    pub(super) fn new(socket: Socket, peer: Peer, keepalive: Duration) -> Self {
+    pub(super) fn new(socket: Socket, peer: Peer, liveness: Liveness) -> Self {
         Accepted {
             socket,
             peer,
-            keepalive,
+            liveness,
             listener: 0,
             visit: None,
         }
@@ -107,7 +106,7 @@ impl Accepted {
     /// As there.
     pub fn into_tcp(self) -> io::Result<TcpStream> {
         let stream = TcpStream::from_std(self.socket.into())?;
-        set_options(&stream, self.keepalive)?;
+        set_options(&stream, self.liveness)?;
         Ok(stream)
     }
 

@@ -19,8 +19,8 @@ use crate::resp::{Protocol, write};
 pub struct Settings {
     /// Dialling and handshake together may take this long.
     pub timeout: Duration,
-    /// Idle time after which TCP asks whether the node is still there; zero for never.
-    pub keepalive: Duration,
+    /// How a connection to a node that vanished is noticed.
+    pub liveness: net::Liveness,
     /// How Keyway presents itself.
     pub credentials: Credentials,
     /// TLS, if the nodes speak it.
@@ -122,7 +122,7 @@ async fn dial_and_greet(
     protocol: Protocol,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
-    let stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
+    let stream = net::connect(&endpoint.host, endpoint.port, settings.liveness)
         .await
         .map_err(OpenError::Connect)?;
     let mut stream = match &settings.tls {
