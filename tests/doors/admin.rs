@@ -54,6 +54,7 @@ fn pages_over_tls_and_the_health_check() {
         .launch();
     let health = || {
         Command::new(env!("CARGO_BIN_EXE_keyway"))
+            .env_clear()
             .args(["--health", "--config"])
             .arg(keyway.config_path())
             .output()

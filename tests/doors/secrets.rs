@@ -72,6 +72,7 @@ fn secrets_are_never_said() {
         );
         std::fs::write(&path, config).expect("ours");
         let output = Command::new(env!("CARGO_BIN_EXE_keyway"))
+            .env_clear()
             .args(["--check", "--config"])
             .arg(&path)
             .output()
