@@ -15,12 +15,13 @@ use tracing::level_filters::LevelFilter;
 use super::key::sections;
 use super::kind::{
     Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, FilePath,
-    HostAndPort, HostPort, List, ListOrNone, ListenAddress, LogFormat, Mode, Network, OneOf,
-    Optional, Pairs, Password, PolicyByName, ReadPolicy, ServerNameRule, SocketPath, Switch, Text,
-    Time, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, Workers,
+    HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, Network, OneOf, Optional, Pairs,
+    Password, PolicyByName, ReadPolicy, ServerNameRule, Several, SocketPath, Switch, Text, Time,
+    TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, Workers,
 };
 use super::resolve::Values;
 use super::secret::Secret;
+use super::users::UserSettings;
 
 /// Everything that is configured, checked and in its final units.
 #[derive(Clone, Debug)]
@@ -33,6 +34,10 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// Further listeners, each with its own rules.
     pub listeners: Vec<ListenSettings>,
+    /// Who may come in, besides the user of each listener.
+    pub users: Vec<UserSettings>,
+    /// More about them.
+    pub acl: AclSettings,
     /// The cluster behind.
     pub cluster: ClusterSettings,
     /// Connections to its nodes.
@@ -120,19 +125,36 @@ sections! {
         /// Whether clients show certificates: "no", "optional", or "yes": without one nobody gets in.
         tls_auth_clients: TlsAuthClients = OneOf<TlsAuthClients>("no"),
         /// Which part of a client's certificate is its user: "off", "cn", or the first "dns", "uri" or
-        /// "email" of the alternative names. Such a client needs no password.
+        /// "email" of the alternative names. If there is a user of that name, it needs no password.
         tls_auth_clients_user: TlsClientUser = OneOf<TlsClientUser>("off"),
         /// The oldest version of TLS that is spoken: "1.2" or "1.3".
         tls_min_version: TlsVersion = OneOf<TlsVersion>("1.2"),
         /// Networks that clients may come from; none for any.
-        clients_from: Vec<IpNet> = ListOrNone<Network>(""),
+        clients_from: Vec<IpNet> = Several<Network>(""),
         /// Networks of load balancers that put a PROXY header (v1 or v2) before each connection;
         /// nobody else may connect then.
-        proxy_protocol_from: Vec<IpNet> = ListOrNone<Network>(""),
+        proxy_protocol_from: Vec<IpNet> = Several<Network>(""),
         /// Clients that one address may have connected at the same time; 0 for any number.
         clients_per_address: usize = Count<0, 1_000_000>("0"),
         /// New connections per second that are accepted; more wait. 0 for any number.
         connections_per_second: usize = Count<0, 1_000_000>("0"),
+        /// Commands that clients of this listener may not use, whoever they are: names, sub-commands as
+        /// "config|set", categories as "@dangerous".
+        deny: Vec<String> = Several<Text>(""),
+        /// Commands that they may use all the same: exceptions from deny, and operator commands that are
+        /// refused otherwise.
+        allow: Vec<String> = Several<Text>(""),
+    }
+
+    /// Users and what they may do, besides [[users]].
+    acl: AclSettings {
+        /// Path of a file with further users, as Redis writes it (aclfile); "" for none.
+        file: Option<PathBuf> = Optional<FilePath>(""),
+        /// Denials that ACL LOG remembers (Redis: acllog-max-len).
+        log_entries: usize = Count<0, 100_000>("128"),
+        /// Wrong passwords from one address at once; beyond, its next one is looked at when a second has
+        /// passed for each. 0 for no limit.
+        auth_failures: usize = Count<0, 1_000_000>("10"),
     }
 
     /// The cluster behind.
@@ -161,6 +183,8 @@ sections! {
         username: Option<String> = Optional<Text>("") short "KEYWAY_UPSTREAM_USERNAME",
         /// The password to authenticate with; left out, Keyway sends no AUTH.
         password: Option<Secret> = Password short "KEYWAY_UPSTREAM_PASSWORD",
+        /// Tried when a node does not take the first, so that passwords can be changed without an outage.
+        second_password: Option<Secret> = Password,
         /// How long connecting to a node may take, name look-up included.
         connect_timeout: Duration = Time<10, MINUTE>("1s"),
         /// Idle time after which TCP asks whether a node is still there; "0s" for never.
@@ -298,12 +322,18 @@ sections! {
 
 impl Settings {
     /// Joins the sections.
-    pub(super) fn from_sections(sections: Sections, listeners: Vec<ListenSettings>) -> Settings {
+    pub(super) fn from_sections(
+        sections: Sections,
+        listeners: Vec<ListenSettings>,
+        users: Vec<UserSettings>,
+    ) -> Settings {
         Settings {
             workers: sections.proxy.workers,
             core_dumps: sections.proxy.core_dumps,
             listen: sections.listen,
             listeners,
+            users,
+            acl: sections.acl,
             cluster: sections.cluster,
             upstream: sections.upstream,
             timeouts: sections.timeouts,

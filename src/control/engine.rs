@@ -15,7 +15,8 @@ use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
 use crate::net::Liveness;
 use crate::telemetry::clock::{now_us, started_at};
-use crate::upstream::{UpstreamTls, handshake};
+use crate::upstream::UpstreamTls;
+use crate::upstream::handshake::{self, SharedCredentials};
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
 use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
@@ -23,7 +24,7 @@ use crate::worker::monitors::Handovers;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
     ArrivalSettings, LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts,
-    ScriptCache, TopologyCell, WorkerContext, spawn,
+    ScriptCache, SharedAcl, TopologyCell, WorkerContext, spawn,
 };
 
 /// So long a server may take to tell its commands at least.
@@ -42,11 +43,13 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         entrances,
         upstream_tls,
         config_file,
+        doors,
+        credentials,
         tallies,
         lifecycle,
     } = parts;
     let address_map = Arc::new(address_map);
-    let upstream = upstream_settings(&settings, upstream_tls);
+    let upstream = upstream_settings(&settings, credentials, upstream_tls);
     let topology = Arc::new(TopologyCell::default());
     let refresh = Arc::new(RefreshRequests::default());
     let local = Arc::new(LocalFacts {
@@ -61,6 +64,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
         started_us: started_us(),
+        acl: SharedAcl::new(settings.acl.log_entries, settings.acl.auth_failures),
         pause: SharedPause::default(),
         handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
@@ -95,6 +99,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             local: Arc::clone(&local),
             scripts: Arc::clone(&scripts),
             learnt: Arc::clone(&learnt),
+            doors: Arc::clone(&doors),
             notes,
             workers: Arc::clone(&workers),
         })?;
@@ -155,8 +160,6 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
 
 fn listener_facts(listen: &ListenSettings) -> ListenerFacts {
     ListenerFacts {
-        username: listen.username.clone(),
-        password: listen.password.clone(),
         advertise: listen.advertise.as_ref().map(endpoint),
         listen: listen.address,
         cluster_view: listen.cluster_view,
@@ -173,7 +176,11 @@ fn endpoint(configured: &HostPort) -> Endpoint {
     }
 }
 
-fn upstream_settings(settings: &Settings, tls: Option<Arc<UpstreamTls>>) -> handshake::Settings {
+fn upstream_settings(
+    settings: &Settings,
+    credentials: SharedCredentials,
+    tls: Option<Arc<UpstreamTls>>,
+) -> handshake::Settings {
     let upstream = &settings.upstream;
     handshake::Settings {
         timeout: upstream.connect_timeout + settings.timeouts.handshake,
@@ -181,10 +188,7 @@ fn upstream_settings(settings: &Settings, tls: Option<Arc<UpstreamTls>>) -> hand
             keepalive: upstream.tcp_keepalive,
             user_timeout: upstream.tcp_user_timeout,
         },
-        credentials: handshake::Credentials {
-            username: upstream.username.clone(),
-            password: upstream.password.clone(),
-        },
+        credentials,
         tls,
     }
 }

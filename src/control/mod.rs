@@ -15,6 +15,7 @@ pub mod refresh;
 mod refresh_log;
 mod refresh_plan;
 mod refresh_round;
+mod reload;
 mod replica_judge;
 mod replica_watch;
 mod secrecy;
@@ -23,6 +24,7 @@ mod start;
 mod supervise;
 mod tls;
 mod topology_page;
+mod users;
 mod workers;
 
 pub use start::{StartError, run};

@@ -1,7 +1,7 @@
 //! What the system asks of the process.
 //!
-//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP has certificates read again; settings are read
-//! at start only.
+//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP reads users, rules, passwords and
+//! certificates anew.
 
 use std::io;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ pub enum Stop {
     Interrupt,
 }
 
-/// Listens to signals from now on. The receiver gets each request to stop, in order; the other is notified
-/// of SIGHUP.
+/// Listens to signals from now on. The receiver gets each request to stop, in order; `reloads` are told of
+/// SIGHUP.
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen() -> io::Result<(mpsc::Receiver<Stop>, Arc<Notify>)> {
+pub fn listen(reloads: Vec<Arc<Notify>>) -> io::Result<mpsc::Receiver<Stop>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -37,7 +37,9 @@ pub fn listen() -> io::Result<(mpsc::Receiver<Stop>, Arc<Notify>)> {
                 Some(()) = terminate.recv() => Stop::Terminate,
                 Some(()) = interrupt.recv() => Stop::Interrupt,
                 Some(()) = hangup.recv() => {
-                    notify.notify_one();
+                    for reload in &reloads {
+                        reload.notify_one();
+                    }
                     continue;
                 }
                 else => return,
@@ -47,5 +49,5 @@ pub fn listen() -> io::Result<(mpsc::Receiver<Stop>, Arc<Notify>)> {
             }
         }
     });
-    Ok((receiver, hung_up))
+    Ok(receiver)
 }

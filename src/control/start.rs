@@ -6,13 +6,13 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::admin::{self, AdminSource};
@@ -20,8 +20,10 @@ use super::cli::Cli;
 use super::secrecy::no_core_dumps;
 use super::supervise::{Ending, supervise};
 use super::tls::Tls;
+use super::users::{self, UsersError};
 use super::workers::{WorkerPort, WorkerSeat, seats};
-use super::{accept, engine, health, signals};
+use super::{accept, engine, health, reload, signals};
+use crate::acl::Doors;
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
     ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, TlsAuthClients,
@@ -31,6 +33,8 @@ use crate::net::tls::TlsFileError;
 use crate::net::{BindError, Entrance, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
 use crate::upstream::UpstreamTls;
+use crate::upstream::handshake::SharedCredentials;
+use crate::worker::DoorsCell;
 
 /// What serves requests, once it runs. Made by [`engine::start`].
 pub struct Engine {
@@ -56,6 +60,10 @@ pub struct EngineParts {
     pub upstream_tls: Option<Arc<UpstreamTls>>,
     /// Path of the configuration file; empty without one.
     pub config_file: String,
+    /// Users and rules.
+    pub doors: Arc<DoorsCell>,
+    /// How Keyway presents itself to the nodes.
+    pub credentials: SharedCredentials,
     /// Counters for what the engine does on the control thread.
     pub tallies: Arc<ControlTallies>,
     /// Serve, drain or stop.
@@ -77,6 +85,9 @@ pub enum StartError {
     /// A certificate, a key or a CA cannot be used; the operator's to mend.
     #[error("tls: {0}")]
     Tls(#[from] TlsFileError),
+    /// Users or rules make no sense; the operator's to mend.
+    #[error("{0}")]
+    Users(#[from] UsersError),
     /// An address is taken or not ours; the operator's to mend.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -101,7 +112,8 @@ impl StartError {
             StartError::Config(_)
             | StartError::AddressMap(_)
             | StartError::Zones(_)
-            | StartError::Tls(_) => ExitCode::from(2),
+            | StartError::Tls(_)
+            | StartError::Users(_) => ExitCode::from(2),
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
     }
@@ -145,6 +157,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     }
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
+    let doors = users::doors(&effective.settings)?;
     if cli.check {
         Tls::load(&effective.settings)?;
         print!("{effective}");
@@ -167,25 +180,48 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
             },
         );
     }
+    let files = reload::files_of(&effective);
     let Effective { settings, .. } = effective;
     match settings.log.format {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
     let tls = Tls::load(&settings)?;
-    serve(settings, file.as_deref(), address_map, zones, tls)
+    tls.warn();
+    users::tell(&settings, &doors);
+    let found = Found {
+        file,
+        files,
+        address_map,
+        zones,
+        doors,
+        tls,
+    };
+    serve(settings, found)
+}
+
+/// What was made of the settings, and where they come from.
+struct Found {
+    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
+    address_map: AddressMap,
+    zones: Zones,
+    doors: Doors,
+    tls: Tls,
 }
 
 /// Binds, spawns, and serves until told to stop.
-fn serve(
-    mut settings: Settings,
-    file: Option<&Path>,
-    address_map: AddressMap,
-    zones: Zones,
-    tls: Tls,
-) -> Result<ExitCode, StartError> {
-    tls.warn();
-    let listeners = Listeners::bind(&settings)?;
+fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
+    let Found {
+        file,
+        files,
+        address_map,
+        zones,
+        doors,
+        tls,
+    } = found;
+    let file_shown = file.as_ref().map(|file| file.display().to_string());
+    let listeners = Listeners::bind(&settings, &doors)?;
     fit_clients(&mut settings);
     let settings = Arc::new(settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -193,7 +229,12 @@ fn serve(
         .build()
         .map_err(StartError::system("start the control thread's runtime"))?;
     let ending = runtime.block_on(async {
-        let (stops, hangup) = signals::listen().map_err(StartError::system("listen to signals"))?;
+        let reload = Arc::new(Notify::new());
+        let rules = Arc::new(DoorsCell::new(doors));
+        let credentials = SharedCredentials::new(reload::credentials(&settings));
+        let hangup = Arc::new(Notify::new());
+        let stops = signals::listen(vec![Arc::clone(&reload), Arc::clone(&hangup)])
+            .map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
         let ports: Arc<[WorkerPort]> = ports.into();
@@ -205,7 +246,7 @@ fn serve(
         let mut doors = Vec::new();
         info!(
             version = env!("CARGO_PKG_VERSION"),
-            config = file.map(|file| file.display().to_string()),
+            config = file_shown,
             listen = listeners.places(&settings),
             admin = listeners.admin.as_ref().map(Listener::place),
             workers = settings.workers,
@@ -224,9 +265,9 @@ fn serve(
             zones,
             entrances: Arc::clone(&tls.entrances),
             upstream_tls: tls.upstream.clone(),
-            config_file: file
-                .map(|file| file.display().to_string())
-                .unwrap_or_default(),
+            config_file: file_shown.unwrap_or_default(),
+            doors: Arc::clone(&rules),
+            credentials: credentials.clone(),
             tallies: Arc::clone(&tallies),
             lifecycle: lifecycle.subscribe(),
         })
@@ -234,6 +275,14 @@ fn serve(
 
         let reloader = tls.reloader(settings.tls.reload_interval);
         tokio::spawn(reloader.run(hangup, Arc::clone(&tallies), lifecycle.subscribe()));
+        let reloaded = reload::Reloaded {
+            file,
+            files,
+            settings: Arc::clone(&settings),
+            doors: rules,
+            credentials,
+        };
+        tokio::spawn(reload::run(reloaded, reload, lifecycle.subscribe()));
         if let Some(listener) = listeners.admin {
             let door = listener
                 .open()
@@ -293,14 +342,15 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(settings: &Settings) -> Result<Listeners, BindError> {
+    fn bind(settings: &Settings, doors: &Doors) -> Result<Listeners, BindError> {
         let mut clients = Vec::new();
         for (number, listen) in (0..).zip(settings.all_listeners()) {
             if let Some(address) = listen.address {
                 let listener = Listener::bind_tcp(address, listen.backlog, liveness(listen))?;
                 clients.push((number, listener));
+                let users = &doors.of_listener(number).users;
                 let shows_certificate = listen.tls_auth_clients == TlsAuthClients::Yes;
-                let is_open = listen.password.is_none() && !shows_certificate;
+                let is_open = !users.wants_authentication() && !shows_certificate;
                 if !address.ip().is_loopback() && is_open {
                     let name = &listen.name;
                     warn!(%address, listener = name, "clients of other hosts need no password");

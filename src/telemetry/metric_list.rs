@@ -43,6 +43,11 @@ pub static METRICS: &[Metric] = &[
         "Error replies of Keyway's own, by kind; errors of the servers are replies.",
     ),
     metric(
+        "keyway_auth_failures_total",
+        Reading::Count(|worker| worker.auth_failures.value()),
+        "AUTH and HELLO with a wrong password, or a user that is not there or switched off.",
+    ),
+    metric(
         "keyway_redirects_total",
         Reading::CountByKind(
             || RedirectKind::ALL.iter().map(|kind| kind.label()).collect(),

@@ -242,8 +242,8 @@ impl Core {
             // On a Unix socket both sides are the socket's path.
             None => address.to_owned(),
         };
-        let needs_password = self.local.listener(listener).password.is_some();
-        let mut session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        let door = self.doors.of_listener(listener);
+        let mut session = Session::new(id, address, &local_address, &door, self.now_us);
         session.listener = listener;
         let key = self.clients.insert(session);
         self.refresh_policy(key);
@@ -253,15 +253,16 @@ impl Core {
         key
     }
 
-    /// Notes how a client that has just joined is connected, and the name in its certificate: such a client
-    /// is authenticated by it.
+    /// Notes how a client that has just joined is connected, and the name in its certificate: as a user's
+    /// name it is as good as credentials.
     pub fn client_shows(&mut self, key: ClientKey, is_tls: bool, certificate: Option<String>) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
         client.session.is_tls = is_tls;
         if let Some(name) = certificate {
-            client.session.show_certificate(&name);
+            let door = self.doors.of_listener(client.session.listener);
+            client.session.show_certificate(&name, &door);
         }
     }
 
@@ -352,6 +353,7 @@ impl Core {
         self.end_pause_in_time();
         self.tend_hub();
         self.retry_blocked(false);
+        self.retry_auth();
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }

@@ -79,13 +79,27 @@ fn is_arriving_slowly(client: &Client, now_us: u64, limit_us: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::acl::{Door, User, Users};
     use crate::client::Session;
     use crate::worker::clients::Clients;
 
+    fn user() -> Arc<User> {
+        Arc::new(User::unrestricted("default", Some(b"p")))
+    }
+
     fn with_client(needs_password: bool, check: impl FnOnce(&mut Client)) {
         let mut clients = Clients::default();
-        let session = Session::new(1, "127.0.0.1:1", "127.0.0.1:2", needs_password, 1_000);
+        let door = match needs_password {
+            false => Door::default(),
+            true => Door {
+                users: Users::new(Vec::new(), Some(user())),
+                ..Door::default()
+            },
+        };
+        let session = Session::new(1, "127.0.0.1:1", "127.0.0.1:2", &door, 1_000);
         let key = clients.insert(session);
         check(clients.get(key).expect("just inserted"));
     }
@@ -94,7 +108,7 @@ mod tests {
     fn a_stranger_is_one_until_it_authenticates() {
         with_client(true, |client| {
             assert_eq!(unauthenticated_for(client, 5_000), 4_000);
-            client.session.authenticate("default");
+            client.session.authenticate(user());
             assert_eq!(unauthenticated_for(client, 5_000), 0);
         });
         with_client(false, |client| {

@@ -35,7 +35,7 @@ pub fn settings(seeds: &[String]) -> RefreshSettings {
             timeout: Duration::from_secs(1),
             liveness: keyway::net::Liveness::default(),
             tls: None,
-            credentials: handshake::Credentials::default(),
+            credentials: handshake::SharedCredentials::default(),
         },
         interval: Duration::from_secs(3600),
         response_timeout: Duration::from_secs(1),

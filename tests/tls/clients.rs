@@ -115,6 +115,13 @@ fn client_certificates_are_users() {
         },
     );
     let foreign = stranger.issue("client");
+    // Signed by the right CA, and nobody's.
+    let nobody = authority.issue("nobody");
+    let users = authority.folder().join("users.acl");
+    let rules = "on nopass ~* &* +@all";
+    let names = ["app", "spiffe://example/app"];
+    let lines = names.map(|name| format!("user {name} {rules}\n"));
+    std::fs::write(&users, lines.concat()).expect("ours");
     for (wants, rule, user) in [
         ("yes", "cn", "'app'"),
         ("optional", "uri", "'spiffe://example/app'"),
@@ -124,6 +131,7 @@ fn client_certificates_are_users() {
             .set("listen.tls_auth_clients", &format!("\"{wants}\""))
             .set("listen.tls_auth_clients_user", &format!("\"{rule}\""))
             .set("listen.password", "\"sesame\"")
+            .set("acl.file", &quoted(&users))
             .start();
         for is_tls12 in [true, false] {
             let with = |certificate| TlsOptions {
@@ -142,6 +150,8 @@ fn client_certificates_are_users() {
             client.expect("ACL WHOAMI", user);
             client.expect("AUTH default sesame", "+OK");
             client.expect("ACL WHOAMI", "'default'");
+            let noauth = "-NOAUTH Authentication required.";
+            assert_eq!(attempt(Some(nobody.clone())).expect("let in"), noauth);
             assert!(attempt(Some(foreign.clone())).is_err());
             assert!(attempt(Some(expired.clone())).is_err());
             let without = attempt(None);

@@ -18,10 +18,13 @@ fn stage() -> Stage {
     let scene = TlsCluster::start(Flavor::Redis, true);
     let authority = Authority::new("the clients' CA");
     let upstream = scene.authority.issue("keyway");
+    let users = authority.folder().join("users.acl");
+    std::fs::write(&users, "user client on nopass ~* &* +@all\n").expect("ours");
     let keyway = with_listener(Keyway::before(&scene.seeds()), &authority.issue("keyway"))
         .set("listen.tls_client_ca", &quoted(&authority.ca()))
         .set("listen.tls_auth_clients", "\"yes\"")
         .set("listen.tls_auth_clients_user", "\"cn\"")
+        .set("acl.file", &quoted(&users))
         .set("compatibility.cross_slot_transactions", "\"split\"")
         .set("upstream.tls", "\"on\"")
         .set("upstream.tls_ca", &quoted(&scene.authority.ca()))

@@ -86,21 +86,21 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
-/// Several values as [`List`], or none.
-pub struct ListOrNone<K>(PhantomData<K>);
+/// The same, and there may be none.
+pub struct Several<K>(PhantomData<K>);
 
-impl<K: Kind> Kind for ListOrNone<K> {
+impl<K: Kind> Kind for Several<K> {
     type Value = Vec<K::Value>;
     const SHAPE: Shape = Shape::List;
 
     fn allowed() -> String {
-        format!("{}, or [] for none", List::<K>::allowed())
+        format!("{}, or none", List::<K>::allowed())
     }
 
     fn read(text: &str) -> Option<Self::Value> {
         match text.trim() {
             "" => Some(Vec::new()),
-            text => List::<K>::read(text),
+            _ => List::<K>::read(text),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Kind for SocketPath {
     }
 }
 
-/// The path of a file.
+/// Where a file is.
 pub struct FilePath;
 
 impl Kind for FilePath {
@@ -104,7 +104,7 @@ impl Kind for FilePath {
     }
 
     fn read(text: &str) -> Option<PathBuf> {
-        (!text.is_empty() && !text.contains(char::is_control)).then(|| PathBuf::from(text))
+        (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
         check::<FilePath>(&[
             ("tls/a.pem", Some(PathBuf::from("tls/a.pem"))),
             ("", None),
-            ("a\nb", None),
+            ("a\0b", None),
         ]);
     }
 
