@@ -7,6 +7,7 @@
 pub mod accepted;
 pub mod args;
 pub mod inline;
+pub mod passing;
 pub mod reply;
 pub mod scan;
 pub mod write;

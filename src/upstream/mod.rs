@@ -11,6 +11,6 @@ pub mod known_scripts;
 pub mod outbox;
 
 pub use connection::{Connection, Phase, Role};
-pub use in_flight::{Caching, Dispatched, InFlight, Purpose, Queued, Refusal};
+pub use in_flight::{Caching, Dispatched, InFlight, Passing, Purpose, Queued, Refusal};
 pub use known_scripts::KnownScripts;
 pub use outbox::Outbox;

@@ -134,6 +134,12 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
     let Some(client) = core.clients.get(key) else {
         return Poll::Ready(End::Gone);
     };
+    if client.taking.is_some() {
+        core.go_on_passing(key);
+    }
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(End::Gone);
+    };
     if client.phase == Phase::Gone {
         return Poll::Ready(End::Gone);
     }

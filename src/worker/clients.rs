@@ -11,6 +11,7 @@ use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
+use super::passing::Taking;
 use super::tracking::Tracker;
 use super::transactions::Transaction;
 use super::wait::WrittenTo;
@@ -83,6 +84,8 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
     pub transaction: Option<Box<Transaction>>,
+    /// How it takes replies that come in pieces, while there are any.
+    pub taking: Option<Box<Taking>>,
     /// The primaries it wrote to (`WAIT`).
     pub written: WrittenTo,
     waker: Option<Waker>,
@@ -170,6 +173,7 @@ impl Clients {
             subscriptions: None,
             watch: None,
             transaction: None,
+            taking: None,
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,
@@ -256,8 +260,9 @@ impl Core {
         self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
-        if self.clients.remove(key).is_some() {
+        if let Some(client) = self.clients.remove(key) {
             self.tallies.clients.subtract(1);
+            self.forget_taking(client.taking);
         }
         if self.is_draining
             && self.clients.is_empty()
@@ -310,6 +315,7 @@ impl Core {
             }
             self.end_scrutiny(key);
             self.forget_subscriptions(key);
+            self.go_on_passing(key);
         }
     }
 
@@ -342,6 +348,7 @@ impl Core {
         }
         self.looked_after_us = self.now_us;
         self.expire_in_flight();
+        self.look_after_passing();
         self.leave_silent_strangers();
         self.leave_silent_replicas();
         self.measure_nodes();
@@ -349,6 +356,7 @@ impl Core {
         self.look_after_trackers();
         self.look_after_blocked();
         self.close_idle_leases();
+        self.close_idle_bulk();
         self.close_idle_clients();
     }
 

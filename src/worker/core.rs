@@ -17,6 +17,7 @@ use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
+use super::passing::WINDOW_BYTES;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
 use super::scrutiny::Scrutiny;
@@ -75,6 +76,14 @@ pub struct WorkerLimits {
     pub lease_queue: usize,
     /// Answers about keys that are remembered.
     pub key_shapes: usize,
+    /// A longer reply is passed on in pieces (contract: P8).
+    pub stream_threshold_bytes: usize,
+    /// What such replies may fill while their clients do not take them.
+    pub stream_buffer_bytes: usize,
+    /// So much of such a reply may wait for a client that has no room reserved.
+    pub stream_window_bytes: usize,
+    /// Connections to one node for what is too large to share one.
+    pub bulk_connections: usize,
 }
 
 impl Default for WorkerLimits {
@@ -100,6 +109,10 @@ impl Default for WorkerLimits {
             leases: 10_000,
             lease_queue: 1_000,
             key_shapes: 1_024,
+            stream_threshold_bytes: 256 << 10,
+            stream_buffer_bytes: 16 << 20,
+            stream_window_bytes: WINDOW_BYTES,
+            bulk_connections: 32,
         }
     }
 }
@@ -168,6 +181,8 @@ pub struct Core {
     pub trackers: Trackers,
     /// Until when nodes are measured, and in which version.
     pub(super) measured_until: Option<(u64, Protocol)>,
+    /// How much of `limits.stream_buffer_bytes` is reserved.
+    pub(super) stream_bytes_reserved: usize,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -219,6 +234,7 @@ impl Core {
             teaching: Arc::default(),
             awaits_learnt: false,
             key_shapes: KeyShapes::default(),
+            stream_bytes_reserved: 0,
             scripts: Arc::default(),
             seen_scripts: SeenScripts::default(),
             address_map,

@@ -46,9 +46,10 @@ impl Core {
     pub fn asked_first(&mut self, key: ConnectionKey) -> More {
         match self.connections.get(key.0 as usize).map(|c| c.role) {
             Some(Role::Tracking(client)) => self.tracking_requests(client),
-            Some(Role::Shared | Role::Lease(_) | Role::Read | Role::Once | Role::Hub) | None => {
-                More::default()
-            }
+            Some(
+                Role::Shared | Role::Lease(_) | Role::Read | Role::Once | Role::Bulk | Role::Hub,
+            )
+            | None => More::default(),
         }
     }
 
@@ -75,7 +76,7 @@ impl Core {
             Role::Hub => self.hub_link_ready(key),
             Role::Read => self.read_connection_ready(node),
             Role::Tracking(client) => self.private_ready(client, key),
-            Role::Shared | Role::Once | Role::Lease(_) => {}
+            Role::Shared | Role::Once | Role::Bulk | Role::Lease(_) => {}
         }
     }
 
@@ -156,6 +157,10 @@ impl Core {
             if let Purpose::Barrier(ticket) = entry.purpose {
                 self.reply(ticket, b"");
             }
+            if let Purpose::Passing(dispatched) = entry.purpose {
+                let bytes = connection.outbox.front(len).to_vec();
+                self.lost_passing(connection, &dispatched, &bytes, why);
+            }
             let is_refused = refusal.take().is_some_and(|refusal| !refusal.is_of_multi);
             let is_refused = |command: &Command| is_refused && command.is_block();
             if let Purpose::Reply(dispatched) = entry.purpose {
@@ -182,7 +187,7 @@ impl Core {
     }
 
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
-    fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
+    pub(super) fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
         let text = unknown_outcome(dispatched, why);
         self.fail(dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
     }
@@ -236,10 +241,15 @@ impl Core {
         for (_, connection) in &mut self.connections {
             let is_silent = connection.phase == Phase::Ready
                 && !connection.in_flight.is_empty()
+                && !connection.is_left_unread()
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
             // A lease is silent while its client is blocked.
-            has_silent |= is_silent && matches!(connection.role, Role::Shared | Role::Tracking(_));
+            has_silent |= is_silent
+                && matches!(
+                    connection.role,
+                    Role::Shared | Role::Bulk | Role::Tracking(_)
+                );
             let has_failed = nodes
                 .get(connection.node)
                 .is_some_and(|node| node.has_failed);

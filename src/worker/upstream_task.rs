@@ -77,6 +77,11 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
         if is_hub && core.is_held_back(key) {
             break;
         }
+        let connection = core.connections.get(key.0 as usize);
+        let is_passing = connection.is_some_and(|connection| connection.passing.is_some());
+        if is_passing && core.is_left_unread(key) {
+            break;
+        }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {
             break;
         };
@@ -118,7 +123,8 @@ fn read<S: AsyncRead>(
     stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> Poll<std::io::Result<usize>> {
-    if connection.role != Role::Shared && connection.input.is_empty() {
+    let is_shared = connection.role == Role::Shared || connection.passing.is_some();
+    if !is_shared && connection.input.is_empty() {
         connection.input = Vec::new();
         return SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
