@@ -121,6 +121,16 @@ pub static METRICS: &[Metric] = &[
         "Error replies of Keyway's own, by kind; errors of the servers are replies.",
     ),
     metric(
+        "keyway_streamed_replies_total",
+        Reading::Count(|worker| worker.streamed_replies.value()),
+        "Large replies that were passed on in pieces.",
+    ),
+    metric(
+        "keyway_streams_fetched_again_total",
+        Reading::Count(|worker| worker.streams_fetched_again.value()),
+        "Large replies that were dropped and asked for again, so that other clients did not wait behind them.",
+    ),
+    metric(
         "keyway_redirects_total",
         Reading::CountByKind(
             || RedirectKind::ALL.iter().map(|kind| kind.label()).collect(),
