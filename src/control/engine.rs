@@ -190,6 +190,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         outbox_bytes: limits.outbox_bytes,
         key_shapes: limits.key_shapes,
         stream_threshold_bytes: limits.stream_threshold_bytes,
+        upload_threshold_bytes: limits.stream_threshold_bytes,
         stream_buffer_bytes: limits.stream_buffer_bytes,
         stream_window_bytes: WINDOW_BYTES,
         bulk_connections: limits.bulk_connections,

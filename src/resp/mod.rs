@@ -9,6 +9,7 @@ pub mod args;
 pub mod inline;
 pub mod passing;
 pub mod reply;
+pub mod request_passing;
 pub mod scan;
 pub mod write;
 

@@ -121,6 +121,11 @@ pub static METRICS: &[Metric] = &[
         "Error replies of Keyway's own, by kind; errors of the servers are replies.",
     ),
     metric(
+        "keyway_streamed_requests_total",
+        Reading::Count(|worker| worker.streamed_requests.value()),
+        "Requests with a large value that were passed on in pieces.",
+    ),
+    metric(
         "keyway_streamed_replies_total",
         Reading::Count(|worker| worker.streamed_replies.value()),
         "Large replies that were passed on in pieces.",

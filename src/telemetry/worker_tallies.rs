@@ -64,6 +64,8 @@ pub struct WorkerTallies {
     pub subscription_gaps: Tally,
     /// Subscribers closed because they did not read.
     pub slow_subscribers: Tally,
+    /// Requests that were passed on in pieces.
+    pub streamed_requests: Tally,
     /// Replies that were passed on in pieces.
     pub streamed_replies: Tally,
     /// Large replies that were dropped and asked for again, so that others did not wait behind them.

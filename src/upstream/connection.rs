@@ -79,6 +79,9 @@ pub struct Connection {
     pub scanner: ReplyScanner,
     /// The reply that is coming in pieces, if one is.
     pub passing: Option<Box<Passing>>,
+    /// The client whose request is passed on over it in pieces, and is not whole yet. Meanwhile nothing that
+    /// was written is kept.
+    pub upload: Option<ClientKey>,
     /// When the last byte came from the node, in microseconds on the process' clock.
     pub heard_us: u64,
     /// When the oldest unanswered request was handed over, in microseconds; meaningless while
@@ -137,6 +140,7 @@ impl Connection {
             input: Vec::new(),
             scanner: ReplyScanner::default(),
             passing: None,
+            upload: None,
             heard_us: 0,
             waiting_since_us: 0,
             waiting_for_room: Vec::new(),
@@ -269,6 +273,19 @@ impl Connection {
         self.expect(Purpose::Discard, bytes.len(), now_us);
     }
 
+    /// Hands over a request of which nothing is kept once it is written.
+    pub fn send_unkept(&mut self, purpose: Purpose, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(purpose, 0, now_us);
+    }
+
+    /// The last byte of a request that was passed on in pieces was handed over.
+    pub fn expect_uploaded(&mut self, dispatched: Dispatched, now_us: u64) {
+        // What is left of it: while that is not written, the node cannot have executed it.
+        let rest = self.outbox.len();
+        self.expect(Purpose::Uploaded(dispatched), rest, now_us);
+    }
+
     /// The client that a private connection is lent to.
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
@@ -304,8 +321,11 @@ impl Connection {
         self.in_flight
             .iter()
             .filter_map(|entry| match entry.purpose {
-                Purpose::Reply(dispatched) => Some(dispatched.received_us),
+                Purpose::Reply(dispatched) | Purpose::Uploaded(dispatched) => {
+                    Some(dispatched.received_us)
+                }
                 Purpose::Passing(_)
+                | Purpose::Preflight(_)
                 | Purpose::Leased(_)
                 | Purpose::Queued(_)
                 | Purpose::Barrier(_)
@@ -328,7 +348,7 @@ impl Connection {
         for entry in &mut self.in_flight {
             end += entry.len as usize;
             match entry.purpose {
-                Purpose::Reply(dispatched)
+                Purpose::Reply(dispatched) | Purpose::Uploaded(dispatched)
                     if dispatched.received_us <= until_us
                         && taker != Some(dispatched.ticket.client) =>
                 {
@@ -341,6 +361,8 @@ impl Connection {
                     }
                 }
                 Purpose::Reply(_)
+                | Purpose::Uploaded(_)
+                | Purpose::Preflight(_)
                 | Purpose::Passing(_)
                 | Purpose::Leased(_)
                 | Purpose::Queued(_)
@@ -363,6 +385,7 @@ impl Connection {
         self.role == Role::Bulk
             && self.phase == Phase::Ready
             && self.in_flight.is_empty()
+            && self.upload.is_none()
             && !self.is_retiring
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::Slot;
 use crate::command::Command;
-use crate::pipeline::Ticket;
+use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::Protocol;
 use crate::resp::passing::ReplyPassing;
 use crate::routing::Target;
@@ -64,6 +64,10 @@ pub enum Purpose {
     Reply(Dispatched),
     /// It belongs to a request, and is being passed on in pieces (contract: P8).
     Passing(Dispatched),
+    /// It belongs to a request whose value was passed on in pieces: nothing of it is left to be sent again.
+    Uploaded(Dispatched),
+    /// It tells whether the node serves the key of a request that this client is sending in pieces.
+    Preflight(ClientKey),
     /// It belongs to a request on a private connection, which may take as long as it likes.
     Leased(Dispatched),
     /// It belongs to the front of a block, before its `EXEC`.

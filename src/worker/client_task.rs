@@ -222,6 +222,7 @@ impl Core {
             return self.cut_off(key);
         }
         self.held_back_input_ended(key);
+        self.abandon_upload(key);
         if let Some(client) = self.clients.get(key)
             && client.phase == Phase::Open
         {

@@ -14,6 +14,7 @@ use super::park::Parked;
 use super::passing::Taking;
 use super::tracking::Tracker;
 use super::transactions::Transaction;
+use super::uploads::Upload;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
@@ -86,6 +87,8 @@ pub struct Client {
     pub transaction: Option<Box<Transaction>>,
     /// How it takes replies that come in pieces, while there are any.
     pub taking: Option<Box<Taking>>,
+    /// The request of which it is sending a large value.
+    pub upload: Option<Box<Upload>>,
     /// The primaries it wrote to (`WAIT`).
     pub written: WrittenTo,
     waker: Option<Waker>,
@@ -174,6 +177,7 @@ impl Clients {
             watch: None,
             transaction: None,
             taking: None,
+            upload: None,
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,
@@ -257,6 +261,7 @@ impl Core {
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
         self.stop_tracking(key);
+        self.abandon_upload(key);
         self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
@@ -315,6 +320,7 @@ impl Core {
             }
             self.end_scrutiny(key);
             self.forget_subscriptions(key);
+            self.abandon_upload(key);
             self.go_on_passing(key);
         }
     }
@@ -340,6 +346,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.retry_uploads();
         self.end_pause_in_time();
         self.tend_hub();
         self.retry_blocked(false);
@@ -349,6 +356,7 @@ impl Core {
         self.looked_after_us = self.now_us;
         self.expire_in_flight();
         self.look_after_passing();
+        self.look_after_uploads();
         self.leave_silent_strangers();
         self.leave_silent_replicas();
         self.measure_nodes();

@@ -78,6 +78,8 @@ pub struct WorkerLimits {
     pub key_shapes: usize,
     /// A longer reply is passed on in pieces (contract: P8).
     pub stream_threshold_bytes: usize,
+    /// A request of which more than this is missing is passed on in pieces, if it can be.
+    pub upload_threshold_bytes: usize,
     /// What such replies may fill while their clients do not take them.
     pub stream_buffer_bytes: usize,
     /// So much of such a reply may wait for a client that has no room reserved.
@@ -110,6 +112,7 @@ impl Default for WorkerLimits {
             lease_queue: 1_000,
             key_shapes: 1_024,
             stream_threshold_bytes: 256 << 10,
+            upload_threshold_bytes: 256 << 10,
             stream_buffer_bytes: 16 << 20,
             stream_window_bytes: WINDOW_BYTES,
             bulk_connections: 32,
@@ -141,6 +144,8 @@ pub struct Core {
     pub leases: Leases,
     /// Blocked clients that wait for a node or a private connection.
     pub blocked_retry: Vec<ClientKey>,
+    /// Clients whose large request waits for a node.
+    pub(super) uploads_waiting: Vec<ClientKey>,
     /// Clients with requests that wait.
     pub parked_clients: Vec<ClientKey>,
     /// Those for whom a reply has come that others may have waited for.
@@ -216,6 +221,7 @@ impl Core {
             to_open: Vec::new(),
             leases: Leases::default(),
             blocked_retry: Vec::new(),
+            uploads_waiting: Vec::new(),
             parked_clients: Vec::new(),
             to_resume: Vec::new(),
             tick_waker: None,
@@ -420,7 +426,9 @@ impl Core {
 
     /// Whether requests or clients wait for a node, so that time has to be looked at often.
     pub fn is_anyone_waiting(&self) -> bool {
-        !self.parked_clients.is_empty() || !self.blocked_retry.is_empty()
+        !self.parked_clients.is_empty()
+            || !self.blocked_retry.is_empty()
+            || !self.uploads_waiting.is_empty()
     }
 
     /// Whether something is left to be done outside the core.

@@ -142,6 +142,8 @@ impl Core {
                 }
                 self.deliver_leased(from, dispatched, &reply);
             }
+            Purpose::Uploaded(dispatched) => self.upload_answered(from, dispatched, reply),
+            Purpose::Preflight(client) => self.preflight_answered(client, from, reply),
             Purpose::Queued(queued) => {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
                     connection.note_queued(queued, reply);

@@ -106,12 +106,13 @@ impl Core {
             return false;
         };
         let first = match entry.purpose {
-            Purpose::Reply(first) => first,
+            Purpose::Reply(first) | Purpose::Uploaded(first) => first,
             Purpose::Discard => {
                 self.start_passing(key, None, None);
                 return true;
             }
             Purpose::Passing(_)
+            | Purpose::Preflight(_)
             | Purpose::Leased(_)
             | Purpose::Queued(_)
             | Purpose::Barrier(_)

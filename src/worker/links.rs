@@ -128,6 +128,9 @@ impl Core {
             self.private_lost(client, key, was_open, loss == Loss::Refused);
         }
         let reason = format!("{endpoint}: {why}");
+        if let Some(client) = connection.upload.take() {
+            self.lost_upload(client, key, &reason);
+        }
         self.settle_in_flight(&mut connection, &reason);
         if connection.role == Role::Hub {
             self.hub_link_lost(key, &reason);
@@ -157,6 +160,13 @@ impl Core {
             if let Purpose::Barrier(ticket) = entry.purpose {
                 self.reply(ticket, b"");
             }
+            if let Purpose::Uploaded(dispatched) = entry.purpose {
+                self.tallies.in_flight.subtract(1);
+                match connection.outbox.is_front_written(len) {
+                    true => self.fail_unknown(&dispatched, why),
+                    false => self.fail_unsent(&dispatched, why),
+                }
+            }
             if let Purpose::Passing(dispatched) = entry.purpose {
                 let bytes = connection.outbox.front(len).to_vec();
                 self.lost_passing(connection, &dispatched, &bytes, why);
@@ -184,6 +194,16 @@ impl Core {
             }
             connection.outbox.pop(len);
         }
+    }
+
+    /// A request that was passed on in pieces was not sent whole.
+    fn fail_unsent(&mut self, dispatched: &Dispatched, why: &str) {
+        let name = dispatched.command.name;
+        let text = format!(
+            "ERR '{name}' was not executed: the connection to the node was lost while the value was being sent \
+             ({why}); send it again"
+        );
+        self.fail(dispatched.ticket, ErrorKind::Deadline, &text);
     }
 
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
@@ -219,12 +239,16 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
+        let upload = connection.upload.take();
         if let Role::Lease(_) = connection.role {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;
         }
         self.settle_in_flight(&mut emptied, why);
+        if let Some(client) = upload {
+            self.lost_upload(client, ConnectionKey(index as u32), why);
+        }
         for client in waiting_for_room {
             if let Some(client) = self.clients.get(client) {
                 client.wake();

@@ -51,6 +51,7 @@ mod tracking;
 mod tracking_watch;
 pub mod transactions;
 mod unblock;
+pub mod uploads;
 pub mod upstream_task;
 pub mod wait;
 pub mod watch;

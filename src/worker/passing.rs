@@ -323,10 +323,11 @@ impl Core {
                 _ => false,
             };
             match passing.waits_since_us {
-                Some(since_us) if now_us.saturating_sub(since_us) > STALL_US => {
-                    if connection.in_flight.iter().any(others) {
-                        stalling.extend(taker);
-                    }
+                Some(since_us)
+                    if now_us.saturating_sub(since_us) > STALL_US
+                        && connection.in_flight.iter().any(others) =>
+                {
+                    stalling.extend(taker);
                 }
                 Some(_) => {}
                 None if now_us.saturating_sub(connection.heard_us) > timeout_us => {

@@ -108,7 +108,10 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     let is_done = core
         .connections
         .get(key.0 as usize)
-        .is_none_or(|connection| connection.is_retiring && connection.in_flight.is_empty());
+        .is_none_or(|connection| {
+            let is_idle = connection.in_flight.is_empty() && connection.upload.is_none();
+            connection.is_retiring && is_idle
+        });
     if is_done {
         Poll::Ready("the node left the cluster".to_owned())
     } else {
@@ -162,6 +165,10 @@ fn write<S: AsyncWrite>(
             Poll::Ready(Ok(count)) => {
                 connection.outbox.mark_written(count);
                 core.tallies.upstream_bytes_out.add(count as u64);
+                if connection.upload.is_some() {
+                    connection.outbox.forget_written();
+                    core.upload_went_on(key);
+                }
             }
             Poll::Ready(Err(error)) => return Err(error.to_string()),
         }

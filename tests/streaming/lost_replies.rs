@@ -1,10 +1,7 @@
 //! Large replies that end in the middle, on either side.
 
-use std::time::Duration;
-
+use super::DEADLINE;
 use super::support::{Action, FakeCluster, Keyway, eventually};
-
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn scene(primaries: usize, buffer: &str) -> (FakeCluster, Keyway) {
     let fake = FakeCluster::start(primaries);
@@ -86,7 +83,7 @@ fn a_client_that_leaves_in_the_middle_takes_its_connection_along() {
 }
 
 /// A key of a node.
-fn key_of(fake: &FakeCluster, node: usize) -> String {
+pub fn key_of(fake: &FakeCluster, node: usize) -> String {
     let share = 16_384 / fake.nodes().len();
     let mut names = (0..).map(|number: u32| format!("key-{number}"));
     let slot = |name: &String| usize::from(keyway::cluster::Slot::of_key(name.as_bytes()).number());

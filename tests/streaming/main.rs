@@ -2,9 +2,14 @@
 
 mod bystanders;
 mod lost_replies;
+mod lost_requests;
 mod order;
 mod replies;
+mod requests;
 mod value;
 
 #[path = "../support/mod.rs"]
 mod support;
+
+/// For what happens soon.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
