@@ -186,7 +186,7 @@ sections! {
         subscriber_output_soft_time: Duration = Time<0, HOUR>("60s"),
         /// What a client may queue between MULTI and EXEC; a command beyond is refused, and so is EXEC.
         transaction_bytes: usize = Bytes<{ 64 * KB }, GB>("1gb"),
-        /// A longer reply is passed on in pieces, and never held whole.
+        /// A longer reply, or the value of a write to one key, is passed on in pieces and never held whole.
         stream_threshold_bytes: usize = Bytes<{ 4 * KB }, GB>("256kb"),
         /// Bytes of such replies that each worker holds for clients that do not take them, so that others
         /// need not wait behind them; a reply that does not fit gets a connection of its own. "0" for all.

@@ -389,8 +389,8 @@ impl Connection {
             && !self.is_retiring
     }
 
-    /// Closes a connection that nobody uses, which is no failure.
-    pub fn close_idle(&mut self) {
+    /// Closes a connection that nobody needs any more, which is no failure.
+    pub fn close_quietly(&mut self) {
         self.phase = Phase::Closed;
         self.is_retiring = true;
         self.wake();

@@ -13,7 +13,7 @@ use crate::resp::{Args, Protocol};
 use crate::routing::Target;
 use crate::routing::merge::MergePlan;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::Dispatched;
+use crate::upstream::{Dispatched, Role};
 
 /// Redis' own text (contract: M2).
 pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -78,7 +78,7 @@ impl Core {
     pub(super) fn has_room_everywhere(&mut self, client: ClientKey) -> bool {
         let limit = self.limits.outbox_bytes;
         for (_, connection) in &mut self.connections {
-            if connection.outbox.len() >= limit {
+            if connection.outbox.len() >= limit && connection.role != Role::Bulk {
                 connection.wait_for_room(client);
                 return false;
             }

@@ -157,7 +157,9 @@ impl Core {
         }
         let is_shared = match role {
             Role::Shared | Role::Read => true,
-            Role::Lease(_) | Role::Tracking(_) | Role::Once | Role::Bulk | Role::Hub => false,
+            // One that was given away while others waited on it.
+            Role::Bulk => behind.has_others,
+            Role::Lease(_) | Role::Tracking(_) | Role::Once | Role::Hub => false,
         };
         if !is_shared {
             self.pass_to_client(key, first, None, len);
@@ -308,7 +310,7 @@ impl Core {
                 if let Some((_, other)) =
                     connections.find(|(_, other)| other.node == node && other.is_idle_bulk())
                 {
-                    other.close_idle();
+                    other.close_quietly();
                 }
                 Err(Reason::NoBulk)
             }
@@ -328,7 +330,7 @@ impl Core {
         let now_us = self.now_us;
         for (_, connection) in &mut self.connections {
             if connection.is_idle_bulk() && now_us.saturating_sub(connection.heard_us) > IDLE_US {
-                connection.close_idle();
+                connection.close_quietly();
             }
         }
     }

@@ -214,8 +214,7 @@ impl Core {
         if client.phase == Phase::Gone {
             if is_alone {
                 // The rest is for nobody, and nobody waits behind it.
-                connection.phase = upstream::Phase::Closed;
-                connection.wake();
+                connection.close_quietly();
             }
             return is_alone;
         }

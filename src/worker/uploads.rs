@@ -450,6 +450,7 @@ impl Core {
         };
         processed.consumed = count;
         upload.moved_us = now_us;
+        client.session.last_command_us = now_us;
         let is_done = upload.framing.is_done();
         processed.is_cut_short = is_done && count < bytes.len();
         match to {
@@ -567,7 +568,7 @@ impl Core {
             && connection.upload == Some(key)
         {
             connection.upload = None;
-            connection.close_idle();
+            connection.close_quietly();
         }
     }
 

@@ -6,6 +6,7 @@ mod lost_requests;
 mod order;
 mod replies;
 mod requests;
+mod slow;
 mod value;
 
 #[path = "../support/mod.rs"]

@@ -5,12 +5,16 @@ use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::support::{Client, Cluster, ClusterOptions, Flavor};
+use super::support::keyway::KeywayOptions;
+use super::support::{Client, Cluster, ClusterOptions, Flavor, Keyway};
 
 /// The largest value that a server takes (proto-max-bulk-len).
 pub const LARGEST: usize = 512 << 20;
 /// What Keyway may grow by while one passes, whatever its client does.
 pub const GROWTH_MAX: u64 = 64 << 20;
+
+/// How long half a gigabyte may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A prime, so that no buffer's size divides it.
 const BLOCK_BYTES: usize = 1_000_003;
@@ -86,9 +90,22 @@ pub fn cluster(flavor: Flavor) -> Cluster {
     })
 }
 
+/// A Keyway that gives the nodes time, too.
+pub fn patient_keyway(cluster: &Cluster) -> KeywayOptions {
+    Keyway::before(&cluster.seeds()).set("timeouts.request", "\"180s\"")
+}
+
+/// One of each version.
+pub fn any_client(keyway: &Keyway, flavor: Flavor) -> Client {
+    match flavor {
+        Flavor::Redis => keyway.client(),
+        Flavor::Valkey => keyway.client_resp3(),
+    }
+}
+
 /// Gives a key a value of this length, without Keyway.
 pub fn place(cluster: &Cluster, key: &str, len: usize) {
-    let mut client = cluster.client_of_key(key);
+    let mut client = cluster.client_of_key(key).with_patience(PATIENCE);
     let mut stream = client.stream().try_clone().expect("a socket can be cloned");
     write_command(&mut stream, &["SET", key], len).expect("the node takes it");
     client.expect_next("+OK");
@@ -97,8 +114,7 @@ pub fn place(cluster: &Cluster, key: &str, len: usize) {
 /// A client's socket, patient enough for a large value.
 pub fn patient(client: &Client) -> TcpStream {
     let stream = client.stream().try_clone().expect("a socket can be cloned");
-    let patience = Some(Duration::from_secs(60));
-    stream.set_read_timeout(patience).expect("not zero");
+    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     stream
 }
 
