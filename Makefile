@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-instructions clean
+.PHONY: help demo test chaos overload lint bench bench-instructions clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,16 @@ demo: ## a six-node cluster, Keyway before it, and a short tour (installs redis-
 test: ## all tests, against real Redis and Valkey clusters (installs the servers when missing)
 	@scripts/install-servers.sh --clients
 	$(CARGO) test --locked
+
+# Without the debug build's slowness, with its assertions.
+chaos: ## ten minutes of faults for each server, every reply checked (KEYWAY_CHAOS_SECONDS, _SEED, _FLAVOR)
+	@scripts/install-servers.sh
+	KEYWAY_CHAOS_SECONDS=$${KEYWAY_CHAOS_SECONDS:-600} $(CARGO) test --locked --profile simulation --test chaos -- \
+		--nocapture --test-threads 1
+
+overload: ## too many clients, commands and unread replies for too little memory and files: figures
+	@scripts/install-servers.sh
+	KEYWAY_OVERLOAD=1 $(CARGO) test --locked --profile simulation --test overload -- --nocapture --test-threads 1
 
 lint: ## formatting and clippy, as CI checks them
 	$(CARGO) fmt --check

@@ -100,6 +100,27 @@ fn paused_node_keeps_its_sockets_and_answers_later() {
 }
 
 #[test]
+fn nodes_join_disagree_are_mended_and_leave() {
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        replicas: 0,
+        ..ClusterOptions::default()
+    });
+    let joined = cluster.join();
+    cluster.move_slots(&[0, 1], joined).expect("all is calm");
+    cluster.wait_until_settled();
+    // Its owner alone takes the slot for another's: nobody claims it.
+    let command = format!("CLUSTER SETSLOT 0 NODE {}", cluster.id(1));
+    cluster.node(joined).ok(&command);
+    assert!(!cluster.is_settled());
+    cluster.mend();
+    cluster.wait_until_settled();
+    assert_eq!(cluster.primary_of(0), Some(joined));
+    cluster.move_slots(&[0, 1], 0).expect("all is calm");
+    cluster.leave(joined);
+    assert_eq!(cluster.primaries().len(), 3);
+}
+
+#[test]
 fn fake_cluster_plays_its_part() {
     let fake = FakeCluster::start_with_replicas(2, 1);
     let mut client = Client::connect(fake.node(0).addr());

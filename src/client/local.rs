@@ -185,9 +185,10 @@ fn syntax_error() -> Answered {
     refuse("ERR syntax error")
 }
 
-/// Bytes of the client in an error text; control characters would break the line.
+/// Bytes of the client in an error text, which ends at a NUL as the servers' C strings do.
 fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

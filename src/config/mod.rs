@@ -33,7 +33,7 @@ pub use kind::{
     ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
     ReadPolicy, fits_pattern,
 };
-pub use resolve::{Effective, resolve};
+pub use resolve::{Effective, resolve, resolve_text};
 pub use secret::Secret;
 pub use settings::{
     AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings, ListenSettings,

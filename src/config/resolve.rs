@@ -95,7 +95,10 @@ pub fn resolve(file: Option<&Path>, environment: &Environment) -> Result<Effecti
 }
 
 /// As [`resolve`], with the file's name and text in place of its path.
-pub(super) fn resolve_text(
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_text(
     file: Option<(&str, &str)>,
     environment: &Environment,
 ) -> Result<Effective, ConfigErrors> {

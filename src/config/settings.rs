@@ -79,6 +79,9 @@ sections! {
         backlog: usize = Count<1, 65535>("1024"),
         /// Idle time after which TCP asks whether a client is still there; "0s" for never.
         tcp_keepalive: Duration = Time<0, { 24 * HOUR }>("300s"),
+        /// How long replies may stay unacknowledged by a client's host until the client is closed; "0s" leaves
+        /// it to the system.
+        tcp_user_timeout: Duration = Time<0, { 24 * HOUR }>("0s"),
         /// The user name that clients give with AUTH or HELLO beside the password.
         username: String = Text("default"),
         /// The password that clients must give; left out, clients need none.
@@ -130,6 +133,9 @@ sections! {
         connect_timeout: Duration = Time<10, MINUTE>("1s"),
         /// Idle time after which TCP asks whether a node is still there; "0s" for never.
         tcp_keepalive: Duration = Time<0, { 24 * HOUR }>("15s"),
+        /// How long requests may stay unacknowledged by a node's host until the connection is given up;
+        /// "0s" leaves it to the system.
+        tcp_user_timeout: Duration = Time<0, { 24 * HOUR }>("30s"),
     }
 
     /// How long things may take.

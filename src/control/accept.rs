@@ -212,7 +212,7 @@ mod tests {
 
     use super::super::workers::{WorkerSeat, seats};
     use super::*;
-    use crate::net::Listener;
+    use crate::net::{Listener, Liveness};
 
     #[test]
     fn the_worker_with_the_fewest_clients_is_chosen() {
@@ -244,7 +244,7 @@ mod tests {
         let listener = Listener::bind_tcp(
             "127.0.0.1:0".parse().expect("an address"),
             16,
-            Duration::ZERO,
+            Liveness::default(),
         )
         .expect("a free port");
         let address = listener.tcp_address().expect("it is TCP");

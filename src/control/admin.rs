@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::cluster::Mode;
     use crate::control::health;
-    use crate::net::Listener;
+    use crate::net::{Listener, Liveness};
 
     fn source(lifecycle: Lifecycle, topology: Option<Topology>) -> AdminSource {
         let (_, lifecycle) = watch::channel(lifecycle);
@@ -261,7 +261,7 @@ mod tests {
         let listener = Listener::bind_tcp(
             "127.0.0.1:0".parse().expect("an address"),
             8,
-            Duration::ZERO,
+            Liveness::default(),
         )
         .expect("a free port");
         let address = listener.tcp_address();

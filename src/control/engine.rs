@@ -13,6 +13,7 @@ use super::replica_watch::{self, ReplicaWatchSettings};
 use super::start::{Engine, EngineParts};
 use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
+use crate::net::Liveness;
 use crate::telemetry::clock::{now_us, started_at};
 use crate::upstream::handshake;
 use crate::worker::core::WorkerLimits;
@@ -170,7 +171,10 @@ fn upstream_settings(settings: &Settings) -> handshake::Settings {
     let upstream = &settings.upstream;
     handshake::Settings {
         timeout: upstream.connect_timeout + settings.timeouts.handshake,
-        keepalive: upstream.tcp_keepalive,
+        liveness: Liveness {
+            keepalive: upstream.tcp_keepalive,
+            user_timeout: upstream.tcp_user_timeout,
+        },
         credentials: handshake::Credentials {
             username: upstream.username.clone(),
             password: upstream.password.clone(),

@@ -21,8 +21,10 @@ use super::supervise::{Ending, supervise};
 use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, signals};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
-use crate::config::{ConfigErrors, Effective, Environment, LogFormat, Settings, resolve};
-use crate::net::{BindError, Lifecycle, Listener, raise_file_limit};
+use crate::config::{
+    ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, resolve,
+};
+use crate::net::{BindError, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
 
 /// What serves requests, once it runs. Made by [`engine::start`].
@@ -243,6 +245,13 @@ fn serve(
     })
 }
 
+fn liveness(listen: &ListenSettings) -> Liveness {
+    Liveness {
+        keepalive: listen.tcp_keepalive,
+        user_timeout: listen.tcp_user_timeout,
+    }
+}
+
 /// Every socket the process listens on.
 struct Listeners {
     /// Each with the number of its listener in the configuration.
@@ -255,7 +264,7 @@ impl Listeners {
         let mut clients = Vec::new();
         for (number, listen) in (0..).zip(settings.all_listeners()) {
             if let Some(address) = listen.address {
-                let listener = Listener::bind_tcp(address, listen.backlog, listen.tcp_keepalive)?;
+                let listener = Listener::bind_tcp(address, listen.backlog, liveness(listen))?;
                 clients.push((number, listener));
                 if !address.ip().is_loopback() && listen.password.is_none() {
                     let name = &listen.name;
@@ -275,7 +284,7 @@ impl Listeners {
                 Some(Listener::bind_tcp(
                     address,
                     ADMIN_BACKLOG,
-                    settings.listen.tcp_keepalive,
+                    liveness(&settings.listen),
                 )?)
             }
             None => None,

@@ -5,12 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::Socket;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::stream::{Stream, set_options};
+use super::stream::{Liveness, Stream, set_options};
 
 /// An accepted connection. It belongs to no runtime until [`Accepted::into_stream`] is called, which
 /// is done on the worker's thread.
@@ -18,7 +17,7 @@ use super::stream::{Stream, set_options};
 pub struct Accepted {
     socket: Socket,
     peer: Peer,
-    keepalive: Duration,
+    liveness: Liveness,
     listener: u16,
 }
 
@@ -42,11 +41,11 @@ impl fmt::Display for Peer {
 }
 
 impl Accepted {
-    pub(super) fn new(socket: Socket, peer: Peer, keepalive: Duration) -> Self {
+    pub(super) fn new(socket: Socket, peer: Peer, liveness: Liveness) -> Self {
         Accepted {
             socket,
             peer,
-            keepalive,
+            liveness,
             listener: 0,
         }
     }
@@ -75,7 +74,7 @@ impl Accepted {
         match self.peer {
             Peer::Tcp(_) => {
                 let stream = TcpStream::from_std(self.socket.into())?;
-                set_options(&stream, self.keepalive)?;
+                set_options(&stream, self.liveness)?;
                 Ok(Stream::Tcp(stream))
             }
             Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),

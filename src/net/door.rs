@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::Socket;
@@ -12,6 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::accepted::{Accepted, Peer};
 use super::listener::{Place, SocketFile};
+use super::stream::Liveness;
 
 /// A [`super::Listener`] watched by the runtime of the thread that opened it. Dropping it closes it
 /// and removes a Unix socket's file.
@@ -25,7 +25,7 @@ pub struct Door {
 enum Watched {
     Tcp {
         listener: TcpListener,
-        keepalive: Duration,
+        liveness: Liveness,
     },
     Unix {
         listener: UnixListener,
@@ -40,11 +40,11 @@ enum Watched {
 pub struct Exhausted(#[source] pub io::Error);
 
 impl Door {
-    pub(super) fn open(socket: Socket, place: Place, keepalive: Duration) -> io::Result<Door> {
+    pub(super) fn open(socket: Socket, place: Place, liveness: Liveness) -> io::Result<Door> {
         let watched = match place {
             Place::Tcp(_) => Watched::Tcp {
                 listener: TcpListener::from_std(socket.into())?,
-                keepalive,
+                liveness,
             },
             Place::Unix(file) => Watched::Unix {
                 listener: UnixListener::from_std(socket.into())?,
@@ -82,17 +82,14 @@ impl Door {
     fn poll_once(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         // `into_std` takes the connection off this thread's runtime: it will live in a worker's.
         Poll::Ready(Ok(match &self.watched {
-            Watched::Tcp {
-                listener,
-                keepalive,
-            } => {
+            Watched::Tcp { listener, liveness } => {
                 let (stream, address) = ready!(listener.poll_accept(context))?;
-                Accepted::new(stream.into_std()?.into(), Peer::Tcp(address), *keepalive)
+                Accepted::new(stream.into_std()?.into(), Peer::Tcp(address), *liveness)
             }
             Watched::Unix { listener, file } => {
                 let (stream, _) = ready!(listener.poll_accept(context))?;
                 let peer = Peer::Unix(Arc::clone(&file.path));
-                Accepted::new(stream.into_std()?.into(), peer, Duration::ZERO)
+                Accepted::new(stream.into_std()?.into(), peer, Liveness::default())
             }
         }))
     }
@@ -140,7 +137,7 @@ mod tests {
     fn tcp_in_both_families_with_a_stream_at_each_end() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let address: std::net::SocketAddr = address.parse().expect("an address");
-            let listener = match Listener::bind_tcp(address, 16, Duration::ZERO) {
+            let listener = match Listener::bind_tcp(address, 16, Liveness::default()) {
                 Ok(listener) => listener,
                 // A machine without IPv6.
                 Err(error) if address.is_ipv6() => {
@@ -153,7 +150,7 @@ mod tests {
             block_on(async {
                 let door = listener.open().expect("watched");
                 let host = bound.ip().to_string();
-                let mut client = connect(&host, bound.port(), Duration::from_secs(15))
+                let mut client = connect(&host, bound.port(), Liveness::default())
                     .await
                     .expect("somebody listens");
                 let accepted = poll_fn(|context| door.poll_accept(context))

@@ -7,19 +7,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 
 use super::door::Door;
+use super::stream::Liveness;
 
 /// A bound socket that accepts connections. Dropping it closes it and removes a Unix socket's file.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     place: Place,
-    keepalive: Duration,
+    liveness: Liveness,
 }
 
 /// Where a listener listens.
@@ -55,7 +55,7 @@ impl Listener {
     pub fn bind_tcp(
         address: SocketAddr,
         backlog: usize,
-        keepalive: Duration,
+        liveness: Liveness,
     ) -> Result<Listener, BindError> {
         let bind = || -> io::Result<(Socket, SocketAddr)> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -80,7 +80,7 @@ impl Listener {
         Ok(Listener {
             socket,
             place: Place::Tcp(bound),
-            keepalive,
+            liveness,
         })
     }
 
@@ -111,7 +111,7 @@ impl Listener {
                 path: Arc::from(path),
                 inode,
             }),
-            keepalive: Duration::ZERO,
+            liveness: Liveness::default(),
         })
     }
 
@@ -120,7 +120,7 @@ impl Listener {
     /// # Errors
     /// The runtime cannot watch one more socket.
     pub fn open(self) -> io::Result<Door> {
-        Door::open(self.socket, self.place, self.keepalive)
+        Door::open(self.socket, self.place, self.liveness)
     }
 
     /// The IP address and port it listens on; the port is the real one when 0 was asked for.
@@ -181,10 +181,10 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_told_plainly() {
-        let first = Listener::bind_tcp("127.0.0.1:0".parse().expect("ok"), 1, Duration::ZERO)
+        let first = Listener::bind_tcp("127.0.0.1:0".parse().expect("ok"), 1, Liveness::default())
             .expect("a free port");
         let taken = first.tcp_address().expect("it is TCP");
-        let error = Listener::bind_tcp(taken, 1, Duration::ZERO).expect_err("taken");
+        let error = Listener::bind_tcp(taken, 1, Liveness::default()).expect_err("taken");
         let told = error.to_string();
         assert!(
             told.starts_with(&format!("cannot listen on {taken}: ")),

@@ -16,4 +16,4 @@ pub use door::{Door, Exhausted};
 pub use file_limit::{FileLimit, raise_file_limit};
 pub use lifecycle::Lifecycle;
 pub use listener::{BindError, Listener};
-pub use stream::{Stream, connect};
+pub use stream::{Liveness, Stream, connect};

@@ -19,21 +19,37 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// How a TCP connection is found to be dead although nobody closed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// After so long without a sign the other side is asked for one; zero never asks.
+    pub keepalive: Duration,
+    /// So long may bytes that were sent stay unacknowledged; zero leaves it to the system, which tries for
+    /// about a quarter of an hour.
+    pub user_timeout: Duration,
+}
+
 /// Opens a TCP connection to a host name or address, trying each address the name has in turn. The
 /// name is looked up anew each time (contract: R11). The caller sets the time limit.
 ///
 /// # Errors
 /// What the look-up or the last address answered.
-pub async fn connect(host: &str, port: u16, keepalive: Duration) -> io::Result<Stream> {
+pub async fn connect(host: &str, port: u16, liveness: Liveness) -> io::Result<Stream> {
     let stream = TcpStream::connect((host, port)).await?;
-    set_options(&stream, keepalive)?;
+    set_options(&stream, liveness)?;
     Ok(Stream::Tcp(stream))
 }
 
-/// Sends small writes at once (a batch is one write already), and asks for signs of life after an
-/// idle time; zero never asks.
-pub(super) fn set_options(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
+/// Sends small writes at once (a batch is one write already), and does not wait for ever for signs of life.
+pub(super) fn set_options(stream: &TcpStream, liveness: Liveness) -> io::Result<()> {
+    let Liveness {
+        keepalive,
+        user_timeout,
+    } = liveness;
     stream.set_nodelay(true)?;
+    if !user_timeout.is_zero() {
+        SockRef::from(stream).set_tcp_user_timeout(Some(user_timeout))?;
+    }
     if keepalive.is_zero() {
         return Ok(());
     }

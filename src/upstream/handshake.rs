@@ -17,8 +17,8 @@ use crate::resp::{Protocol, write};
 pub struct Settings {
     /// Dialling and handshake together may take this long.
     pub timeout: Duration,
-    /// Idle time after which TCP asks whether the node is still there; zero for never.
-    pub keepalive: Duration,
+    /// How a connection to a node that vanished is noticed.
+    pub liveness: net::Liveness,
     /// How Keyway presents itself.
     pub credentials: Credentials,
 }
@@ -115,7 +115,7 @@ async fn dial_and_greet(
     protocol: Protocol,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
-    let mut stream = net::connect(&endpoint.host, endpoint.port, settings.keepalive)
+    let mut stream = net::connect(&endpoint.host, endpoint.port, settings.liveness)
         .await
         .map_err(OpenError::Connect)?;
     let reply = ask(&mut stream, &greeting(protocol, &settings.credentials)).await?;

@@ -191,7 +191,9 @@ impl Core {
     }
 }
 
-/// What a primary that became a replica says to its blocked clients.
+/// What a primary that became a replica says to its blocked clients, and to `WAIT` and `WAITAOF`.
 fn is_demoted(reply: &[u8]) -> bool {
-    reply.starts_with(b"-UNBLOCKED ") && memchr::memmem::find(reply, b"instance state").is_some()
+    let says = |words: &[u8]| memchr::memmem::find(reply, words).is_some();
+    (reply.starts_with(b"-UNBLOCKED ") && says(b"instance state"))
+        || (reply.starts_with(b"-ERR WAIT") && says(b"cannot be used with replica instances"))
 }

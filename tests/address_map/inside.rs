@@ -4,7 +4,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::namespace::{Entrance, Namespace};
+use super::support::namespace::{Entrance, Namespace};
 use super::support::process::{Folder, Process};
 use super::support::view::{NodeLine, View};
 use super::support::{Client, Value, eventually};

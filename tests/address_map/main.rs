@@ -13,7 +13,6 @@
 //! `KEYWAY_TEST_SKIP_NAMESPACES=1` leaves it out, and says that too.
 
 mod inside;
-mod namespace;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::support::{Client, Cluster, Flavor, Keyway, each_flavor, eventually};
+use super::support::{Client, Cluster, Flavor, Keyway, each_flavor, eventually_none};
 use super::wait_for_blocked;
 use keyway::cluster::Slot;
 
@@ -106,16 +106,18 @@ fn every_element_is_delivered_once(flavor: Flavor) {
 /// they are told again.
 fn settle(cluster: &Cluster, slot: u16, to: usize) {
     let mut told_at = Instant::now();
-    eventually("the cluster's nodes agree", Duration::from_secs(60), || {
+    eventually_none("the cluster's nodes agree", Duration::from_secs(60), || {
+        let lack = cluster.unsettled()?;
         if told_at.elapsed() > Duration::from_secs(2) {
             told_at = Instant::now();
             let command = format!("CLUSTER SETSLOT {slot} NODE {}", cluster.id(to));
-            for node in [to].into_iter().chain(cluster.primaries()) {
+            let said = [to].into_iter().chain(cluster.primaries()).map(|node| {
                 // A node that has keys of the slot refuses to give it away; then it is asked again.
-                let _ = cluster.node(node).try_call(&command);
-            }
+                (node, cluster.node(node).try_call(&command))
+            });
+            println!("{lack}: told again, {:?}", said.collect::<Vec<_>>());
         }
-        cluster.is_settled()
+        Some(lack)
     });
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::SOON;
-use super::support::{Cluster, Flavor, Keyway, each_flavor, eventually};
+use super::support::{Action, Cluster, FakeCluster, Flavor, Keyway, each_flavor, eventually};
 
 each_flavor!(the_smallest_of_all_shards, append_only_files);
 
@@ -57,6 +57,25 @@ fn append_only_files(flavor: Flavor) {
         return;
     }
     client.expect("WAITAOF 0 0 100", "[:0 :0]");
+}
+
+/// A primary that was just replaced says that it is a replica, which is nothing to the client: the primary
+/// is asked.
+///
+/// contract: R5 T8
+#[test]
+fn a_demoted_primary_is_not_asked_for_replicas() {
+    let fake = FakeCluster::start(1);
+    let demoted = "-ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 \
+                   if a replica is configured to be writable (which is not the default) writes to \
+                   replicas are just local and are not propagated.";
+    fake.node(0).once("WAIT", Action::line(demoted));
+    fake.node(0).always("WAIT", Action::line(":1"));
+    let keyway = Keyway::start(&fake.seeds());
+    let mut client = keyway.client();
+    client.expect("SET wait:a 1", "+OK");
+    client.expect("WAIT 1 1000", ":1");
+    assert_eq!(fake.node(0).received("WAIT").len(), 2);
 }
 
 /// Keys of two shards.

@@ -126,10 +126,13 @@ pub fn is_message(value: &Value) -> bool {
     }
 }
 
-/// One message may match several patterns of a client; in which order they bring it is that of a
-/// hash table. Neighbours with the same payload are sorted.
+/// By subscription and channel, each in its order: those of different ones come through different
+/// nodes, and one message may match several patterns, in the order of a hash table.
 pub fn messages_in_order(messages: &[Value]) -> Vec<Value> {
-    let payload = |message: &Value| message.items().last().cloned();
-    let groups = messages.chunk_by(|one, other| payload(one) == payload(other));
-    groups.flat_map(|group| sorted(group.to_vec())).collect()
+    let mut messages = messages.to_vec();
+    messages.sort_by_cached_key(|message| {
+        let subscription = message.items().split_last().map(|(_, rest)| rest);
+        Value::Array(subscription.unwrap_or_default().to_vec()).to_string()
+    });
+    messages
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::support::Value;
 
 /// How long a reply may take before it counts as missing.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A reply and the bytes it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]

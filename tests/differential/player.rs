@@ -8,8 +8,9 @@ use super::command::Command;
 use super::compare::{Rule, is_message, messages_in_order};
 use super::differences;
 use super::peer::{Peer, Reply, Silence};
+use super::plan::{Plan, collect};
 use super::stage::Stage;
-use super::state::{Replies, State};
+use super::state::State;
 use super::story::{CLIENTS, Turn};
 use super::support::Value;
 
@@ -69,27 +70,8 @@ struct Client {
     peers: [Peer; 2],
     state: State,
     messages: [Vec<Value>; 2],
-}
-
-/// How it is known that all replies have come.
-enum Ending {
-    /// The other side closes.
-    Closed,
-    /// `PING` with this argument was sent, and after it so many commands that are answered.
-    Mark(Vec<u8>, usize),
-    /// In a transaction each command is answered once.
-    Count(usize),
-}
-
-/// A batch as it is sent.
-struct Plan {
-    bytes: Vec<u8>,
-    ending: Ending,
-    /// For each reply that is expected: which command's, and how it is compared.
-    owners: Vec<(usize, Rule)>,
-    has_messages: bool,
-    /// The number of replies is not known.
-    is_unsure: bool,
+    /// The last message that was published before it last subscribed to something.
+    joined_at: u64,
 }
 
 /// Plays one sequence.
@@ -97,6 +79,8 @@ pub struct Player<'a> {
     stage: &'a Stage,
     clients: Vec<Client>,
     marks: usize,
+    /// The number of the last message that was published.
+    published: u64,
     /// How many commands were compared.
     pub commands: usize,
     /// Differences seen before, when they are only counted: the command's name and Keyway's reply.
@@ -111,11 +95,13 @@ impl<'a> Player<'a> {
             peers: stage.addrs().map(Peer::connect),
             state: State::new(stage.flavor),
             messages: [Vec::new(), Vec::new()],
+            joined_at: 0,
         });
         Player {
             stage,
             clients: clients.collect(),
             marks: 0,
+            published: 0,
             commands: 0,
             forgiven: BTreeSet::new(),
         }
@@ -123,6 +109,15 @@ impl<'a> Player<'a> {
 
     /// Plays it to its end or to the first difference.
     pub fn play(&mut self, turns: &[Turn]) -> Result<(), Difference> {
+        // What another sequence published a moment ago may be on its way through the cluster yet.
+        let numbers = turns.iter().filter_map(|turn| match turn {
+            Turn::Batch(_, commands) => numbers_in(commands).min(),
+            _ => None,
+        });
+        self.published = numbers.min().map_or(0, |first| first - 1);
+        for client in &mut self.clients {
+            client.joined_at = self.published;
+        }
         for (index, turn) in turns.iter().enumerate() {
             self.turn(turn).map_err(|difference| Difference {
                 turn: index,
@@ -167,76 +162,20 @@ impl<'a> Player<'a> {
     }
 
     fn start(&mut self, client: usize, commands: &[Command]) -> Plan {
-        let plan = self.plan(client, commands);
+        self.marks += 1;
+        let plan = Plan::new(&mut self.clients[client].state, commands, self.marks);
+        self.published = numbers_in(commands).fold(self.published, u64::max);
+        if commands
+            .iter()
+            .any(|command| command.name().ends_with("SUBSCRIBE") || command.name() == "EXEC")
+        {
+            self.clients[client].joined_at = self.published;
+        }
         for side in SIDES {
             self.clients[client].peers[side].send(&plan.bytes);
         }
         self.commands += commands.len();
         plan
-    }
-
-    fn plan(&mut self, client: usize, commands: &[Command]) -> Plan {
-        self.marks += 1;
-        let mark = format!("mark {}", self.marks).into_bytes();
-        let ping = Command::exact(&[b"PING", &mark[..]]).wire();
-        let state = &mut self.clients[client].state;
-        let mut has_messages = state.is_subscribed();
-        let (mut bytes, mut owners, mut opened) = (Vec::new(), Vec::new(), None);
-        let mut send = |state: &mut State, index: usize, command: &Command, bytes: &mut Vec<u8>| {
-            let mut rules = Vec::new();
-            state.send(command, &mut rules);
-            owners.extend(rules.into_iter().map(|rule| (index, rule)));
-            bytes.extend(command.wire());
-            owners.len()
-        };
-        let mut count = 0;
-        for (index, command) in commands.iter().enumerate() {
-            let (was_open, at, before) = (state.queue.is_some(), bytes.len(), count);
-            count = send(state, index, command, &mut bytes);
-            has_messages |= command.name().contains("SUBSCRIBE");
-            match (was_open, state.queue.is_some()) {
-                (false, true) => opened = Some((at, before)),
-                (_, false) => opened = None,
-                (true, true) => {}
-            }
-        }
-        let (last, is_unsure) = (commands.len(), state.is_unsure);
-        let ending = if state.is_closed {
-            Ending::Closed
-        } else if state.must_reset() {
-            send(state, last, &Command::exact(&["RESET"]), &mut bytes);
-            bytes.extend(&ping);
-            Ending::Mark(mark, 0)
-        } else if state.queue.is_some() {
-            match opened {
-                // A mark inside would be queued: it stands before the MULTI.
-                Some((at, before)) => {
-                    bytes.splice(at..at, ping.iter().copied());
-                    Ending::Mark(mark, count - before)
-                }
-                None => Ending::Count(count),
-            }
-        } else {
-            match state.replies {
-                Replies::On => {}
-                Replies::Off => {
-                    let on = Command::exact(&["CLIENT", "REPLY", "ON"]);
-                    send(state, last, &on, &mut bytes);
-                }
-                Replies::SkipNext => {
-                    send(state, last, &Command::exact(&["PING"]), &mut bytes);
-                }
-            }
-            bytes.extend(&ping);
-            Ending::Mark(mark, 0)
-        };
-        Plan {
-            bytes,
-            ending,
-            owners,
-            has_messages,
-            is_unsure,
-        }
     }
 
     /// Reads both sides' replies and compares them.
@@ -253,28 +192,12 @@ impl<'a> Player<'a> {
             let messages = &mut who.messages[side];
             ends[side] = collect(&mut who.peers[side], plan, &mut said[side], messages).err();
         }
-        let is_closed = matches!(plan.ending, Ending::Closed);
         let [one_said, keyway_said] = &said;
-        // Which reply is whose is known if as many came as were expected.
-        let is_known =
-            one_said.len() == plan.owners.len() || is_closed && one_said.len() <= plan.owners.len();
         for index in 0..one_said.len().max(keyway_said.len()) {
-            let owner = plan.owners.get(index).filter(|_| is_known);
-            let (at, rule) = owner.map_or((None, &Rule::Exact), |(at, rule)| (Some(*at), rule));
-            let command = at.and_then(|at| commands.get(at));
-            let text = match command {
+            let (command, rule) = plan.owner(index, one_said.len());
+            let text = match command.and_then(|command| commands.get(command)) {
                 Some(command) => command.to_string(),
-                None => format!(
-                    "reply {index} of {} and {}, not {}, to {}",
-                    one_said.len(),
-                    keyway_said.len(),
-                    plan.owners.len(),
-                    commands
-                        .iter()
-                        .map(Command::to_string)
-                        .collect::<Vec<_>>()
-                        .join("; ")
-                ),
+                None => format!("reply {index} to {}", all_of(commands)),
             };
             let (Some(one), Some(keyway)) = (one_said.get(index), keyway_said.get(index)) else {
                 let show = |side: usize| match said[side].get(index) {
@@ -293,27 +216,22 @@ impl<'a> Player<'a> {
                 }
             }
         }
-        if !is_known && !plan.is_unsure && one_said.len() == keyway_said.len() {
+        if plan.is_miscounted(one_said.len()) {
             // Not Keyway's fault, but the comparison is less exact than it could be.
-            let all = commands
-                .iter()
-                .map(Command::to_string)
-                .collect::<Vec<_>>()
-                .join("; ");
+            let (came, expected) = (one_said.len(), plan.owners.len());
             let text = format!(
-                "harness: {} replies, {} expected, to {all}",
-                one_said.len(),
-                plan.owners.len()
+                "harness: {came} replies, {expected} expected, to {}",
+                all_of(commands)
             );
             return Err(Difference::new(text, "", ""));
         }
+        let is_closed = plan.closes();
         if ends[0] != ends[1] || ends[0].is_some() != is_closed {
-            let all = commands
-                .iter()
-                .map(Command::to_string)
-                .collect::<Vec<_>>()
-                .join("; ");
-            return Err(Difference::new(all, describe(ends[0]), describe(ends[1])));
+            return Err(Difference::new(
+                all_of(commands),
+                describe(ends[0]),
+                describe(ends[1]),
+            ));
         }
         if is_closed {
             who.peers = self.stage.addrs().map(Peer::connect);
@@ -338,7 +256,10 @@ impl<'a> Player<'a> {
             let plan = self.start(client, &[]);
             self.finish(client, &[], &plan)?;
             let Client {
-                peers, messages, ..
+                peers,
+                messages,
+                joined_at,
+                ..
             } = &mut self.clients[client];
             let deadline = Instant::now() + MESSAGE_PATIENCE;
             while messages[1].len() < messages[0].len() && Instant::now() < deadline {
@@ -348,7 +269,19 @@ impl<'a> Player<'a> {
                     Err(_) => break,
                 }
             }
-            let [one, keyway] = [0, 1].map(|side| messages_in_order(&messages[side]));
+            // A message that is on its way through the cluster when the client subscribes may still
+            // reach it, as `differences` says.
+            let [one, keyway] = messages;
+            let came_early = |message: &Value| {
+                let number = message
+                    .items()
+                    .last()
+                    .and_then(Value::bytes)
+                    .and_then(number_of);
+                number.is_some_and(|number| number <= *joined_at) && !one.contains(message)
+            };
+            keyway.retain(|message| !came_early(message));
+            let [one, keyway] = [one, keyway].map(|messages| messages_in_order(messages));
             if one != keyway {
                 let show = |messages: &[Value]| Value::Array(messages.to_vec()).to_string();
                 let what = format!("PUBLISH, as client {client} sees it");
@@ -442,42 +375,23 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Reads until all replies are there.
-fn collect(
-    peer: &mut Peer,
-    plan: &Plan,
-    replies: &mut Vec<Reply>,
-    messages: &mut Vec<Value>,
-) -> Result<(), Silence> {
-    let (mut mark, mut left) = match &plan.ending {
-        Ending::Closed => (None, usize::MAX),
-        Ending::Mark(mark, after) => (Some(&mark[..]), *after),
-        Ending::Count(count) => (None, *count),
-    };
-    while mark.is_some() || left > 0 {
-        let reply = peer.next()?;
-        let is_push = matches!(reply.value, Value::Push(_));
-        if is_message(&reply.value) && (is_push || plan.has_messages) {
-            messages.push(reply.value);
-        } else if mark.is_some_and(|mark| is_mark(&reply.value, mark)) {
-            mark = None;
-        } else {
-            if mark.is_none() {
-                left -= 1;
-            }
-            replies.push(reply);
-        }
-    }
-    Ok(())
+fn numbers_in(commands: &[Command]) -> impl Iterator<Item = u64> {
+    let words = commands.iter().flat_map(|command| &command.words);
+    words.filter_map(|word| number_of(word))
 }
 
-/// The answer to `PING mark`, in either form.
-fn is_mark(value: &Value, mark: &[u8]) -> bool {
-    match value {
-        Value::Bulk(bytes) => bytes == mark,
-        Value::Array(items) => items.len() == 2 && items[1].bytes() == Some(mark),
-        _ => false,
-    }
+/// The number of the message a payload is.
+fn number_of(payload: &[u8]) -> Option<u64> {
+    let number = payload.strip_prefix(b"message ")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+fn all_of(commands: &[Command]) -> String {
+    commands
+        .iter()
+        .map(Command::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn describe(silence: Option<Silence>) -> &'static str {

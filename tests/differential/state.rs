@@ -113,6 +113,9 @@ impl State {
             }
         };
         let (before, was_open) = (rules.len(), self.queue.is_some());
+        let is_confirmed = name.ends_with("SUBSCRIBE")
+            && (name.contains("UNSUB") || command.argc() > 1)
+            && !(name.contains("UNSUB") && self.refuses_unsubscribe());
         // `ON` answers even when it was to be skipped.
         let speaks = name == "CLIENT" && command.word(1) == "REPLY" && command.word(2) == "ON";
         if was_open {
@@ -121,8 +124,9 @@ impl State {
             self.send_now(&name, command, rules);
         }
         if !is_visible {
-            let speaks_at_once = speaks && !was_open && !self.is_restricted();
-            if !name.contains("SUBSCRIBE") && !speaks_at_once {
+            let is_confirmed = is_confirmed && !was_open;
+            let is_answered = speaks && !was_open && !self.is_restricted();
+            if !(is_confirmed || is_answered) {
                 rules.truncate(before);
             }
             // A transaction of which some replies are not seen.
@@ -187,9 +191,13 @@ impl State {
         }
     }
 
+    fn refuses_unsubscribe(&self) -> bool {
+        self.flavor == Flavor::Valkey && !self.is_subscribed()
+    }
+
     /// Whether it is one that is confirmed name by name.
     fn subscription(&mut self, name: &str, command: &Command, rules: &mut Vec<Rule>) -> bool {
-        let was_subscribed = self.is_subscribed();
+        let refuses_unsubscribe = self.refuses_unsubscribe();
         let set = match name {
             "SUBSCRIBE" | "UNSUBSCRIBE" => &mut self.channels,
             "PSUBSCRIBE" | "PUNSUBSCRIBE" => &mut self.patterns,
@@ -202,7 +210,7 @@ impl State {
             rules.extend(names.iter().map(|_| Rule::Exact));
             return !names.is_empty();
         }
-        if self.flavor == Flavor::Valkey && !was_subscribed {
+        if refuses_unsubscribe {
             return false;
         }
         if names.is_empty() {

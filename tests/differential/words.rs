@@ -178,13 +178,14 @@ pub struct Words {
 }
 
 impl Words {
-    /// For keys that begin with this; `payloads` are what `DUMP` gave of each type.
-    pub fn new(prefix: String, payloads: Vec<Vec<u8>>) -> Words {
+    /// For keys that begin with this; `payloads` are what `DUMP` gave of each type. Messages are
+    /// numbered from `message` on.
+    pub fn new(prefix: String, payloads: Vec<Vec<u8>>, message: u64) -> Words {
         Words {
             prefix,
             payloads,
             stream_entry: 1,
-            message: 0,
+            message,
         }
     }
 

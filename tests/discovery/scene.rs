@@ -33,7 +33,7 @@ pub fn settings(seeds: &[String]) -> RefreshSettings {
         address_map: Arc::new(AddressMap::default()),
         upstream: handshake::Settings {
             timeout: Duration::from_secs(1),
-            keepalive: Duration::ZERO,
+            liveness: keyway::net::Liveness::default(),
             credentials: handshake::Credentials::default(),
         },
         interval: Duration::from_secs(3600),

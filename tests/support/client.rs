@@ -47,6 +47,11 @@ impl Client {
         self
     }
 
+    /// From now on it waits at most this long for each reply.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Our own address: how the peer sees this client.
     pub fn local_addr(&self) -> SocketAddr {
         self.stream

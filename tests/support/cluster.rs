@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use keyway::cluster::Slot;
 
 use super::client::Client;
-use super::eventually::eventually;
+use super::eventually::{eventually, eventually_none};
 use super::servers::{Flavor, Server, ServerOptions};
 use super::view::{NodeLine, View};
 
 /// How long a cluster may take until all its nodes agree.
 pub const SETTLE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// When they do not agree for so long, they may need what an operator does.
+pub const MEND_AFTER: Duration = Duration::from_secs(8);
+
 /// More configuration lines for one node, from its index and its port.
-pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String>>;
+pub type NodeConfig = Arc<dyn Fn(usize, u16) -> Vec<String> + Send + Sync>;
 
 /// What kind of cluster to start. `Default` is a Redis of three primaries with one replica each.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl ClusterOptions {
         }
     }
 
-    fn server(&self, index: usize) -> Server {
+    pub(super) fn server(&self, index: usize) -> Server {
         let mut config = vec![
             format!("cluster-node-timeout {}", self.node_timeout_ms),
             "cluster-replica-validity-factor 0".to_owned(),
@@ -104,8 +107,9 @@ pub enum Takeover {
 /// A running cluster. Nodes are named by their index: primaries first as started, then replicas;
 /// replica `i` of primary `p` starts as node `primaries + i * primaries + p`.
 pub struct Cluster {
-    nodes: Vec<Server>,
-    ids: Vec<String>,
+    pub(super) nodes: Vec<Server>,
+    pub(super) ids: Vec<String>,
+    pub(super) options: ClusterOptions,
 }
 
 impl Cluster {
@@ -125,8 +129,12 @@ impl Cluster {
             .iter()
             .map(|node| node.ok("CLUSTER MYID").text())
             .collect();
-        let cluster = Cluster { nodes, ids };
-        cluster.form(options.primaries);
+        let cluster = Cluster {
+            nodes,
+            ids,
+            options,
+        };
+        cluster.form(cluster.options.primaries);
         cluster
     }
 
@@ -185,14 +193,14 @@ impl Cluster {
         self.nodes.iter().map(Server::addr).collect()
     }
 
-    /// How a node sees the cluster; `None` when it does not answer.
+    /// How a node sees the cluster; `None` when it does not answer, or still loads its data.
     pub fn view(&self, index: usize) -> Option<View> {
         let reply = self.nodes[index].try_call("CLUSTER NODES").ok()?;
-        Some(View::parse(&reply.text()))
+        Some(View::parse(&String::from_utf8_lossy(reply.bytes()?)))
     }
 
     /// What each node that answers says of itself, with its index.
-    fn claims(&self) -> Vec<(usize, NodeLine)> {
+    pub(super) fn claims(&self) -> Vec<(usize, NodeLine)> {
         let responsive = |index: &usize| self.nodes[*index].is_responsive();
         (0..self.nodes.len())
             .filter(responsive)
@@ -253,24 +261,34 @@ impl Cluster {
     /// Waits until the nodes that answer agree on everything, serve, and replicate.
     #[track_caller]
     pub fn wait_until_settled(&self) -> Duration {
-        eventually("the cluster's nodes agree", SETTLE_DEADLINE, || {
-            self.is_settled()
+        let mut asked_at = Instant::now();
+        eventually_none("the cluster's nodes agree", SETTLE_DEADLINE, || {
+            if asked_at.elapsed() > MEND_AFTER {
+                asked_at = Instant::now();
+                self.mend();
+            }
+            self.unsettled()
         })
     }
 
     /// Whether the nodes that answer agree on each slot's owner and each other's part, all call the
     /// cluster's state ok, and all replicas are in sync.
     pub fn is_settled(&self) -> bool {
+        self.unsettled().is_none()
+    }
+
+    /// What is not yet as [`Cluster::is_settled`] wants it.
+    pub fn unsettled(&self) -> Option<String> {
         let mut agreed: Option<Vec<Option<String>>> = None;
         for (index, node) in self.nodes.iter().enumerate() {
             if !node.is_responsive() {
                 continue;
             }
             let Some(view) = self.view(index) else {
-                return false;
+                return Some(format!("node {index} tells no view"));
             };
-            if !self.is_healthy(node, &view) {
-                return false;
+            if let Some(ailment) = self.ailment(node, &view) {
+                return Some(format!("node {index}: {ailment}"));
             }
             // Two primaries may have taken the same epoch; until one of them has taken another, nodes may
             // believe different ones, and for ever when one dies now.
@@ -282,36 +300,48 @@ impl Cluster {
                 .collect();
             epochs.sort_unstable();
             if epochs.windows(2).any(|pair| pair[0] == pair[1]) {
-                return false;
+                return Some(format!("node {index} sees one epoch twice: {epochs:?}"));
             }
             let owners = view.owners();
-            match &agreed {
-                None => agreed = Some(owners.iter().map(|id| id.map(str::to_owned)).collect()),
-                Some(agreed) if agreed.iter().map(Option::as_deref).eq(owners) => {}
-                Some(_) => return false,
+            let Some(agreed) = &agreed else {
+                agreed = Some(owners.iter().map(|id| id.map(str::to_owned)).collect());
+                continue;
+            };
+            let both = agreed.iter().map(Option::as_deref).zip(owners);
+            if let Some((slot, (one, other))) =
+                both.enumerate().find(|(_, (one, other))| one != other)
+            {
+                return Some(format!(
+                    "slot {slot} belongs to {one:?} and, says node {index}, to {other:?}"
+                ));
             }
         }
-        true
+        None
     }
 
-    fn is_healthy(&self, node: &Server, view: &View) -> bool {
+    fn ailment(&self, node: &Server, view: &View) -> Option<String> {
         let says = |command: &str, line: &str| {
             let reply = node.try_call(command);
-            reply.is_ok_and(|reply| reply.text().lines().any(|has| has == line))
-        };
-        let everybody_is_in = self.nodes.iter().zip(&self.ids).all(|(other, id)| {
-            let line = view.0.iter().find(|line| line.id == *id);
-            let unwell = |line: &NodeLine| {
-                ["handshake", "fail", "fail?", "noaddr"]
-                    .iter()
-                    .any(|flag| line.is(flag))
+            let has_line = |text: &[u8]| {
+                let text = String::from_utf8_lossy(text);
+                text.lines().any(|has| has == line)
             };
-            !other.is_responsive() || line.is_some_and(|line| !unwell(line))
-        });
+            reply.is_ok_and(|reply| reply.bytes().is_some_and(has_line))
+        };
+        for (other, id) in self.nodes.iter().zip(&self.ids) {
+            let line = view.0.iter().find(|line| line.id == *id);
+            let unwell = ["handshake", "fail", "fail?", "noaddr"];
+            let is_in = line.is_some_and(|line| !unwell.iter().any(|flag| line.is(flag)));
+            if !is_in && other.is_responsive() {
+                return Some(format!("{id} is not a sound member"));
+            }
+        }
+        if !says("CLUSTER INFO", "cluster_state:ok") {
+            return Some("the cluster's state is not ok".to_owned());
+        }
         let is_replica = view.myself().is_some_and(|line| line.primary.is_some());
-        everybody_is_in
-            && says("CLUSTER INFO", "cluster_state:ok")
-            && (!is_replica || says("INFO replication", "master_link_status:up"))
+        (is_replica && !says("INFO replication", "master_link_status:up"))
+            .then(|| "the replica has no link to its primary".to_owned())
     }
 
     /// SIGKILL to a node.

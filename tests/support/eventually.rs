@@ -14,6 +14,22 @@ pub fn eventually(what: &str, deadline: Duration, mut condition: impl FnMut() ->
     started.elapsed()
 }
 
+/// As [`eventually`], for a condition that tells what it still lacks; the last of it is in the panic.
+#[track_caller]
+pub fn eventually_none(
+    what: &str,
+    deadline: Duration,
+    mut lacking: impl FnMut() -> Option<String>,
+) -> Duration {
+    let started = Instant::now();
+    eventually(what, deadline, || match lacking() {
+        Some(lack) if started.elapsed() >= deadline => {
+            panic!("not within {deadline:?}: {what}: {lack}")
+        }
+        lack => lack.is_none(),
+    })
+}
+
 /// As [`eventually`], for a condition that brings something: its first `Some`.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]

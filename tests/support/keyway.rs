@@ -111,6 +111,7 @@ impl KeywayOptions {
         Keyway {
             addr,
             admin_addr,
+            program,
             process: Mutex::new(process),
             folder,
             _ports: [port, admin_port],
@@ -123,6 +124,7 @@ impl KeywayOptions {
 pub struct Keyway {
     addr: SocketAddr,
     admin_addr: SocketAddr,
+    program: Vec<String>,
     process: Mutex<Process>,
     folder: Folder,
     _ports: [Port; 2],
@@ -252,6 +254,20 @@ impl Keyway {
     #[track_caller]
     pub fn wait(&self, deadline: Duration) -> ExitStatus {
         lock(&self.process).wait(deadline)
+    }
+
+    /// SIGKILL: nothing is drained and nobody is told.
+    pub fn kill(&self) {
+        lock(&self.process).kill();
+    }
+
+    /// Starts it again after its end, with the same settings and ports, and waits until it is ready.
+    #[track_caller]
+    pub fn restart(&self) {
+        self.kill();
+        *lock(&self.process) =
+            Process::start(&self.program, &self.log_path()).expect("it could be started before");
+        eventually("keyway is ready again", READY_DEADLINE, || self.is_ready());
     }
 
     /// Whether it has ended.

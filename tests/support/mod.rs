@@ -21,6 +21,9 @@ pub mod fake_view;
 pub mod keyway;
 pub mod load;
 pub mod load_client;
+mod membership;
+mod mend;
+pub mod namespace;
 pub mod ports;
 pub mod process;
 pub mod reshard;
@@ -31,7 +34,7 @@ pub mod view;
 
 pub use client::Client;
 pub use cluster::{Cluster, ClusterOptions, Takeover};
-pub use eventually::eventually;
+pub use eventually::{eventually, eventually_none};
 pub use fake_node::{FakeCluster, FakeNode};
 pub use fake_script::{Action, Gate, Request};
 pub use keyway::Keyway;

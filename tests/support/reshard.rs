@@ -3,9 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
+use super::eventually::eventually;
 use super::value::Value;
+
+/// So long a refused move is tried again.
+const MOVE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How many slots go through the protocol together; a node writes its `nodes.conf` once for each
 /// batch and not once for each slot.
@@ -85,9 +90,21 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("slot {slot}: {error}"));
     }
 
-    /// Moves slots with all their keys, in batches; those at the target already are left alone. An
-    /// error may leave slots half-moved.
+    /// Moves slots with all their keys, in batches; those at the target already are left alone. A node
+    /// that was taken for dead on a busy machine means the one that took over from it. An error may
+    /// leave slots half-moved.
     pub fn move_slots(&self, slots: &[u16], to: usize) -> io::Result<()> {
+        let mut outcome = Ok(());
+        // Valkey also waits for replicas, in vain when they are late: the next try begins where this ended.
+        let deadline = Instant::now() + MOVE_DEADLINE;
+        eventually("the slots have moved, or cannot", MOVE_DEADLINE * 2, || {
+            outcome = self.try_move(slots, self.primary_for(to));
+            outcome.is_ok() || Instant::now() > deadline
+        });
+        outcome
+    }
+
+    fn try_move(&self, slots: &[u16], to: usize) -> io::Result<()> {
         for batch in slots.chunks(BATCH) {
             for (from, slots) in self.by_owner(batch) {
                 if from != to {
@@ -97,6 +114,12 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    fn primary_for(&self, node: usize) -> usize {
+        let view = self.view(node);
+        let primary = view.and_then(|view| view.myself()?.primary.clone());
+        primary.and_then(|id| self.index_of(&id)).unwrap_or(node)
     }
 
     fn by_owner(&self, slots: &[u16]) -> BTreeMap<usize, Vec<u16>> {

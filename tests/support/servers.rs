@@ -307,6 +307,11 @@ impl Server {
         self.options.password.as_deref()
     }
 
+    /// All that it printed.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     /// The end of what it printed.
     pub fn log_tail(&self) -> String {
         tail(&self.log_path(), 30)
@@ -331,7 +336,7 @@ pub(super) fn tail(path: &Path, lines: usize) -> String {
 }
 
 /// A test that panicked elsewhere must still be able to clean up.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

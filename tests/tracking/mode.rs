@@ -38,7 +38,7 @@ fn all_nodes_tell(flavor: Flavor) {
     assert_eq!(done, "+OK");
     assert!(messages(&mut client).contains(&FLUSH.to_owned()));
     for key in KEYS {
-        other.expect(&format!("SET {key} 1 PX 60"), "+OK");
+        other.expect(&format!("SET {key} 1 PX 1000"), "+OK");
         client.expect(&format!("GET {key}"), "'1'");
         wait_for(&mut client, &invalid(key));
     }

@@ -193,6 +193,7 @@ fn hello_of_every_kind() {
         .hears("HELLO 3 AUTH default", &option("AUTH"))
         .hears("HELLO 3 SETNAME", &option("SETNAME"))
         .hears("HELLO 3 SETNAME ok foo", &option("foo"))
+        .hears("HELLO 3 f\0oo", &option("f"))
         .hears("HELLO 3 SETNAME a\nb", NAME)
         .hears("HELLO 3 AUTH nobody x SETNAME ok", WRONGPASS)
         .hears("HELLO 3 SETNAME ok AUTH nobody x", WRONGPASS)

@@ -50,7 +50,7 @@ pub const WHOLE: &[&str] = &[
     "?INFO [server|keyspace|nosuch]",
     "COMMAND COUNT",
     "COMMAND INFO (get|GET|set nosuch|mget)",
-    "COMMAND GETKEYS (GET <key>|MSET <key> a <key> b|EVAL x 1 <key>|XREAD STREAMS <key> 0|PING|NOSUCH x|SET)",
+    "COMMAND GETKEYS (GET <key>|MSET <key> a <key> b|EVAL x 1 <key>|XREAD STREAMS <key> 0|PING x|NOSUCH x|SET x)",
     "COMMAND GETKEYSANDFLAGS (SET <key> v|LMOVE <key> <key> LEFT LEFT)",
     "COMMAND (NOSUCH|LIST FILTERBY NOSUCH x|HELP)",
     "~COMMAND LIST FILTERBY PATTERN xr*",

@@ -10,17 +10,29 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::support::eventually;
-use super::support::process::{Folder, Process};
+use super::eventually;
+use super::process::{Folder, Process};
 
 /// A network of its own; at first nothing in it is up.
 pub struct Namespace {
-    _holder: Process,
+    holder: Process,
     _folder: Folder,
     path: PathBuf,
 }
 
 impl Namespace {
+    /// Why none can be made here; `None` when one can.
+    pub fn refusal() -> Option<String> {
+        let attempt = Command::new("unshare")
+            .args(["--net", "ip", "link", "set", "lo", "up"])
+            .output();
+        match attempt {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Some(format!("unshare: {error}")),
+        }
+    }
+
     /// Makes one. Panics, with the reason, where that is not allowed.
     pub fn new(name: &str) -> Namespace {
         let folder = Folder::new(name);
@@ -41,12 +53,50 @@ impl Namespace {
             },
         );
         let namespace = Namespace {
-            _holder: holder,
+            holder,
             _folder: folder,
             path,
         };
         namespace.run(&["ip", "link", "set", "lo", "up"]);
         namespace
+    }
+
+    /// Lays a cable to another one: an interface `cable` in each, with these addresses (`10.0.0.1/24`).
+    pub fn connect(&self, other: &Namespace, ours: &str, theirs: &str) {
+        let holder = other.holder.pid().to_string();
+        let (cable, peer) = (
+            ["link", "add", "cable", "type", "veth"],
+            ["peer", "name", "cable"],
+        );
+        let mut words = vec!["ip"];
+        words.extend(cable.iter().chain(&peer));
+        words.extend(["netns", &holder]);
+        self.run(&words);
+        for (end, address) in [(self, ours), (other, theirs)] {
+            end.run(&["ip", "address", "add", address, "dev", "cable"]);
+            end.run(&["ip", "link", "set", "cable", "up"]);
+        }
+    }
+
+    /// From now on what is sent over the cable to this address vanishes: nobody has the hardware address that
+    /// it goes to, and nobody is told.
+    pub fn cut(&self, address: &str) {
+        let nobody = [
+            "lladdr",
+            "02:00:00:00:00:99",
+            "dev",
+            "cable",
+            "nud",
+            "permanent",
+        ];
+        let mut words = vec!["ip", "neighbor", "replace", address];
+        words.extend(nobody);
+        self.run(&words);
+    }
+
+    /// Mends the cable.
+    pub fn mend(&self, address: &str) {
+        self.run(&["ip", "neighbor", "del", address, "dev", "cable"]);
     }
 
     /// What a program is started through, to live in it.

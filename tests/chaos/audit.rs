@@ -1,0 +1,132 @@
+//! What clients were told, against what the nodes did.
+//!
+//! A write that was acknowledged stands in the log of the node that executed it. When it is in no node's
+//! log, nobody executed it: Keyway lost it. When it is, and a later read does not show it, the node that had
+//! it lost its place before its replica had it: the cluster's own asynchronous replication lost it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::aof;
+use super::line::Fate;
+use super::marker::Marker;
+use super::support::Cluster;
+
+/// How many of each kind of fault are told.
+const SHOWN: usize = 5;
+
+/// What the logs say. All but `acknowledged`, `refused`, `unknown` and `late` must be empty.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// How many writes were acknowledged, said not to be executed, and neither.
+    pub acknowledged: u64,
+    /// See `acknowledged`.
+    pub refused: u64,
+    /// See `acknowledged`.
+    pub unknown: u64,
+    /// Of the unknown ones, how many were executed.
+    pub unknown_executed: u64,
+    /// Acknowledged, and no node executed it: lost by Keyway.
+    pub lost: Vec<Marker>,
+    /// The client was told that it was not executed, and it was.
+    pub refused_executed: Vec<Marker>,
+    /// Executed twice by the same node.
+    pub twice: Vec<Marker>,
+    /// Executed after a later write of the same key, by the same node.
+    pub disordered: Vec<Marker>,
+    /// The same, for a write of unknown outcome.
+    pub late: u64,
+    /// Commands read.
+    pub commands: u64,
+}
+
+impl Audit {
+    /// Reads all logs of a cluster.
+    pub fn of(cluster: &Cluster, writes: &[(Marker, Fate)]) -> Audit {
+        let fates: HashMap<Marker, Fate> = writes.iter().copied().collect();
+        let mut audit = Audit::default();
+        let mut executed = HashSet::new();
+        for node in cluster.nodes() {
+            for file in aof::files(node.folder()) {
+                audit.read(&file, &fates, &mut executed);
+            }
+        }
+        for (marker, fate) in writes {
+            let was_executed = executed.contains(marker);
+            match fate {
+                Fate::Done => {
+                    audit.acknowledged += 1;
+                    if !was_executed {
+                        audit.lost.push(*marker);
+                    }
+                }
+                Fate::Refused => {
+                    audit.refused += 1;
+                    if was_executed {
+                        audit.refused_executed.push(*marker);
+                    }
+                }
+                Fate::Unknown => {
+                    audit.unknown += 1;
+                    audit.unknown_executed += u64::from(was_executed);
+                }
+            }
+        }
+        audit
+    }
+
+    fn read(
+        &mut self,
+        file: &aof::LogFile,
+        fates: &HashMap<Marker, Fate>,
+        executed: &mut HashSet<Marker>,
+    ) {
+        let mut seen = HashSet::new();
+        let mut last: HashMap<u32, Marker> = HashMap::new();
+        let is_unknown = |marker: &Marker| fates.get(marker) == Some(&Fate::Unknown);
+        aof::commands(&file.path, |arguments| {
+            self.commands += 1;
+            if arguments[0].eq_ignore_ascii_case(b"RESTORE") {
+                // A key that came from another node.
+                executed.extend(Marker::all_in(&arguments[3]));
+                return;
+            }
+            for marker in arguments.iter().filter_map(|bytes| Marker::parse(bytes)) {
+                executed.insert(marker);
+                if file.is_base {
+                    continue;
+                }
+                if !seen.insert(marker) {
+                    self.twice.push(marker);
+                }
+                let before = last.insert(marker.key, marker);
+                if let Some(before) = before.filter(|before| before.version >= marker.version) {
+                    if is_unknown(&before) || is_unknown(&marker) {
+                        self.late += 1;
+                    } else {
+                        self.disordered.push(marker);
+                    }
+                }
+            }
+        });
+    }
+
+    /// What must not be, in words; empty when all is well.
+    pub fn faults(&self) -> Vec<String> {
+        let kinds = [
+            ("acknowledged writes that no node executed", &self.lost),
+            (
+                "writes told as not executed that were",
+                &self.refused_executed,
+            ),
+            ("writes executed twice", &self.twice),
+            ("writes executed out of order", &self.disordered),
+        ];
+        let faults = kinds.into_iter().filter(|(_, markers)| !markers.is_empty());
+        faults
+            .map(|(what, markers)| {
+                let some: BTreeSet<_> = markers.iter().take(SHOWN).collect();
+                format!("{} {what}: {some:?}", markers.len())
+            })
+            .collect()
+    }
+}
