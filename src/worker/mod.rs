@@ -51,6 +51,8 @@ mod tracking;
 mod tracking_watch;
 pub mod transactions;
 mod unblock;
+mod upload_flow;
+mod upload_replies;
 pub mod uploads;
 pub mod upstream_task;
 pub mod wait;
