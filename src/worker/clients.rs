@@ -365,6 +365,7 @@ impl Core {
         self.look_after_blocked();
         self.close_idle_leases();
         self.close_idle_bulk();
+        self.large_keys.forget_old(self.now_us);
         self.close_idle_clients();
     }
 

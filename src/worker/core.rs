@@ -12,6 +12,7 @@ use tracing::warn;
 use super::clients::Clients;
 use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
 use super::key_shapes::KeyShapes;
+use super::large_keys::LargeKeys;
 use super::learnt_cell::LearntCell;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
@@ -186,6 +187,8 @@ pub struct Core {
     pub trackers: Trackers,
     /// Until when nodes are measured, and in which version.
     pub(super) measured_until: Option<(u64, Protocol)>,
+    /// Keys whose replies were large a moment ago.
+    pub(super) large_keys: LargeKeys,
     /// How much of `limits.stream_buffer_bytes` is reserved.
     pub(super) stream_bytes_reserved: usize,
     address_map: Arc<AddressMap>,
@@ -240,6 +243,7 @@ impl Core {
             teaching: Arc::default(),
             awaits_learnt: false,
             key_shapes: KeyShapes::default(),
+            large_keys: LargeKeys::default(),
             stream_bytes_reserved: 0,
             scripts: Arc::default(),
             seen_scripts: SeenScripts::default(),

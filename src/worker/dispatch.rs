@@ -182,6 +182,14 @@ impl Core {
             return Taken::NotYet;
         }
         let protocol = self.protocol_of(key);
+        if !self.large_keys.is_empty()
+            && !plan.is_replica()
+            && self.is_large_read(key, command, bytes)
+        {
+            let to = (target, self.lane_of(target));
+            self.forward_large(key, command, to, protocol, bytes);
+            return Taken::Yes;
+        }
         let connection = self.planned_connection(key, plan, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)

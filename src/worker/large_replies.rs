@@ -9,8 +9,9 @@
 //! 2. Nobody else waits on the connection: it becomes the client's own (*given away*) until the reply is
 //!    over. Others get a new one.
 //! 3. Others wait, and the request may be repeated: the reply is dropped at full speed, and the request is
-//!    made again over a connection for large things, in its turn. It costs the transfer twice, once, and
-//!    the others no more than the node and the network need for it.
+//!    made again over a connection for large things, in its turn. It costs the transfer twice, and
+//!    the others no more than the node and the network need for it; its key is remembered, so that the next
+//!    read of it goes over such a connection at once ([`super::large_keys`]).
 //! 4. Neither: the connection is given away, those behind wait, and the client must not stop reading.
 //!
 //! The order of one client's requests (contract: R13) is kept by what keeps it for any request that is sent
@@ -162,6 +163,9 @@ impl Core {
             Role::Lease(_) | Role::Tracking(_) | Role::Once | Role::Hub => false,
         };
         if !is_shared {
+            if role == Role::Bulk && first.command.is_repeatable() {
+                self.note_large(first.command, &request);
+            }
             self.pass_to_client(key, first, None, len);
         } else if len <= self.limits.client_output_hard_bytes && self.has_stream_room(len) {
             self.pass_to_client(key, first, Some(len), len);
@@ -217,6 +221,7 @@ impl Core {
         }
         self.tallies.in_flight.subtract(1);
         self.tallies.streams_fetched_again.increment();
+        self.note_large(first.command, &request);
         self.start_passing(key, None, None);
         self.park_large(first, request);
         self.resume_soon(first.ticket.client);

@@ -20,6 +20,7 @@ pub mod hub;
 mod invalidations;
 mod key_shapes;
 mod lanes;
+pub mod large_keys;
 mod large_replies;
 mod learn;
 pub mod learnt_cell;

@@ -232,7 +232,7 @@ impl Core {
         }
     }
 
-    fn resume_client(&mut self, key: ClientKey, all: bool) {
+    pub(super) fn resume_client(&mut self, key: ClientKey, all: bool) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
