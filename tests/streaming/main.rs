@@ -4,6 +4,7 @@ mod bystanders;
 mod lost_replies;
 mod lost_requests;
 mod order;
+mod pushes;
 mod replies;
 mod requests;
 mod slow;
