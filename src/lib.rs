@@ -1,4 +1,5 @@
 //! Keyway: a program written for one Redis server uses a whole Redis or Valkey Cluster.
+pub mod acl;
 pub mod client;
 pub mod cluster;
 pub mod command;

@@ -12,18 +12,19 @@ const MAY_USE: &[(&str, &str)] = &[
     ("command",   "resp"),
     ("cluster",   "resp command"),
     ("routing",   "resp command cluster"),
+    ("acl",       "resp command cluster routing"),
     ("pipeline",  "resp command cluster routing"),
     ("upstream",  "resp command cluster routing pipeline config net telemetry"),
-    ("client",    "resp command cluster routing pipeline config net telemetry"),
-    ("worker",    "resp command cluster routing pipeline config net telemetry upstream client"),
-    ("control",   "resp command cluster routing pipeline config net telemetry upstream client worker"),
+    ("client",    "resp command cluster routing pipeline acl config net telemetry"),
+    ("worker",    "resp command cluster routing pipeline acl config net telemetry upstream client"),
+    ("control",   "resp command cluster routing pipeline acl config net telemetry upstream client worker"),
     ("config",    ""),
     ("net",       ""),
     ("telemetry", ""),
 ];
 
 /// Modules without I/O, clock and tokio.
-const INNER: &[&str] = &["resp", "command", "cluster", "routing", "pipeline"];
+const INNER: &[&str] = &["resp", "command", "cluster", "routing", "pipeline", "acl"];
 
 /// What an inner module never mentions. Addresses (`std::net::IpAddr`) are data, and allowed.
 const FORBIDDEN_INSIDE: &[&str] = &[

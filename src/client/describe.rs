@@ -79,7 +79,7 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
         figures.requests_in_flight,
         size_of::<Session>() + figures.input_bytes + output_bytes,
         session.last_command.map_or("NULL", |command| command.name),
-        session.user(),
+        session.user().name(),
         session.redirection(),
         match session.protocol {
             Protocol::Resp2 => 2,
@@ -97,11 +97,18 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::Door;
 
     /// contract: C2
     #[test]
     fn a_client_in_one_line() {
-        let mut session = Session::new(7, "10.0.0.1:50000", "10.0.0.2:6379", false, 1_000_000);
+        let mut session = Session::new(
+            7,
+            "10.0.0.1:50000",
+            "10.0.0.2:6379",
+            &Door::default(),
+            1_000_000,
+        );
         session.set_name(b"worker-1");
         session.set_library(b"redis-py");
         session.last_command_us = 61_500_000;
@@ -143,7 +150,7 @@ mod tests {
             let (_, rest) = line.split_once(" flags=").expect("they are there");
             rest.split(' ').next().unwrap_or_default().to_owned()
         };
-        let mut session = Session::new(7, "/run/k:0", "/run/k:0", false, 0);
+        let mut session = Session::new(7, "/run/k:0", "/run/k:0", &Door::default(), 0);
         assert_eq!(flags(&session, &Figures::default()), "U");
         session.is_read_only = true;
         session.is_no_evict = true;
@@ -157,7 +164,7 @@ mod tests {
             ..Figures::default()
         };
         assert_eq!(flags(&session, &figures), "OxbdcUreT");
-        let remote = Session::new(7, "10.0.0.1:1", "10.0.0.2:6379", false, 0);
+        let remote = Session::new(7, "10.0.0.1:1", "10.0.0.2:6379", &Door::default(), 0);
         assert_eq!(flags(&remote, &Figures::default()), "N");
     }
 }

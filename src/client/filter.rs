@@ -129,7 +129,7 @@ impl ClientFilter {
             && ids.is_none_or(|ids| ids.iter().any(|id| u64::try_from(*id) == Ok(session.id)))
             && is(&self.address, &session.address)
             && is(&self.local_address, &session.local_address)
-            && is(&self.user, session.user())
+            && is(&self.user, session.user().name())
             && self
                 .age_seconds_min
                 .is_none_or(|min| i64::try_from(age_seconds).is_ok_and(|age| age >= min))
@@ -142,12 +142,15 @@ fn no_such(text: &str, name: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::acl::{Door, User};
     use crate::client::local::tests::with_args;
 
     fn session(id: u64) -> Session {
-        let mut session = Session::new(id, "10.0.0.1:5", "10.0.0.2:6379", false, 0);
-        session.authenticate("app");
+        let mut session = Session::new(id, "10.0.0.1:5", "10.0.0.2:6379", &Door::default(), 0);
+        session.authenticate(Arc::new(User::unrestricted("app", None)));
         session
     }
 

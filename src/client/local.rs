@@ -2,6 +2,7 @@
 //!
 //! [`answer`] is the one place that decides by [`Local`]; the modules below it write the replies.
 
+mod acl;
 mod client;
 mod cluster;
 mod connection;
@@ -9,24 +10,30 @@ mod help;
 mod tracking;
 mod view;
 
+use std::sync::Mutex;
+
+use crate::acl::{AclLog, Door, Wording};
 use crate::client::pause::Pause;
 use crate::client::{ClientFilter, Figures, Session};
 use crate::cluster::Topology;
-use crate::command::Local;
+use crate::command::{LearntCommands, Local};
 use crate::config::ClusterView;
 use crate::resp::{Args, write};
-
-/// Says whether bytes are the password, in a time that does not depend on where they differ.
-pub type PasswordCheck<'a> = &'a dyn Fn(&[u8]) -> bool;
 
 /// What an answer may depend on besides the client's own session. All of it is the worker's.
 pub struct World<'a> {
     /// The newest snapshot; `None` before the first.
     pub topology: Option<&'a Topology>,
-    /// The configured user.
-    pub username: &'a str,
-    /// Compares with the configured password; `None` when there is none.
-    pub password: Option<PasswordCheck<'a>>,
+    /// The door of the client's listener.
+    pub door: &'a Door,
+    /// Whose words are used for denials.
+    pub wording: Wording,
+    /// What was denied.
+    pub acl_log: &'a Mutex<AclLog>,
+    /// Commands learnt from the servers.
+    pub learnt: &'a LearntCommands,
+    /// The wall clock's time at the process clock's zero, in microseconds.
+    pub started_us: u64,
     /// The host that clients which ask for the cluster are told.
     pub advertised_host: &'a str,
     /// The port that they are told.
@@ -48,6 +55,8 @@ pub enum Effect {
     Reset,
     /// Replies from now on have the other version (`HELLO`).
     ProtocolChanged,
+    /// Credentials were wrong; the client was told so. Who it said to be.
+    AuthFailed(Box<[u8]>),
     /// No reply was written: all workers have to be asked about their clients.
     Ask(Question),
 }
@@ -106,7 +115,7 @@ pub fn answer(
             Ok(Effect::Close)
         }
         Local::Reset => {
-            session.reset(world.password.is_some());
+            session.reset(world.door);
             write::simple(out, "RESET");
             Ok(Effect::Reset)
         }
@@ -157,9 +166,15 @@ pub fn answer(
         }
         Local::ClusterHelp => help::write("CLUSTER", help::CLUSTER, out),
         Local::AclWhoAmI => {
-            write::bulk(out, session.user().as_bytes());
+            write::bulk(out, session.user().name().as_bytes());
             Ok(Effect::None)
         }
+        Local::AclList => acl::list(world, out),
+        Local::AclUsers => acl::names(world, out),
+        Local::AclGetUser => acl::details(args, session, world, out),
+        Local::AclDryRun => acl::dry_run(args, world, out),
+        Local::AclLog => acl::log(args, session, world, out),
+        Local::AclConfigured => acl::configured(),
         Local::AclHelp => help::write("ACL", help::ACL, out),
         Local::Role => connection::role(out),
     };

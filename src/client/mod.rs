@@ -14,6 +14,6 @@ pub mod tracking;
 
 pub use describe::{Figures, describe_client};
 pub use filter::ClientFilter;
-pub use local::{Effect, PasswordCheck, Question, World, answer};
-pub use session::{ReplyMode, Session, may_run};
+pub use local::{Effect, Question, World, answer};
+pub use session::{ReplyMode, Session};
 pub use tracking::{Tracking, TrackingChange, TrackingMode};

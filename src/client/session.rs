@@ -1,12 +1,12 @@
 //! What one client set on its connection. It never reaches a connection that others share
 //! (contract: C1).
 
-use super::Tracking;
-use crate::command::{Command, Handling, Local};
-use crate::resp::Protocol;
+use std::sync::Arc;
 
-/// The user of a client that named none.
-pub const DEFAULT_USER: &str = "default";
+use super::Tracking;
+use crate::acl::{Door, User};
+use crate::command::Command;
+use crate::resp::Protocol;
 
 /// One client's state. There may be ten thousand idle ones, so what few clients set is boxed.
 #[derive(Debug)]
@@ -39,13 +39,16 @@ pub struct Session {
     pub tracking: Option<Box<Tracking>>,
     reply_mode: ReplyMode,
     is_authenticated: bool,
+    is_free: bool,
+    /// Whether its listener denies commands to everyone.
+    is_watched: bool,
+    user: Arc<User>,
     names: Option<Box<Names>>,
 }
 
 /// What a client calls itself; most set none or all at once.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    user: Option<Box<str>>,
     client: Box<[u8]>,
     library: Box<[u8]>,
     library_version: Box<[u8]>,
@@ -79,15 +82,9 @@ impl ReplyMode {
 }
 
 impl Session {
-    /// A client that has just connected at `now_us`. `needs_password` is whether one is configured.
-    pub fn new(
-        id: u64,
-        address: &str,
-        local_address: &str,
-        needs_password: bool,
-        now_us: u64,
-    ) -> Self {
-        Session {
+    /// A client that has just come through a door, at `now_us`.
+    pub fn new(id: u64, address: &str, local_address: &str, door: &Door, now_us: u64) -> Self {
+        let mut session = Session {
             id,
             protocol: Protocol::Resp2,
             address: address.into(),
@@ -102,9 +99,24 @@ impl Session {
             is_no_touch: false,
             tracking: None,
             reply_mode: ReplyMode::On,
-            is_authenticated: !needs_password,
+            is_authenticated: !door.users.wants_authentication(),
+            is_free: false,
+            is_watched: door.denies_something(),
+            user: Arc::clone(door.users.initial()),
             names: None,
-        }
+        };
+        session.settle();
+        session
+    }
+
+    /// Whether nothing has to be looked at before it may do what it asks for.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        self.is_free
+    }
+
+    fn settle(&mut self) {
+        self.is_free = self.is_authenticated && !self.is_watched && self.user.is_unrestricted();
     }
 
     /// Whether it may do more than authenticate.
@@ -114,19 +126,33 @@ impl Session {
     }
 
     /// Notes that it gave the right credentials.
-    pub fn authenticate(&mut self, user: &str) {
+    pub fn authenticate(&mut self, user: Arc<User>) {
         self.is_authenticated = true;
-        if user != self.user() {
-            self.names_mut().user = (user != DEFAULT_USER).then(|| user.into());
-        }
+        self.user = user;
+        self.settle();
     }
 
     /// The user it acts as.
-    pub fn user(&self) -> &str {
-        let names = self.names.as_deref();
-        names
-            .and_then(|names| names.user.as_deref())
-            .unwrap_or(DEFAULT_USER)
+    pub fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// The rules of its door changed. False when its user is gone or switched off: it has to leave.
+    #[must_use]
+    pub fn follow(&mut self, door: &Door) -> bool {
+        self.is_watched = door.denies_something();
+        if self.is_authenticated {
+            let user = door.users.get(self.user.name().as_bytes());
+            let Some(user) = user.filter(|user| user.is_on()) else {
+                return false;
+            };
+            self.user = Arc::clone(user);
+        } else {
+            self.user = Arc::clone(door.users.initial());
+            self.is_authenticated = !door.users.wants_authentication();
+        }
+        self.settle();
+        true
     }
 
     /// Its name (`CLIENT SETNAME`); empty without one.
@@ -195,9 +221,11 @@ impl Session {
     }
 
     /// Back to how it connected (`RESET`); what identifies it, and its library's name, stay.
-    pub fn reset(&mut self, needs_password: bool) {
+    pub fn reset(&mut self, door: &Door) {
         self.protocol = Protocol::Resp2;
-        self.is_authenticated = !needs_password;
+        self.is_authenticated = !door.users.wants_authentication();
+        self.user = Arc::clone(door.users.initial());
+        self.settle();
         self.is_read_only = false;
         self.is_read_write = false;
         self.is_no_evict = false;
@@ -207,43 +235,15 @@ impl Session {
             self.reply_mode = ReplyMode::On;
         }
         if let Some(names) = &mut self.names {
-            names.user = None;
             names.client = Box::default();
         }
-    }
-}
-
-/// Whether a client may run a command now.
-///
-/// # Errors
-/// The server's text for a client that has not authenticated.
-#[inline]
-pub fn may_run(session: &Session, command: &Command) -> Result<(), &'static str> {
-    if session.is_authenticated {
-        return Ok(());
-    }
-    match command.handling {
-        Handling::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset) => Ok(()),
-        _ => Err("NOAUTH Authentication required."),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Lookup, lookup};
-    use crate::resp::{Args, Span};
-
-    fn row(name: &str) -> &'static Command {
-        let span = Span {
-            start: 0,
-            len: name.len() as u32,
-        };
-        match lookup(&Args::new(name.as_bytes(), &[span])) {
-            Lookup::Found(row) => row,
-            Lookup::Unknown | Lookup::UnknownSubcommand(_) => panic!("no row for {name}"),
-        }
-    }
+    use crate::acl::Users;
 
     #[test]
     fn an_idle_client_is_small() {
@@ -252,21 +252,27 @@ mod tests {
 
     /// contract: C1
     #[test]
-    fn without_credentials_only_what_may_bring_them() {
-        let mut session = Session::new(1, "127.0.0.1:1", "127.0.0.1:2", true, 0);
-        let noauth = Err("NOAUTH Authentication required.");
-        for name in ["auth", "hello", "quit", "reset"] {
-            assert_eq!(may_run(&session, row(name)), Ok(()), "{name}");
-        }
-        for name in ["get", "ping", "echo", "multi", "subscribe", "asking"] {
-            assert_eq!(may_run(&session, row(name)), noauth, "{name}");
-        }
-        session.authenticate("app");
-        assert_eq!(may_run(&session, row("get")), Ok(()));
-        assert_eq!(session.user(), "app");
-        session.reset(true);
-        assert_eq!(may_run(&session, row("get")), noauth);
-        assert_eq!(session.user(), "default");
+    fn who_it_is_changes_with_auth_reset_and_the_rules() {
+        let user = |password: &[u8]| Arc::new(User::unrestricted("app", Some(password)));
+        let of = |users: Users| Door {
+            users,
+            ..Door::default()
+        };
+        let door = of(Users::new(Vec::new(), Some(user(b"p"))));
+        let mut session = Session::new(1, "127.0.0.1:1", "127.0.0.1:2", &door, 0);
+        assert!(!session.is_authenticated() && !session.is_free());
+        let app = door.users.authenticate(b"app", b"p").expect("right");
+        session.authenticate(Arc::clone(app));
+        assert!(session.is_free() && session.user().name() == "app");
+        session.reset(&door);
+        assert!(!session.is_authenticated() && !session.is_free());
+        session.authenticate(Arc::clone(app));
+        assert!(session.follow(&of(Users::new(vec![user(b"q")], None))));
+        assert!(session.is_free(), "another password closes no connection");
+        assert!(!session.follow(&Door::default()), "the user is gone");
+        session.reset(&door);
+        assert!(session.follow(&Door::default()) && session.is_free());
+        assert_eq!(session.user().name(), "default");
     }
 
     /// What a server answered to sequences of `CLIENT REPLY` and other commands. contract: P7

@@ -4,6 +4,7 @@
 //! is left out, and so is what is absurdly large: a server's word is not to be trusted (contract: F8).
 
 use super::value::Value;
+use crate::command::KeyUse;
 use crate::command::announced::{Announced, AnnouncedBegin, AnnouncedFind, AnnouncedSpec};
 use crate::command::learnt::is_news;
 
@@ -95,14 +96,23 @@ fn parse_spec(spec: &Value) -> AnnouncedSpec {
         .field("flags")
         .and_then(Value::list)
         .unwrap_or_default();
+    // Redis says it in capitals where it is short: `RO`, and here in lower case.
+    let has = |wanted: &str| {
+        let mut flags = flags.iter().filter_map(Value::text);
+        flags.any(|flag| flag.eq_ignore_ascii_case(wanted))
+    };
+    // Who says no more than "RW" has not said what it does.
+    let says_use = ["RO", "access", "insert", "update", "delete"]
+        .into_iter()
+        .any(has);
     AnnouncedSpec {
         begin: spec.field("begin_search").and_then(parse_begin),
         find: spec.field("find_keys").and_then(parse_find),
-        // Redis says it in capitals where it is short: `RO`, and here in lower case.
-        is_incomplete: flags
-            .iter()
-            .filter_map(Value::text)
-            .any(|flag| flag.eq_ignore_ascii_case("incomplete")),
+        is_incomplete: has("incomplete"),
+        key_use: says_use.then(|| KeyUse {
+            reads: has("access"),
+            writes: has("insert") || has("update") || has("delete"),
+        }),
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::rights::{Categories, KeyUse, Rights};
 use super::row::{Access, Command, Flags, Handling, Keys, Merge};
 use super::spec::{Begin, Find, KeySpec, KeySpecs};
 
@@ -40,6 +41,8 @@ pub struct AnnouncedSpec {
     pub find: Option<AnnouncedFind>,
     /// There may be keys it does not speak of.
     pub is_incomplete: bool,
+    /// What the command does with these keys, where the server says it.
+    pub key_use: Option<KeyUse>,
 }
 
 /// As [`Begin`], with a word of its own.
@@ -104,6 +107,36 @@ impl Announced {
             handling: self.handling(keys),
             across: None,
             flags,
+        }
+    }
+
+    /// What the ACL asks about it. Where the server does not say how keys are used, everything is feared
+    /// that the command may do.
+    pub fn rights(&self) -> Rights {
+        let names = self
+            .categories
+            .iter()
+            .filter_map(|name| name.strip_prefix('@'));
+        let categories = names.filter_map(|name| Categories::named(name.as_bytes()));
+        let feared = KeyUse::of_access(self.access());
+        let of = |spec: &AnnouncedSpec| spec.key_use.unwrap_or(feared);
+        let all = self.specs.iter().map(of).reduce(KeyUse::or);
+        let all = all.unwrap_or(feared);
+        let is_one_key = |spec: &AnnouncedSpec| {
+            matches!(spec.find, Some(AnnouncedFind::Range { last: 0, .. }))
+                && matches!(spec.begin, Some(AnnouncedBegin::Index(_)))
+        };
+        let (first_key, other_keys) = match self.specs.as_slice() {
+            [first, others @ ..] if is_one_key(first) => {
+                let others = others.iter().map(of).reduce(KeyUse::or);
+                (of(first), others.unwrap_or(of(first)))
+            }
+            _ => (all, all),
+        };
+        Rights {
+            categories: categories.fold(Categories::NONE, Categories::and),
+            first_key,
+            other_keys,
         }
     }
 

@@ -26,6 +26,7 @@ fn at(index: u32, last: i32, step: u32) -> AnnouncedSpec {
             limit: 0,
         }),
         is_incomplete: false,
+        key_use: None,
     }
 }
 
@@ -185,6 +186,7 @@ fn where_keys_are() {
             step: 1,
         }),
         is_incomplete: false,
+        key_use: None,
     };
     assert_eq!(
         keys("module movablekeys", (0, 0, 0), &[counted]),

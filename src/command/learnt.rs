@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::announced::{Announced, Interner};
 use super::lookup::{Lookup, lookup_named};
+use super::rights::Rights;
 use super::row::Command;
 use crate::resp::Args;
 
@@ -16,6 +17,8 @@ pub const NAME_MAX: usize = 128;
 pub struct LearntCommands {
     /// By name in lower case; a sub-command's is `container|sub`.
     rows: HashMap<Box<[u8]>, Learnt>,
+    /// What the ACL asks about each, by the place of its row: rows live as long as the process.
+    rights: HashMap<usize, Rights>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,7 @@ impl LearntCommands {
         interner: &mut Interner,
     ) -> (LearntCommands, bool) {
         let mut rows = HashMap::new();
+        let mut rights = HashMap::new();
         let mut is_short = false;
         for announced in announced.filter(|announced| is_news(&announced.name)) {
             let name = announced.name.to_ascii_lowercase().into_bytes();
@@ -42,12 +46,13 @@ impl LearntCommands {
             match interner.row(announced) {
                 Some(row) => {
                     let is_container = announced.is_container;
+                    rights.insert(std::ptr::from_ref(row).addr(), announced.rights());
                     rows.insert(name, Learnt { row, is_container });
                 }
                 None => is_short = true,
             }
         }
-        (LearntCommands { rows }, is_short)
+        (LearntCommands { rows, rights }, is_short)
     }
 
     /// Looks on where the table found nothing.
@@ -91,6 +96,16 @@ impl LearntCommands {
         }
         let is_plain = subcommand.is_some() || memchr::memchr(b'|', name).is_none();
         self.rows.get(&lower[..len]).copied().filter(|_| is_plain)
+    }
+
+    /// What the ACL asks about a command, of the table or learnt.
+    pub fn rights(&self, command: &Command) -> Rights {
+        let learnt = || {
+            self.rights
+                .get(&std::ptr::from_ref(command).addr())
+                .copied()
+        };
+        command.rights().or_else(learnt).unwrap_or(Rights::UNKNOWN)
     }
 
     /// The rows, in no order.

@@ -4,6 +4,7 @@
 //! the file of its group. Nothing outside this module matches on a command's name: what is done with
 //! a request is decided by its row's [`Handling`], matched exhaustively in `worker`.
 
+pub mod rights;
 mod row;
 pub mod table;
 
@@ -25,9 +26,10 @@ pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use learnt::LearntCommands;
 pub use lookup::{Lookup, lookup, row_named};
+pub use rights::{Categories, KeyUse, Rights};
 pub use row::{
     Access, Across, Census, Command, Flags, Handling, Keys, Local, Merge, Script, Subscription,
     Transaction,
 };
 pub use sha::Sha;
-pub use table::supported;
+pub use table::{ROWS_COUNT, supported};

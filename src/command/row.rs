@@ -256,6 +256,12 @@ pub enum Local {
     ClusterHelp,
     AclWhoAmI,
     AclHelp,
+    AclList,
+    AclUsers,
+    AclGetUser,
+    AclDryRun,
+    AclLog,
+    AclConfigured,
     Role,
 }
 

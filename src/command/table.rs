@@ -1,7 +1,9 @@
 //! The command table: one row for each command and sub-command, in one file for each group.
 //!
 //! A row reads `"name" arity access keys handling`, and `across` how it is computed over several slots, if
-//! Keyway can (contract: M3). Keys are written as
+//! Keyway can (contract: M3). Behind it stands what the servers' ACL asks: `uses R W`, what is done with the
+//! first key and with the others (`Any`: neither read nor written, as by `EXISTS`), and the categories.
+//! Keys are written as
 //!
 //! | written | meaning |
 //! |---|---|
@@ -21,6 +23,7 @@
 //! Adding a command is one row, in the sorted place. The build fails when it is out of order or
 //! there twice, or when a sub-command has no container.
 
+use super::rights::{Categories, KeyUse, Rights};
 use super::row::{
     Access, Across, Census, Command, Handling, Keys, Local, Merge, Script, Subscription,
     Transaction,
@@ -60,6 +63,24 @@ const GROUPS: [&[Command]; 15] = [
     server::ROWS,
 ];
 
+const GROUPS_RIGHTS: [&[Rights]; GROUPS.len()] = [
+    keys::RIGHTS,
+    strings::RIGHTS,
+    bits::RIGHTS,
+    hashes::RIGHTS,
+    lists::RIGHTS,
+    sets::RIGHTS,
+    sorted_sets::RIGHTS,
+    geo::RIGHTS,
+    streams::RIGHTS,
+    vectors::RIGHTS,
+    scripting::RIGHTS,
+    pubsub::RIGHTS,
+    connection::RIGHTS,
+    cluster::RIGHTS,
+    server::RIGHTS,
+];
+
 const COUNT: usize = {
     let mut count = 0;
     let mut group = 0;
@@ -93,6 +114,40 @@ pub(super) const ROWS_AT_BUILD: [Command; COUNT] = {
     rows
 };
 
+/// What the ACL asks about each row, in the order of the rows.
+static RIGHTS: [Rights; COUNT] = {
+    let mut rights = [Rights::UNKNOWN; COUNT];
+    let (mut at, mut group) = (0, 0);
+    while group < GROUPS_RIGHTS.len() {
+        let mut row = 0;
+        while row < GROUPS_RIGHTS[group].len() {
+            rights[at] = GROUPS_RIGHTS[group][row];
+            at += 1;
+            row += 1;
+        }
+        group += 1;
+    }
+    assert!(at == COUNT);
+    rights
+};
+
+impl Command {
+    /// Its place among all rows of the table, below [`ROWS_COUNT`]; none for what is learnt.
+    pub fn number(&self) -> Option<usize> {
+        let at = std::ptr::from_ref(self).addr();
+        let number = at.checked_sub(ROWS.as_ptr().addr())? / size_of::<Command>();
+        (number < COUNT).then_some(number)
+    }
+
+    /// What the ACL asks about it; none for what is learnt.
+    pub fn rights(&self) -> Option<Rights> {
+        self.number().map(|number| RIGHTS[number])
+    }
+}
+
+/// How many rows there are.
+pub const ROWS_COUNT: usize = COUNT;
+
 /// Every command and sub-command Keyway knows, group after group; for documents and tests.
 pub fn supported() -> impl Iterator<Item = &'static Command> {
     ROWS.iter()
@@ -102,7 +157,7 @@ pub fn supported() -> impl Iterator<Item = &'static Command> {
 macro_rules! commands {
     ($(
         $name:literal $arity:literal $access:ident $keys:tt $handling:ident $(($of:tt))?
-            $(across $across:ident)?,
+            $(across $across:ident)? $(uses $first:ident $($other:ident)?)? $(@$category:ident)+,
     )+) => {
         pub(super) const ROWS: &[super::Command] = &[$(super::Command {
             name: $name,
@@ -112,6 +167,15 @@ macro_rules! commands {
             handling: super::handling_column!($handling $($of)?),
             flags: $crate::command::Flags::NONE,
             across: super::across_column!($($across)?),
+        }),+];
+        pub(super) const RIGHTS: &[super::Rights] = &[$({
+            let keys = super::uses_column!($($first $($other)?)?);
+            super::Rights {
+                categories: super::Categories::NONE
+                    $(.and(super::Categories::of_row(stringify!($category))))+,
+                first_key: keys.0,
+                other_keys: keys.1,
+            }
         }),+];
         const _: () = super::assert_sorted(ROWS);
     };
@@ -128,6 +192,43 @@ macro_rules! across_column {
     };
 }
 use across_column;
+
+/// The `uses` column of one row: what it does with its first key, and with the others.
+macro_rules! uses_column {
+    () => {
+        super::uses_column!(Any)
+    };
+    ($first:ident) => {
+        super::uses_column!($first $first)
+    };
+    ($first:ident $other:ident) => {
+        (
+            super::key_use(stringify!($first)),
+            super::key_use(stringify!($other)),
+        )
+    };
+}
+use uses_column;
+
+/// What `R`, `W`, `RW` and `Any` stand for.
+const fn key_use(written: &str) -> KeyUse {
+    match written.as_bytes() {
+        b"R" => KeyUse {
+            reads: true,
+            writes: false,
+        },
+        b"W" => KeyUse {
+            reads: false,
+            writes: true,
+        },
+        b"RW" => KeyUse::BOTH,
+        b"Any" => KeyUse {
+            reads: false,
+            writes: false,
+        },
+        _ => panic!("keys are used as R, W, RW or Any"),
+    }
+}
 
 /// The `keys` column of one row.
 macro_rules! keys_column {

@@ -28,6 +28,10 @@ impl Settings {
             "upstream.username needs upstream.password: AUTH sends both",
         );
         refuse(
+            self.upstream.second_password.is_some() && self.upstream.password.is_none(),
+            "upstream.second_password needs upstream.password, which is tried first",
+        );
+        refuse(
             limits.argument_bytes > limits.query_buffer_bytes,
             "limits.argument_bytes is above limits.query_buffer_bytes: no request could hold such an argument",
         );

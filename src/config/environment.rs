@@ -8,6 +8,7 @@ use super::error::ConfigError;
 use super::nearest::nearest;
 use super::resolve::{Found, Given, Origin};
 use super::settings::{KEYS, LISTEN};
+use super::users::USERS_PREFIX;
 
 /// Every name that is ours begins with this.
 const PREFIX: &str = "KEYWAY_";
@@ -64,6 +65,14 @@ impl Environment {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// Its variables whose names begin so.
+    pub(super) fn beginning_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        let variables = self.variables.iter();
+        variables
+            .filter(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The configuration file it names (`KEYWAY_CONFIG`), for when the command line names none.
     pub fn config_file(&self) -> Option<&str> {
         self.value(CONFIG_FILE).filter(|path| !path.is_empty())
@@ -80,7 +89,8 @@ impl Environment {
         let known = known_names();
         let mut given = Vec::new();
         for (name, value) in &self.variables {
-            if !name.starts_with(PREFIX) || name == CONFIG_FILE {
+            // Users have an array of their own.
+            if !name.starts_with(PREFIX) || name == CONFIG_FILE || name.starts_with(USERS_PREFIX) {
                 continue;
             }
             let of_listener = of_listener(name);

@@ -12,12 +12,13 @@ use super::key::{Key, Shape};
 use super::nearest::nearest;
 use super::resolve::{Found, Given, Origin};
 use super::settings::{KEYS, LISTEN, LISTENERS};
+use super::users::{self, GivenUsers, USERS};
 
 /// Longest piece of a value that an error message repeats.
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// A file being read.
-struct File<'a> {
+pub(super) struct File<'a> {
     name: &'a str,
     text: &'a str,
     environment: &'a Environment,
@@ -28,6 +29,7 @@ pub(super) fn given(
     name: &str,
     text: &str,
     environment: &Environment,
+    users: &mut GivenUsers,
     errors: &mut Vec<ConfigError>,
 ) -> Vec<Found> {
     let file = File {
@@ -51,6 +53,10 @@ pub(super) fn given(
             file.listeners(value, &mut given, errors);
             continue;
         }
+        if section.get_ref() == USERS {
+            users::of_file(&file, value, users, errors);
+            continue;
+        }
         match file.section(section, value) {
             Ok(keys) => {
                 for (key, value) in keys {
@@ -66,8 +72,8 @@ pub(super) fn given(
     given
 }
 
-type Name<'i> = Spanned<std::borrow::Cow<'i, str>>;
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(super) type Name<'i> = Spanned<std::borrow::Cow<'i, str>>;
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
 impl File<'_> {
     /// The array of further listeners: each a table of the keys of `[listen]`.
@@ -109,7 +115,7 @@ impl File<'_> {
         name: &Name<'i>,
         value: &'v Value<'i>,
     ) -> Result<&'v DeTable<'i>, ConfigError> {
-        let mut sections = KEYS.iter().map(|key| key.section).chain([LISTENERS]);
+        let mut sections = KEYS.iter().map(|key| key.section).chain([LISTENERS, USERS]);
         if !sections.clone().any(|section| section == name.get_ref()) {
             // A key at the top level most likely lost its section.
             let of_key = KEYS.iter().find(|key| key.name == name.get_ref());
@@ -163,7 +169,7 @@ impl File<'_> {
                     allowed: "the path of a file that holds the secret".to_owned(),
                 });
             };
-            let path = self.expand(&KEYS[index], path, value)?;
+            let path = self.expand(&KEYS[index].path(), path, value)?;
             return read_value_file(&place, &path, true).map(|given| (index, given));
         }
         let elsewhere = KEYS.iter().find(|key| key.name == name.get_ref());
@@ -191,7 +197,7 @@ impl File<'_> {
         };
         match (key.shape, value.get_ref()) {
             // A string does for every shape, so that `${NAME}` can stand for any value.
-            (_, DeValue::String(text)) => self.expand(key, text, value),
+            (_, DeValue::String(text)) => self.expand(&key.path(), text, value),
             (Shape::Number, DeValue::Integer(number)) => {
                 i128::from_str_radix(number.as_str(), number.radix())
                     .map(|number| number.to_string())
@@ -200,28 +206,33 @@ impl File<'_> {
             (Shape::List, DeValue::Array(items)) => {
                 let items: Option<Vec<_>> = items.iter().map(plain).collect();
                 let items = items.ok_or_else(wrong)?;
-                self.expand(key, &items.join(","), value)
+                self.expand(&key.path(), &items.join(","), value)
             }
             (Shape::Map, DeValue::Table(pairs)) => {
                 let pairs: Option<Vec<_>> = pairs
                     .iter()
                     .map(|(from, to)| pair(from.get_ref(), plain(to)?))
                     .collect();
-                self.expand(key, &pairs.ok_or_else(wrong)?.join(","), value)
+                self.expand(&key.path(), &pairs.ok_or_else(wrong)?.join(","), value)
             }
             (Shape::Map, DeValue::Array(tables)) => {
                 let pairs: Option<Vec<_>> = tables.iter().map(from_and_to).collect();
-                self.expand(key, &pairs.ok_or_else(wrong)?.join(","), value)
+                self.expand(&key.path(), &pairs.ok_or_else(wrong)?.join(","), value)
             }
             _ => Err(wrong()),
         }
     }
 
     /// Puts the environment's values in place of `${NAME}`; `$${` stands for a plain `${`.
-    fn expand(&self, key: &Key, text: &str, value: &Value<'_>) -> Result<String, ConfigError> {
+    pub(super) fn expand(
+        &self,
+        key: &str,
+        text: &str,
+        value: &Value<'_>,
+    ) -> Result<String, ConfigError> {
         let mistake = |reason: String| ConfigError::Placeholder {
             place: self.place(value.span().start),
-            key: key.path(),
+            key: key.to_owned(),
             reason,
         };
         let mut expanded = String::with_capacity(text.len());
@@ -262,7 +273,7 @@ impl File<'_> {
     }
 
     /// File and line of a byte offset.
-    fn place(&self, offset: usize) -> String {
+    pub(super) fn place(&self, offset: usize) -> String {
         let before = self.text.as_bytes().get(..offset).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         format!("{} line {line}", self.name)

@@ -25,6 +25,7 @@ mod report;
 mod resolve;
 mod secret;
 mod settings;
+mod users;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
@@ -36,6 +37,7 @@ pub use kind::{
 pub use resolve::{Effective, resolve, resolve_text};
 pub use secret::Secret;
 pub use settings::{
-    AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings, ListenSettings,
-    LogSettings, Settings, TimeoutSettings, UpstreamSettings,
+    AclSettings, AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings,
+    ListenSettings, LogSettings, Settings, TimeoutSettings, UpstreamSettings,
 };
+pub use users::UserSettings;

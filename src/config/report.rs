@@ -4,8 +4,9 @@
 use std::fmt;
 
 use super::key::{Key, Shape};
-use super::resolve::{Effective, Given, Origin};
+use super::resolve::{Effective, Given, HIDDEN, Origin};
 use super::settings::{KEYS, LISTEN, LISTENERS};
+use super::users::{USERS, UserSettings};
 
 impl fmt::Display for Effective {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,8 +35,30 @@ impl fmt::Display for Effective {
                 }
             }
         }
+        for user in &self.settings.users {
+            write_user(out, user)?;
+        }
         Ok(())
     }
+}
+
+/// Passwords are as many as there are, and hidden; so are those among the rules.
+fn write_user(out: &mut fmt::Formatter<'_>, user: &UserSettings) -> fmt::Result {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let rules = String::from_utf8_lossy(user.rules.expose()).into_owned();
+    let is_secret = |rule: &&str| rule.starts_with(['>', '<', '#', '!']);
+    let shown: Vec<&str> = rules
+        .split_whitespace()
+        .filter(|rule| !is_secret(rule))
+        .collect();
+    let among = rules.split_whitespace().filter(is_secret).count();
+    let count = among + user.passwords.len() + user.password_hashes.len();
+    writeln!(out, "\n[[{USERS}]]")?;
+    let line = format!("name = {}", quoted(&user.name));
+    writeln!(out, "{line:<42} # {}", user.place)?;
+    writeln!(out, "rules = {}", quoted(&shown.join(" ")))?;
+    let hidden: Vec<String> = (0..count).map(|_| quoted(HIDDEN)).collect();
+    writeln!(out, "passwords = [{}]", hidden.join(", "))
 }
 
 fn write_line(out: &mut fmt::Formatter<'_>, key: &Key, given: Option<&Given>) -> fmt::Result {
@@ -83,7 +106,7 @@ fn toml_value(key: &Key, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use crate::config::resolve::resolve_text;
-    use crate::config::{Environment, Secret};
+    use crate::config::{Environment, Secret, Settings};
 
     #[test]
     fn the_report_is_a_file_that_means_the_same() {
@@ -94,6 +117,10 @@ mod tests {
             ("KEYWAY_CLUSTER_ADDRESS_MAP", "a:1=b:1"),
             ("KEYWAY_LISTENERS_1_ADDRESS", "127.0.0.1:6380"),
             ("KEYWAY_LISTENERS_1_READ_POLICY", "any"),
+            ("KEYWAY_LISTEN_DENY", "flushall,@dangerous"),
+            ("KEYWAY_USERS_1_NAME", "app"),
+            ("KEYWAY_USERS_1_RULES", "on >hunter2 ~a:* (+get ~b)"),
+            ("KEYWAY_USERS_1_PASSWORD", "hunter2"),
         ]);
         let first = resolve_text(None, &environment).expect("allowed");
         let report = first.to_string();
@@ -110,6 +137,11 @@ mod tests {
             "name = \"listener-1\"",
             "address = \"127.0.0.1:6380\"",
             "read_policy = \"any\" ",
+            "deny = [\"flushall\", \"@dangerous\"]",
+            "[[users]]",
+            "name = \"app\"",
+            "rules = \"on ~a:* (+get ~b)\"",
+            "passwords = [\"***\", \"***\"]",
         ] {
             assert!(report.contains(line), "{line} is not in\n{report}");
         }
@@ -120,6 +152,14 @@ mod tests {
         let mut settings = first.settings;
         settings.listen.password = Some(Secret::new("***"));
         settings.listeners[0].password = Some(Secret::new("***"));
-        assert_eq!(format!("{settings:?}"), format!("{:?}", second.settings));
+        let again = second.settings;
+        assert_eq!(again.users[0].name, settings.users[0].name);
+        let rules = std::mem::take(&mut settings.users);
+        assert_eq!(rules[0].passwords.len(), 1);
+        let again = Settings {
+            users: Vec::new(),
+            ..again
+        };
+        assert_eq!(format!("{settings:?}"), format!("{again:?}"));
     }
 }

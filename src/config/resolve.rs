@@ -9,6 +9,7 @@ use super::error::{ConfigError, ConfigErrors};
 use super::file;
 use super::kind::Kind;
 use super::settings::{KEYS, LISTEN, ListenSettings, Sections, Settings};
+use super::users::{self, GivenUsers};
 
 /// What stands in for a secret wherever values are shown.
 pub(super) const HIDDEN: &str = "***";
@@ -22,6 +23,20 @@ pub struct Effective {
     pub(super) given: Vec<Option<Given>>,
     /// The same for each of the further listeners; only keys of `[listen]`.
     pub(super) listeners: Vec<Vec<Option<Given>>>,
+}
+
+impl Effective {
+    /// Files whose contents are values.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let listeners = self.listeners.iter().flatten();
+        let given = self.given.iter().chain(listeners).flatten();
+        let of_keys = given.filter_map(|given| match &given.origin {
+            Origin::ContentOf { path, .. } => Some(path.as_str()),
+            Origin::Default | Origin::File(_) | Origin::Environment(_) => None,
+        });
+        let of_users = self.settings.users.iter().flat_map(|user| &user.files);
+        of_keys.chain(of_users.map(String::as_str))
+    }
 }
 
 /// A value somebody gave for a key.
@@ -103,12 +118,15 @@ pub fn resolve_text(
     environment: &Environment,
 ) -> Result<Effective, ConfigErrors> {
     let mut values = Values::none();
+    let mut users = GivenUsers::new();
     if let Some((name, text)) = file {
-        let from_file = file::given(name, text, environment, &mut values.errors);
+        let from_file = file::given(name, text, environment, &mut users, &mut values.errors);
         values.layer(from_file);
     }
     let from_environment = environment.given(&mut values.errors);
     values.layer(from_environment);
+    users::of_environment(environment, &mut users, &mut values.errors);
+    let users = users::settle(users, &mut values.errors);
 
     let inherited = values.given.clone();
     let sections = Sections::read(&mut values);
@@ -126,7 +144,7 @@ pub fn resolve_text(
     } = values;
     let settings = sections
         .zip(listeners)
-        .map(|(sections, listeners)| Settings::from_sections(sections, listeners));
+        .map(|(sections, listeners)| Settings::from_sections(sections, listeners, users));
     if let Some(settings) = &settings {
         let contradictions = settings.contradictions();
         errors.extend(contradictions.into_iter().map(ConfigError::Together));

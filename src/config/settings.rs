@@ -13,12 +13,13 @@ use tracing::level_filters::LevelFilter;
 
 use super::key::sections;
 use super::kind::{
-    Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions,
+    Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, FilePath,
     HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, OneOf, Optional, Pairs, Password,
-    PolicyByName, ReadPolicy, SocketPath, Text, Time, Workers,
+    PolicyByName, ReadPolicy, Several, SocketPath, Text, Time, Workers,
 };
 use super::resolve::Values;
 use super::secret::Secret;
+use super::users::UserSettings;
 
 /// Everything that is configured, checked and in its final units.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// Further listeners, each with its own rules.
     pub listeners: Vec<ListenSettings>,
+    /// Who may come in, besides the user of each listener.
+    pub users: Vec<UserSettings>,
+    /// More about them.
+    pub acl: AclSettings,
     /// The cluster behind.
     pub cluster: ClusterSettings,
     /// Connections to its nodes.
@@ -101,6 +106,23 @@ sections! {
         /// After a client's write its reads in that part of the key space go to the primary for this
         /// long; "0s" for not.
         read_your_writes: Duration = Time<0, HOUR>("0s"),
+        /// Commands that clients of this listener may not use, whoever they are: names, sub-commands as
+        /// "config|set", categories as "@dangerous".
+        deny: Vec<String> = Several<Text>(""),
+        /// Commands that they may use all the same: exceptions from deny, and operator commands that are
+        /// refused otherwise.
+        allow: Vec<String> = Several<Text>(""),
+    }
+
+    /// Users and what they may do, besides [[users]].
+    acl: AclSettings {
+        /// Path of a file with further users, as Redis writes it (aclfile); "" for none.
+        file: Option<PathBuf> = Optional<FilePath>(""),
+        /// Denials that ACL LOG remembers (Redis: acllog-max-len).
+        log_entries: usize = Count<0, 100_000>("128"),
+        /// Wrong passwords from one address at once; beyond, its next one is looked at when a second has
+        /// passed for each. 0 for no limit.
+        auth_failures: usize = Count<0, 1_000_000>("10"),
     }
 
     /// The cluster behind.
@@ -129,6 +151,8 @@ sections! {
         username: Option<String> = Optional<Text>("") short "KEYWAY_UPSTREAM_USERNAME",
         /// The password to authenticate with; left out, Keyway sends no AUTH.
         password: Option<Secret> = Password short "KEYWAY_UPSTREAM_PASSWORD",
+        /// Tried when a node does not take the first, so that passwords can be changed without an outage.
+        second_password: Option<Secret> = Password,
         /// How long connecting to a node may take, name look-up included.
         connect_timeout: Duration = Time<10, MINUTE>("1s"),
         /// Idle time after which TCP asks whether a node is still there; "0s" for never.
@@ -234,11 +258,17 @@ sections! {
 
 impl Settings {
     /// Joins the sections.
-    pub(super) fn from_sections(sections: Sections, listeners: Vec<ListenSettings>) -> Settings {
+    pub(super) fn from_sections(
+        sections: Sections,
+        listeners: Vec<ListenSettings>,
+        users: Vec<UserSettings>,
+    ) -> Settings {
         Settings {
             workers: sections.proxy.workers,
             listen: sections.listen,
             listeners,
+            users,
+            acl: sections.acl,
             cluster: sections.cluster,
             upstream: sections.upstream,
             timeouts: sections.timeouts,

@@ -15,7 +15,7 @@ use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
 use crate::net::Liveness;
 use crate::telemetry::clock::{now_us, started_at};
-use crate::upstream::handshake;
+use crate::upstream::handshake::{self, SharedCredentials};
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
 use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
@@ -23,7 +23,7 @@ use crate::worker::monitors::Handovers;
 use crate::worker::passing::WINDOW_BYTES;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
-    LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache,
+    LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache, SharedAcl,
     TopologyCell, WorkerContext, spawn,
 };
 
@@ -41,11 +41,13 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         address_map,
         zones,
         config_file,
+        doors,
+        credentials,
         tallies,
         lifecycle,
     } = parts;
     let address_map = Arc::new(address_map);
-    let upstream = upstream_settings(&settings);
+    let upstream = upstream_settings(&settings, credentials);
     let topology = Arc::new(TopologyCell::default());
     let refresh = Arc::new(RefreshRequests::default());
     let local = Arc::new(LocalFacts {
@@ -60,6 +62,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         workers: seats.iter().map(|seat| Arc::clone(&seat.tallies)).collect(),
         last_client: AtomicU64::new(0),
         started_us: started_us(),
+        acl: SharedAcl::new(settings.acl.log_entries, settings.acl.auth_failures),
         pause: SharedPause::default(),
         handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
@@ -89,6 +92,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             local: Arc::clone(&local),
             scripts: Arc::clone(&scripts),
             learnt: Arc::clone(&learnt),
+            doors: Arc::clone(&doors),
             notes,
             workers: Arc::clone(&workers),
         })?;
@@ -149,8 +153,6 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
 
 fn listener_facts(listen: &ListenSettings) -> ListenerFacts {
     ListenerFacts {
-        username: listen.username.clone(),
-        password: listen.password.clone(),
         advertise: listen.advertise.as_ref().map(endpoint),
         listen: listen.address,
         cluster_view: listen.cluster_view,
@@ -167,7 +169,7 @@ fn endpoint(configured: &HostPort) -> Endpoint {
     }
 }
 
-fn upstream_settings(settings: &Settings) -> handshake::Settings {
+fn upstream_settings(settings: &Settings, credentials: SharedCredentials) -> handshake::Settings {
     let upstream = &settings.upstream;
     handshake::Settings {
         timeout: upstream.connect_timeout + settings.timeouts.handshake,
@@ -175,10 +177,7 @@ fn upstream_settings(settings: &Settings) -> handshake::Settings {
             keepalive: upstream.tcp_keepalive,
             user_timeout: upstream.tcp_user_timeout,
         },
-        credentials: handshake::Credentials {
-            username: upstream.username.clone(),
-            password: upstream.password.clone(),
-        },
+        credentials,
     }
 }
 

@@ -14,12 +14,14 @@ pub mod refresh;
 mod refresh_log;
 mod refresh_plan;
 mod refresh_round;
+mod reload;
 mod replica_judge;
 mod replica_watch;
 mod signals;
 mod start;
 mod supervise;
 mod topology_page;
+mod users;
 mod workers;
 
 pub use start::{StartError, run};

@@ -1,13 +1,12 @@
 //! What the system asks of the process.
 //!
-//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP would end the process if nobody
-//! listened; here it changes nothing, since settings are read at start only, and the log says so.
+//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP reads users, rules and passwords anew.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tracing::info;
+use tokio::sync::{Notify, mpsc};
 
 /// A request to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +17,12 @@ pub enum Stop {
     Interrupt,
 }
 
-/// Listens to signals from now on. The receiver gets each request to stop, in order.
+/// Listens to signals from now on. The receiver gets each request to stop, in order; `reload` is told of
+/// SIGHUP.
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen() -> io::Result<mpsc::Receiver<Stop>> {
+pub fn listen(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<Stop>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -34,7 +34,7 @@ pub fn listen() -> io::Result<mpsc::Receiver<Stop>> {
                 Some(()) = terminate.recv() => Stop::Terminate,
                 Some(()) = interrupt.recv() => Stop::Interrupt,
                 Some(()) = hangup.recv() => {
-                    info!("SIGHUP changes nothing: settings are read at start");
+                    reload.notify_one();
                     continue;
                 }
                 else => return,

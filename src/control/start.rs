@@ -6,26 +6,30 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::admin::{self, AdminSource};
 use super::cli::Cli;
 use super::supervise::{Ending, supervise};
+use super::users::{self, UsersError};
 use super::workers::{WorkerPort, WorkerSeat, seats};
-use super::{accept, engine, health, signals};
+use super::{accept, engine, health, reload, signals};
+use crate::acl::Doors;
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
     ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, resolve,
 };
 use crate::net::{BindError, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
+use crate::upstream::handshake::SharedCredentials;
+use crate::worker::DoorsCell;
 
 /// What serves requests, once it runs. Made by [`engine::start`].
 pub struct Engine {
@@ -47,6 +51,10 @@ pub struct EngineParts {
     pub zones: Zones,
     /// Path of the configuration file; empty without one.
     pub config_file: String,
+    /// Users and rules.
+    pub doors: Arc<DoorsCell>,
+    /// How Keyway presents itself to the nodes.
+    pub credentials: SharedCredentials,
     /// Counters for what the engine does on the control thread.
     pub tallies: Arc<ControlTallies>,
     /// Serve, drain or stop.
@@ -65,6 +73,9 @@ pub enum StartError {
     /// A zone of a node makes no sense; the operator's to mend.
     #[error("cluster.zones: {0}")]
     Zones(#[from] ZonesError),
+    /// Users or rules make no sense; the operator's to mend.
+    #[error("{0}")]
+    Users(#[from] UsersError),
     /// An address is taken or not ours; the operator's to mend.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -86,9 +97,10 @@ impl StartError {
 
     fn exit_code(&self) -> ExitCode {
         match self {
-            StartError::Config(_) | StartError::AddressMap(_) | StartError::Zones(_) => {
-                ExitCode::from(2)
-            }
+            StartError::Config(_)
+            | StartError::AddressMap(_)
+            | StartError::Zones(_)
+            | StartError::Users(_) => ExitCode::from(2),
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
     }
@@ -129,6 +141,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let effective = resolve(file.as_deref(), &environment)?;
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
+    let doors = users::doors(&effective.settings)?;
     if cli.check {
         print!("{effective}");
         return Ok(ExitCode::SUCCESS);
@@ -145,22 +158,43 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
             }
         });
     }
+    let files = reload::files_of(&effective);
     let Effective { settings, .. } = effective;
     match settings.log.format {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
-    serve(settings, file.as_deref(), address_map, zones)
+    users::tell(&settings, &doors);
+    let found = Found {
+        file,
+        files,
+        address_map,
+        zones,
+        doors,
+    };
+    serve(settings, found)
+}
+
+/// What was made of the settings, and where they come from.
+struct Found {
+    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
+    address_map: AddressMap,
+    zones: Zones,
+    doors: Doors,
 }
 
 /// Binds, spawns, and serves until told to stop.
-fn serve(
-    mut settings: Settings,
-    file: Option<&Path>,
-    address_map: AddressMap,
-    zones: Zones,
-) -> Result<ExitCode, StartError> {
-    let listeners = Listeners::bind(&settings)?;
+fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
+    let Found {
+        file,
+        files,
+        address_map,
+        zones,
+        doors,
+    } = found;
+    let file_shown = file.as_ref().map(|file| file.display().to_string());
+    let listeners = Listeners::bind(&settings, &doors)?;
     fit_clients(&mut settings);
     let settings = Arc::new(settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -168,7 +202,11 @@ fn serve(
         .build()
         .map_err(StartError::system("start the control thread's runtime"))?;
     let ending = runtime.block_on(async {
-        let stops = signals::listen().map_err(StartError::system("listen to signals"))?;
+        let reload = Arc::new(Notify::new());
+        let rules = Arc::new(DoorsCell::new(doors));
+        let credentials = SharedCredentials::new(reload::credentials(&settings));
+        let stops = signals::listen(Arc::clone(&reload))
+            .map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
         let ports: Arc<[WorkerPort]> = ports.into();
@@ -180,7 +218,7 @@ fn serve(
         let mut doors = Vec::new();
         info!(
             version = env!("CARGO_PKG_VERSION"),
-            config = file.map(|file| file.display().to_string()),
+            config = file_shown,
             listen = listeners.places(&settings),
             admin = listeners.admin.as_ref().map(Listener::place),
             workers = settings.workers,
@@ -197,14 +235,22 @@ fn serve(
             seats,
             address_map,
             zones,
-            config_file: file
-                .map(|file| file.display().to_string())
-                .unwrap_or_default(),
+            config_file: file_shown.unwrap_or_default(),
+            doors: Arc::clone(&rules),
+            credentials: credentials.clone(),
             tallies: Arc::clone(&tallies),
             lifecycle: lifecycle.subscribe(),
         })
         .map_err(StartError::system("start the workers"))?;
 
+        let reloaded = reload::Reloaded {
+            file,
+            files,
+            settings: Arc::clone(&settings),
+            doors: rules,
+            credentials,
+        };
+        tokio::spawn(reload::run(reloaded, reload, lifecycle.subscribe()));
         if let Some(listener) = listeners.admin {
             let door = listener
                 .open()
@@ -260,13 +306,14 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(settings: &Settings) -> Result<Listeners, BindError> {
+    fn bind(settings: &Settings, doors: &Doors) -> Result<Listeners, BindError> {
         let mut clients = Vec::new();
         for (number, listen) in (0..).zip(settings.all_listeners()) {
             if let Some(address) = listen.address {
                 let listener = Listener::bind_tcp(address, listen.backlog, liveness(listen))?;
                 clients.push((number, listener));
-                if !address.ip().is_loopback() && listen.password.is_none() {
+                let users = &doors.of_listener(number).users;
+                if !address.ip().is_loopback() && !users.wants_authentication() {
                     let name = &listen.name;
                     warn!(%address, listener = name, "clients of other hosts need no password");
                 }

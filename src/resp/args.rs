@@ -69,6 +69,14 @@ impl<'a> Args<'a> {
             .unwrap_or_default()
     }
 
+    /// The request that begins at this argument, of which only the arguments can be asked.
+    pub fn behind(&self, index: usize) -> Args<'a> {
+        Args {
+            frame: self.frame,
+            spans: self.spans.get(index..).unwrap_or_default(),
+        }
+    }
+
     /// All arguments in order, the name first.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
         (0..self.len()).map(|index| self.get(index).unwrap_or_default())

@@ -52,6 +52,13 @@ pub fn integer(out: &mut Vec<u8>, number: i64) {
     line(out, b':', number);
 }
 
+/// A RESP3 double, from its decimal text.
+pub fn double(out: &mut Vec<u8>, number: &str) {
+    out.push(b',');
+    out.extend_from_slice(number.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `$len` and the bytes.
 pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     line(out, b'$', bytes.len() as i64);

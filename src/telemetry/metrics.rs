@@ -136,6 +136,11 @@ pub static METRICS: &[Metric] = &[
         "Large replies that were dropped and asked for again, so that other clients did not wait behind them.",
     ),
     metric(
+        "keyway_auth_failures_total",
+        Reading::Count(|worker| worker.auth_failures.value()),
+        "AUTH and HELLO with a wrong password, or a user that is not there or switched off.",
+    ),
+    metric(
         "keyway_redirects_total",
         Reading::CountByKind(
             || RedirectKind::ALL.iter().map(|kind| kind.label()).collect(),

@@ -11,6 +11,8 @@ use super::tally::{Gauge, Tally};
 pub struct WorkerTallies {
     /// Requests read from clients, those that Keyway answers itself included.
     pub requests: Tally,
+    /// Wrong passwords, and users that are not there or switched off.
+    pub auth_failures: Tally,
     /// Replies queued for clients, errors included.
     pub replies: Tally,
     /// Bytes read from clients.
@@ -228,6 +230,8 @@ label_values! {
         CrossSlot = "crossslot",
         /// Not authenticated, or wrongly.
         NoAuth = "noauth",
+        /// The user may not do it.
+        NoPerm = "noperm",
         /// Refused by rule, or not supported (contract: C7).
         Refused = "refused",
         /// The request's deadline passed before it could be written (contract: F1).

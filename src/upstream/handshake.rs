@@ -1,9 +1,11 @@
 //! Opening a connection to a node: dial, `HELLO`, credentials.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::Role;
 use crate::cluster::Endpoint;
@@ -20,16 +22,70 @@ pub struct Settings {
     /// How a connection to a node that vanished is noticed.
     pub liveness: net::Liveness,
     /// How Keyway presents itself.
-    pub credentials: Credentials,
+    pub credentials: SharedCredentials,
 }
 
 /// How Keyway presents itself to the nodes.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// ACL user; without one the password alone is given.
     pub username: Option<String>,
-    /// Password, if the nodes want one.
-    pub password: Option<Secret>,
+    /// Passwords, if the nodes want one; tried in this order.
+    pub passwords: Vec<Secret>,
+}
+
+impl Credentials {
+    /// Whether the other are the same.
+    pub fn same(&self, other: &Credentials) -> bool {
+        self.username == other.username && self.passwords == other.passwords
+    }
+
+    /// `AUTH` with each of the passwords, for connections that are open: the nodes keep to the last that was
+    /// right. The last is tried first, so that the first wins.
+    pub fn auth_requests(&self) -> Vec<Vec<u8>> {
+        let username = self.username.as_deref().unwrap_or("default").as_bytes();
+        let request = |password: &Secret| {
+            let mut out = Vec::new();
+            write::command(&mut out, &[b"AUTH", username, password.expose()]);
+            out
+        };
+        self.passwords.iter().rev().map(request).collect()
+    }
+}
+
+/// The credentials of the process, which may be changed while it runs.
+#[derive(Clone)]
+pub struct SharedCredentials {
+    current: Arc<watch::Sender<Arc<Credentials>>>,
+}
+
+impl Default for SharedCredentials {
+    fn default() -> Self {
+        SharedCredentials::new(Credentials::default())
+    }
+}
+
+impl SharedCredentials {
+    /// Begins with these.
+    pub fn new(credentials: Credentials) -> SharedCredentials {
+        let current = Arc::new(watch::channel(Arc::new(credentials)).0);
+        SharedCredentials { current }
+    }
+
+    /// Those that hold now.
+    pub fn load(&self) -> Arc<Credentials> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Connections that are opened from now on use these.
+    pub fn store(&self, credentials: Credentials) {
+        self.current.send_replace(Arc::new(credentials));
+    }
+
+    /// Tells of each change. Works across runtimes.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Credentials>> {
+        self.current.subscribe()
+    }
 }
 
 /// A connection that is ready for requests.
@@ -118,11 +174,34 @@ async fn dial_and_greet(
     let mut stream = net::connect(&endpoint.host, endpoint.port, settings.liveness)
         .await
         .map_err(OpenError::Connect)?;
-    let reply = ask(&mut stream, &greeting(protocol, &settings.credentials)).await?;
-    Ok(Opened {
-        stream,
-        client_id: client_id(&reply),
-    })
+    let credentials = settings.credentials.load();
+    let passwords = credentials.passwords.iter().map(Some);
+    let mut tried = passwords.collect::<Vec<_>>();
+    if tried.is_empty() {
+        tried.push(None);
+    }
+    let mut refusal = OpenError::Refused("no password to try".to_owned());
+    for password in tried {
+        match ask(
+            &mut stream,
+            &greeting(protocol, credentials.username.as_deref(), password),
+        )
+        .await
+        {
+            Ok(reply) => {
+                return Ok(Opened {
+                    stream,
+                    client_id: client_id(&reply),
+                });
+            }
+            // Perhaps this node has another password already, or still.
+            Err(OpenError::Refused(text)) if text.starts_with("-WRONGPASS") => {
+                refusal = OpenError::Refused(text);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refusal)
 }
 
 impl More {
@@ -159,14 +238,14 @@ fn accept(reply: Vec<u8>) -> Result<Vec<u8>, OpenError> {
 }
 
 /// `HELLO`, which all supported servers know, sets the version, the user and the name in one go.
-fn greeting(protocol: Protocol, credentials: &Credentials) -> Vec<u8> {
+fn greeting(protocol: Protocol, username: Option<&str>, password: Option<&Secret>) -> Vec<u8> {
     let version: &[u8] = match protocol {
         Protocol::Resp2 => b"2",
         Protocol::Resp3 => b"3",
     };
     let mut args: Vec<&[u8]> = vec![b"HELLO", version];
-    if let Some(password) = &credentials.password {
-        let username = credentials.username.as_deref().unwrap_or("default");
+    if let Some(password) = password {
+        let username = username.unwrap_or("default");
         args.extend([&b"AUTH"[..], username.as_bytes(), password.expose()]);
     }
     args.extend([&b"SETNAME"[..], b"keyway"]);
@@ -245,11 +324,9 @@ mod tests {
 
     #[test]
     fn one_hello_says_it_all() {
-        let credentials = Credentials {
-            username: Some("app".to_owned()),
-            password: Some(Secret::new("pw")),
-        };
-        let text = String::from_utf8(greeting(Protocol::Resp3, &credentials)).expect("text");
+        let password = Secret::new("pw");
+        let greeting = greeting(Protocol::Resp3, Some("app"), Some(&password));
+        let text = String::from_utf8(greeting).expect("text");
         let words: Vec<_> = text
             .split("\r\n")
             .filter(|word| !word.starts_with(['*', '$']))

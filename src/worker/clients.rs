@@ -247,8 +247,8 @@ impl Core {
             // On a Unix socket both sides are the socket's path.
             None => address.to_owned(),
         };
-        let needs_password = self.local.listener(listener).password.is_some();
-        let mut session = Session::new(id, address, &local_address, needs_password, self.now_us);
+        let door = self.doors.of_listener(listener);
+        let mut session = Session::new(id, address, &local_address, &door, self.now_us);
         session.listener = listener;
         let key = self.clients.insert(session);
         self.refresh_policy(key);
@@ -350,6 +350,7 @@ impl Core {
         self.end_pause_in_time();
         self.tend_hub();
         self.retry_blocked(false);
+        self.retry_auth();
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }

@@ -23,6 +23,7 @@ use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
 use super::scrutiny::Scrutiny;
 use super::tracking::Trackers;
+use crate::acl::Doors;
 use crate::cluster::{AddressMap, Topology};
 use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
@@ -183,6 +184,10 @@ pub struct Core {
     pub scrutiny: Scrutiny,
     /// Questions for all workers, to be handed out by the tasks around.
     pub questions: Vec<Asked>,
+    /// Users and rules, for each listener.
+    pub doors: Arc<Doors>,
+    /// Clients whose password is looked at later.
+    pub(super) auth_waiting: Vec<ClientKey>,
     /// Clients that track keys.
     pub trackers: Trackers,
     /// Until when nodes are measured, and in which version.
@@ -237,6 +242,8 @@ impl Core {
             drained_waker: None,
             scrutiny: Scrutiny::default(),
             questions: Vec::new(),
+            doors: Arc::default(),
+            auth_waiting: Vec::new(),
             trackers: Trackers::default(),
             measured_until: None,
             learnt: Arc::default(),

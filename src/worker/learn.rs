@@ -74,7 +74,7 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        if self.nodes.is_standalone() {
+        if self.nodes.is_standalone() && self.is_free(key) {
             let target = self.any_for(key);
             return self.forward(key, command, target, args.frame());
         }
@@ -144,6 +144,9 @@ impl Core {
 
     /// A node has told the keys of a request, or that it cannot.
     pub(super) fn keys_were_told(&mut self, request: Dispatched, bytes: &[u8], reply: &[u8]) {
+        if with_args(bytes, |args| self.refuse_told(request, args, reply)) == Some(true) {
+            return;
+        }
         let target = with_args(bytes, |args| self.target_of_told(request, args, reply));
         match target {
             Some(Ok(target)) => {
@@ -176,6 +179,9 @@ impl Core {
         args: &Args<'_>,
         reply: &[u8],
     ) -> Result<Target, SeveralSlots> {
+        if self.nodes.is_standalone() {
+            return Ok(self.any_for(request.ticket.client));
+        }
         let keys: Option<Vec<&[u8]>> = elements(reply).map(|keys| keys.filter_map(text).collect());
         let slot = match keys {
             Some(keys) => {

@@ -87,6 +87,23 @@ impl Core {
         }
     }
 
+    /// Says the new credentials on the connections that are open: the nodes may forget the old user. Those
+    /// of subscriptions, and those lent out, go on as they are until they are opened anew.
+    pub fn authenticate_again(&mut self, requests: &[Vec<u8>]) {
+        let now_us = self.now_us;
+        for (_, connection) in &mut self.connections {
+            let is_shared = matches!(
+                connection.role,
+                Role::Shared | Role::Read | Role::Tracking(_)
+            );
+            if is_shared && connection.phase == Phase::Ready {
+                for request in requests {
+                    connection.send_unheard(request, now_us);
+                }
+            }
+        }
+    }
+
     /// A connection ends. Each of its requests is answered or waits for another connection
     /// (contract: F1, F2).
     pub fn connection_lost(&mut self, key: ConnectionKey, loss: Loss, why: &str) {

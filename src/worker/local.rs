@@ -12,13 +12,14 @@ use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
 use super::hub::Audience;
 use super::monitors::Handovers;
+use super::permission::SharedAcl;
 use super::requests::Taken;
 use super::scrutiny::SharedPause;
 use crate::client::{Effect, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
 use crate::config::{
-    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, ReadPolicy, Secret,
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, ReadPolicy,
 };
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, write};
@@ -28,10 +29,6 @@ use crate::telemetry::WorkerTallies;
 /// What is particular to one listener.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerFacts {
-    /// User that clients give.
-    pub username: String,
-    /// Password that clients must give, if any.
-    pub password: Option<Secret>,
     /// What clients that ask for the cluster are told; without it, where they connected to.
     pub advertise: Option<Endpoint>,
     /// Where Keyway listens, if on TCP.
@@ -71,6 +68,8 @@ pub struct LocalFacts {
     pub last_client: AtomicU64,
     /// The wall clock's time at the process clock's zero, in microseconds.
     pub started_us: u64,
+    /// What was denied to clients.
+    pub acl: SharedAcl,
     /// The pause of all clients (`CLIENT PAUSE`).
     pub pause: SharedPause,
     /// What workers still have to show their monitors.
@@ -83,8 +82,6 @@ impl LocalFacts {
     /// What is particular to the listener with this number.
     pub fn listener(&self, number: u16) -> &ListenerFacts {
         static NONE: ListenerFacts = ListenerFacts {
-            username: String::new(),
-            password: None,
             advertise: None,
             listen: None,
             cluster_view: ClusterView::Single,
@@ -128,6 +125,9 @@ impl Asked {
 impl Core {
     /// Answers a command here.
     pub fn answer_locally(&mut self, key: ClientKey, local: Local, args: &Args<'_>) -> Taken {
+        if self.has_to_wait_for_auth(key, local) {
+            return Taken::NotYet;
+        }
         let mut reply = self.spare_buffer();
         let effect = self.answer_here(key, local, args, &mut reply);
         let Some(client) = self.clients.get(key) else {
@@ -159,6 +159,9 @@ impl Core {
             self.monitor_ends(key);
             self.forget_subscriptions(key);
         }
+        if let Effect::AuthFailed(name) = effect {
+            self.auth_failed(key, name);
+        }
         let Some(client) = self.clients.get(key) else {
             return;
         };
@@ -169,7 +172,7 @@ impl Core {
                 client.map_version = super::clients::UNSETTLED;
             }
             Effect::Close => client.phase = super::clients::Phase::Leaving,
-            Effect::None | Effect::Ask(_) => {}
+            Effect::None | Effect::AuthFailed(_) | Effect::Ask(_) => {}
         }
     }
 
@@ -181,25 +184,28 @@ impl Core {
         args: &Args<'_>,
         reply: &mut Vec<u8>,
     ) -> Effect {
+        if let Some(text) = self.turn_away(key, local) {
+            write::error(reply, text);
+            return Effect::None;
+        }
         let facts = Arc::clone(&self.local);
         let now_us = self.now_us;
+        let wording = self.wording();
         let Some(client) = self.clients.get(key) else {
             return Effect::None;
         };
         let listener = facts.listener(client.session.listener);
+        let door = self.doors.of_listener(client.session.listener);
         let figures = client.figures(now_us);
-        let is_password = |given: &[u8]| {
-            listener
-                .password
-                .as_ref()
-                .is_some_and(|password| password.matches(given))
-        };
         let (advertised_host, advertised_port) =
             advertised(listener, &client.session.local_address);
         let world = World {
             topology: self.nodes.topology().map(Arc::as_ref),
-            username: &listener.username,
-            password: listener.password.is_some().then_some(&is_password),
+            door: &door,
+            wording,
+            acl_log: &facts.acl.log,
+            learnt: &self.learnt,
+            started_us: facts.started_us,
             advertised_host: &advertised_host,
             advertised_port,
             cluster_view: listener.cluster_view,

@@ -5,7 +5,6 @@ use tracing::warn;
 use super::clients::Phase;
 use super::core::Core;
 use super::uploads::Begun;
-use crate::client;
 use crate::cluster::Slot;
 use crate::command::{self, Command, Handling, Local, Lookup};
 use crate::pipeline::ClientKey;
@@ -240,9 +239,14 @@ impl Core {
         if !command.accepts(args.len()) {
             return self.refuse_arity(key, command, args);
         }
-        if let Err(text) = client::may_run(&client.session, command) {
-            return self.refuse_request(key, args, ErrorKind::NoAuth, |_| text.as_bytes().to_vec());
+        if !client.session.is_free()
+            && let Some(taken) = self.judge(key, command, args)
+        {
+            return taken;
         }
+        let Some(client) = self.clients.get(key) else {
+            return Taken::Yes;
+        };
         client.session.last_command_us = self.now_us;
         client.session.last_command = Some(command);
         if self.scrutiny.is_on() {
@@ -298,9 +302,7 @@ impl Core {
             Handling::Wait => self.plan_wait(key, command, args),
             Handling::Transaction(verb) => self.plan_verb(key, verb, command, args),
             // The lookup finds the sub-command's row; a container alone fails its arity.
-            Handling::Container | Handling::Refused => {
-                self.refuse_request(key, args, ErrorKind::Refused, |_| refused(command))
-            }
+            Handling::Container | Handling::Refused => self.plan_refused(key, command, args),
         }
     }
 
@@ -328,14 +330,4 @@ impl Core {
         }
         Taken::Yes
     }
-}
-
-/// Contract C7.
-fn refused(command: &Command) -> Vec<u8> {
-    format!(
-        "ERR '{}' is refused by Keyway: it changes the servers themselves; connect to the node \
-         directly for it",
-        command.name
-    )
-    .into_bytes()
 }

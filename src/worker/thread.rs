@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::core::{Core, WorkerLimits};
+use super::doors_cell::DoorsCell;
 use super::learnt_cell::LearntCell;
 use super::local::{Asked, LocalFacts};
 use super::monitors::MonitorNote;
@@ -68,6 +69,8 @@ pub struct WorkerContext {
     pub scripts: Arc<ScriptCache>,
     /// Commands learnt from the servers.
     pub learnt: Arc<LearntCell>,
+    /// Users and rules.
+    pub doors: Arc<DoorsCell>,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
     /// open as requests (`limits.requests_in_flight_per_client`), and what monitors are to be shown is
     /// counted in [`Handovers`](super::monitors::Handovers).
@@ -188,6 +191,10 @@ async fn run(context: WorkerContext) {
     if *lessons.borrow_and_update() > 0 {
         worker.turn(|core| core.take_learnt(learnt.load()));
     }
+    let doors = context.doors;
+    let mut rules = doors.subscribe();
+    worker.turn(|core| core.doors = doors.load());
+    let mut credentials = worker.upstream.credentials.subscribe();
     let mut drain_until = None;
     loop {
         tokio::select! {
@@ -202,6 +209,11 @@ async fn run(context: WorkerContext) {
                 worker.turn(|core| core.apply_replica_facts(facts));
             }
             Ok(()) = lessons.changed() => worker.turn(|core| core.take_learnt(learnt.load())),
+            Ok(()) = rules.changed() => worker.turn(|core| core.take_doors(doors.load())),
+            Ok(()) = credentials.changed() => {
+                let requests = worker.upstream.credentials.load().auth_requests();
+                worker.turn(|core| core.authenticate_again(&requests));
+            }
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
                 Lifecycle::Draining { until } => {

@@ -18,7 +18,6 @@
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
-use crate::client;
 use crate::client::monitor::Monitoring;
 use crate::cluster::Slot;
 use crate::command::{self, Access, Command, Handling, Keys, Lookup};
@@ -156,7 +155,8 @@ impl Core {
                 }
             )
             && command.accepts(argc)
-            && client::may_run(&client.session, command).is_ok();
+            // What others may do may depend on all arguments.
+            && client.session.is_free();
         (fits && !is_in_mode).then_some(command)
     }
 

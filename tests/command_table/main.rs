@@ -13,6 +13,7 @@ mod keys;
 mod learnt;
 mod report;
 mod request;
+mod rights;
 mod rows;
 mod server;
 

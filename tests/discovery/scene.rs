@@ -34,7 +34,7 @@ pub fn settings(seeds: &[String]) -> RefreshSettings {
         upstream: handshake::Settings {
             timeout: Duration::from_secs(1),
             liveness: keyway::net::Liveness::default(),
-            credentials: handshake::Credentials::default(),
+            credentials: handshake::SharedCredentials::default(),
         },
         interval: Duration::from_secs(3600),
         response_timeout: Duration::from_secs(1),

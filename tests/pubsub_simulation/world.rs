@@ -82,10 +82,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let tallies = Arc::new(WorkerTallies::default());
         let facts = Arc::new(LocalFacts {
-            listeners: vec![ListenerFacts {
-                username: "default".to_owned(),
-                ..ListenerFacts::default()
-            }],
+            listeners: vec![ListenerFacts::default()],
             clients_max: 100,
             workers: vec![tallies.clone()],
             ..LocalFacts::default()

@@ -96,7 +96,6 @@ impl World {
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
             listeners: vec![ListenerFacts {
-                username: "default".to_owned(),
                 listen: Some(SocketAddr::from(([127, 0, 0, 1], 6379))),
                 read_policy,
                 read_your_writes: replicas::any_time(&mut replica_rng),

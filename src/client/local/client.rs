@@ -3,7 +3,6 @@
 use super::{Answered, Effect, Question, World, ok, refuse, shown, syntax_error};
 use crate::client::filter::Kill;
 use crate::client::pause::{Pause, PauseMode};
-use crate::client::session::DEFAULT_USER;
 use crate::client::{ClientFilter, ReplyMode, Session, describe_client};
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, write};
@@ -24,8 +23,7 @@ pub(super) fn list(args: &Args<'_>) -> Answered {
 }
 
 pub(super) fn kill(args: &Args<'_>, session: &Session, world: &World<'_>) -> Answered {
-    let is_user =
-        |user: &[u8]| user == world.username.as_bytes() || user == DEFAULT_USER.as_bytes();
+    let is_user = |user: &[u8]| world.door.users.get(user).is_some();
     Ok(Effect::Ask(
         match ClientFilter::for_kill(args, session.id, is_user)? {
             Kill::Address(filter) => Question::KillAddress(filter),

@@ -1,9 +1,10 @@
 //! The connection itself: PING, ECHO, HELLO, AUTH, SELECT, ROLE.
 
+use std::sync::Arc;
+
 use super::{Answered, Effect, World, ok, refuse, shown, syntax_error};
 use crate::client::Session;
 use crate::client::local::client::check_name;
-use crate::client::session::DEFAULT_USER;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, write};
 
@@ -52,40 +53,30 @@ pub(super) fn auth(
     world: &World<'_>,
     out: &mut Vec<u8>,
 ) -> Answered {
-    let user = match (args.len(), args.get(1), args.get(2)) {
-        (2, Some(_), _) if world.password.is_none() => {
+    let users = &world.door.users;
+    let (name, password) = match (args.len(), args.get(1), args.get(2)) {
+        (2, Some(_), _) if users.initial().needs_no_password() => {
             return refuse(
                 "ERR AUTH <password> called without any password configured for the default \
                  user. Are you sure your configuration is correct?",
             );
         }
-        // There is one password, so it says who comes.
-        (2, Some(password), _) => user_of(world.username.as_bytes(), password, world),
-        (3, Some(user), Some(password)) => user_of(user, password, world),
+        (2, Some(password), _) => (users.initial().name().as_bytes(), password),
+        (3, Some(user), Some(password)) => (user, password),
         _ => return syntax_error(),
     };
-    match user {
+    match users.authenticate(name, password) {
         Some(user) => {
-            session.authenticate(user);
+            session.authenticate(Arc::clone(user));
             ok(out)
         }
-        None => refuse(WRONGPASS),
+        None => wrong_password(name, out),
     }
 }
 
-/// The user with these credentials. Without a configured password, users exist whose password is
-/// anything, as the default user of a server without one.
-fn user_of<'a>(user: &[u8], password: &[u8], world: &World<'a>) -> Option<&'a str> {
-    match world.password {
-        Some(matches) => {
-            // Compared in any case: the time must not tell whether the user exists.
-            let is_right = matches(password);
-            (user == world.username.as_bytes() && is_right).then_some(world.username)
-        }
-        None => [world.username, DEFAULT_USER]
-            .into_iter()
-            .find(|known| known.as_bytes() == user),
-    }
+fn wrong_password(name: &[u8], out: &mut Vec<u8>) -> Answered {
+    write::error(out, WRONGPASS);
+    Ok(Effect::AuthFailed(name.into()))
 }
 
 /// What one `HELLO` asks for. It is read as a whole first, so that a failing one changes nothing.
@@ -142,9 +133,9 @@ pub(super) fn hello(
     let hello = Hello::parse(args)?;
     let name = server_name(world);
     match hello.credentials {
-        Some((user, password)) => match user_of(user, password, world) {
-            Some(user) => session.authenticate(user),
-            None => return refuse(WRONGPASS),
+        Some((name, password)) => match world.door.users.authenticate(name, password) {
+            Some(user) => session.authenticate(Arc::clone(user)),
+            None => return wrong_password(name, out),
         },
         None if !session.is_authenticated() => {
             let version = if name == "valkey" { "<proto> " } else { "" };

@@ -70,7 +70,18 @@ pub(super) const ACL: &[Entry] = &[
         "CAT [<category>]",
         "The categories of commands, or the commands of one.",
     ),
+    (
+        "DRYRUN <username> <command> [<arg> ...]",
+        "Whether the user may run the command; nothing is run.",
+    ),
     ("GENPASS [<bits>]", "A random password."),
+    ("GETUSER <username>", "A user's rules."),
+    (
+        "LIST",
+        "Users as in an ACL file. They are configured in Keyway.",
+    ),
+    ("LOG [<count> | RESET]", "What this Keyway denied."),
+    ("USERS", "The names of users."),
     ("WHOAMI", "The user of this connection."),
     ("HELP", "This help."),
 ];

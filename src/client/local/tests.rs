@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::acl::{User, Users};
 use crate::cluster::{Endpoint, Health, Mode, Node, NodeIndex, Role, Slot};
 use crate::command::{Handling, Lookup, lookup};
 use crate::resp::Span;
@@ -57,7 +58,7 @@ fn cluster() -> Topology {
 struct Talk {
     session: Session,
     topology: Option<Topology>,
-    password: Option<&'static str>,
+    door: Door,
     view: ClusterView,
     effect: Effect,
 }
@@ -65,18 +66,23 @@ struct Talk {
 impl Talk {
     fn new() -> Self {
         Talk {
-            session: Session::new(7, "10.0.0.9:5", "10.0.0.2:6379", false, 0),
+            session: Session::new(7, "10.0.0.9:5", "10.0.0.2:6379", &Door::default(), 0),
             topology: Some(cluster()),
-            password: None,
+            door: Door::default(),
             view: ClusterView::Single,
             effect: Effect::None,
         }
     }
 
     fn with_password() -> Self {
+        let default = Arc::new(User::unrestricted("default", Some(b"sesam")));
+        let door = Door {
+            users: Users::new(Vec::new(), Some(default)),
+            ..Door::default()
+        };
         Talk {
-            session: Session::new(7, "10.0.0.9:5", "10.0.0.2:6379", true, 0),
-            password: Some("sesam"),
+            session: Session::new(7, "10.0.0.9:5", "10.0.0.2:6379", &door, 0),
+            door,
             ..Talk::new()
         }
     }
@@ -84,11 +90,14 @@ impl Talk {
     /// What the client hears.
     fn ask(&mut self, line: &str) -> String {
         let words: Vec<_> = line.split(' ').collect();
-        let matches = |given: &[u8]| Some(given) == self.password.map(str::as_bytes);
+        let (acl_log, learnt) = (Mutex::new(AclLog::new(10)), LearntCommands::default());
         let world = World {
             topology: self.topology.as_ref(),
-            username: "default",
-            password: self.password.is_some().then_some(&matches),
+            door: &self.door,
+            wording: Wording::Later,
+            acl_log: &acl_log,
+            learnt: &learnt,
+            started_us: 0,
             advertised_host: "keyway.local",
             advertised_port: 6379,
             cluster_view: self.view,

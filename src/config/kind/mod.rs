@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 pub use compatibility::{CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions};
 pub use number::{Bytes, Count, Time, Workers};
-pub use place::{HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
+pub use place::{FilePath, HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
 pub use reads::{PolicyByName, ReadPolicy, fits_pattern};
 pub use text::{ClusterView, LogFormat, OneOf, Password, Text};
 
@@ -81,6 +81,25 @@ impl<K: Kind> Kind for List<K> {
 
     fn read(text: &str) -> Option<Self::Value> {
         text.split(',').map(|part| K::read(part.trim())).collect()
+    }
+}
+
+/// The same, and there may be none.
+pub struct Several<K>(PhantomData<K>);
+
+impl<K: Kind> Kind for Several<K> {
+    type Value = Vec<K::Value>;
+    const SHAPE: Shape = Shape::List;
+
+    fn allowed() -> String {
+        format!("{}, or none", List::<K>::allowed())
+    }
+
+    fn read(text: &str) -> Option<Self::Value> {
+        match text.trim() {
+            "" => Some(Vec::new()),
+            _ => List::<K>::read(text),
+        }
     }
 }
 

@@ -91,6 +91,21 @@ impl Kind for SocketPath {
     }
 }
 
+/// Where a file is.
+pub struct FilePath;
+
+impl Kind for FilePath {
+    type Value = PathBuf;
+
+    fn allowed() -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn read(text: &str) -> Option<PathBuf> {
+        (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+    }
+}
+
 /// Permission bits in octal.
 pub struct Mode;
 

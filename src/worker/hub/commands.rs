@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::Kind;
 use super::channel::{ChannelKey, Subscriber};
+use super::{Hub, Kind};
 use crate::command::{Command, Handling, Local, Subscription, Transaction};
 use crate::pipeline::{ClientKey, Sequence, Ticket};
 use crate::resp::{Args, Protocol, write};
@@ -84,6 +84,17 @@ impl Client {
     fn subscription_count(&self, kind: Kind) -> usize {
         let subscriptions = self.subscriptions.as_deref();
         subscriptions.map_or(0, |subscriptions| subscriptions.count(kind))
+    }
+}
+
+impl Hub {
+    /// Whether this holds for all that a client is subscribed to or waits for: the name, and whether it is a
+    /// pattern.
+    pub fn all_channels(&self, of: &Subscriptions, holds: impl Fn(&[u8], bool) -> bool) -> bool {
+        let waiting = of.waiting.iter().flat_map(|waiting| &waiting.channels);
+        let keys = of.held.iter().flat_map(HashMap::keys).chain(waiting);
+        let mut channels = keys.filter_map(|key| self.channel(*key));
+        channels.all(|channel| holds(&channel.name, channel.kind == Kind::Pattern))
     }
 }
 

@@ -120,6 +120,10 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Result<Place, Refusal> {
+        if let Some(text) = self.forbidden_sort(key, command, args) {
+            // As the servers, which see it when they run the command.
+            return Ok(Place::Fails(text.into_bytes().into()));
+        }
         match command.handling {
             // PUBLISH has no key, SPUBLISH has its channel.
             Handling::Keyed

@@ -1,0 +1,71 @@
+//! One listener's door: its users, and what it lets nobody do.
+
+use std::sync::Arc;
+
+use super::commands::{CommandList, Permission};
+use super::users::Users;
+use crate::command::{Categories, Command, Handling, Local, Rights};
+
+/// One listener's users and rules.
+#[derive(Clone, Debug, Default)]
+pub struct Door {
+    /// Who may come in.
+    pub users: Users,
+    /// What nobody may do (`listen.deny`).
+    pub deny: CommandList,
+    /// What may be done all the same (`listen.allow`).
+    pub allow: CommandList,
+}
+
+impl Door {
+    /// Whether every request has to be looked at, whoever sends it.
+    pub fn denies_something(&self) -> bool {
+        !self.deny.is_nothing()
+    }
+
+    /// The rule of `deny` that forbids a command with this first argument, if one does.
+    pub fn denial(
+        &self,
+        command: &Command,
+        rights: Rights,
+        first_argument: Option<&[u8]>,
+    ) -> Option<&str> {
+        let is_in = |list: &CommandList| {
+            list.permission(command, rights, first_argument) == Permission::Granted
+        };
+        // Who could not log in or leave could not be helped either.
+        let is_needed = matches!(
+            command.handling,
+            Handling::Local(Local::Auth | Local::Hello | Local::Quit | Local::Reset)
+        );
+        (!is_needed && is_in(&self.deny) && !is_in(&self.allow))
+            .then(|| self.deny.deciding_rule(command, rights))
+    }
+
+    /// Whether an operator command, refused by default, is allowed (contract: C7). What would change a
+    /// connection that clients share, or users, never is.
+    pub fn allows_operator(&self, command: &Command, rights: Rights) -> bool {
+        const NEVER: [&str; 4] = ["psync", "replconf", "script|debug", "sync"];
+        let private = ["connection", "transaction", "pubsub"];
+        let private = private
+            .into_iter()
+            .filter_map(|name| Categories::named(name.as_bytes()));
+        let is_private = rights
+            .categories
+            .meets(private.fold(Categories::NONE, Categories::and));
+        !is_private
+            && !NEVER.contains(&command.name)
+            && self.allow.permission(command, rights, None) == Permission::Granted
+    }
+}
+
+/// The doors of all listeners, in the order of their numbers: one immutable snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Doors(pub Vec<Arc<Door>>);
+
+impl Doors {
+    /// That of a listener; an open one where there is none.
+    pub fn of_listener(&self, number: u16) -> Arc<Door> {
+        self.0.get(usize::from(number)).cloned().unwrap_or_default()
+    }
+}

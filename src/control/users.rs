@@ -1,0 +1,249 @@
+//! From the settings to the door of each listener: users, passwords, rules.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::acl::{
+    CommandList, DEFAULT_USER, Door, Doors, PasswordHash, User, Users, read_file, rules,
+};
+use crate::config::{ListenSettings, Settings, UserSettings};
+
+/// What is wrong with users and rules; one line for each mistake, none with a password.
+#[derive(Debug, Error)]
+#[error("{}", .0.join("\n"))]
+pub struct UsersError(Vec<String>);
+
+/// No ACL file is larger.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The doors of all listeners.
+///
+/// # Errors
+/// Every mistake.
+pub(super) fn doors(settings: &Settings) -> Result<Doors, UsersError> {
+    let mut errors = Vec::new();
+    let mut users: Vec<Arc<User>> = Vec::new();
+    for given in &settings.users {
+        match user(given) {
+            Ok(user) => users.push(Arc::new(user)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if let Some(path) = &settings.acl.file {
+        match users_of_file(path) {
+            Ok(of_file) => {
+                for user in of_file {
+                    let name = user.name();
+                    if users.iter().any(|other| other.name() == name) {
+                        errors.push(format!(
+                            "acl.file and [[users]] both have the user \"{name}\": keep one"
+                        ));
+                    }
+                    users.push(user);
+                }
+            }
+            Err(more) => errors.extend(more),
+        }
+    }
+    let mut doors = Vec::new();
+    for (number, listen) in settings.all_listeners().enumerate() {
+        let section = match number {
+            0 => "listen".to_owned(),
+            number => format!("listeners[{number}]"),
+        };
+        match door(&section, listen, &users) {
+            Ok(door) => doors.push(Arc::new(door)),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(Doors(doors)),
+        false => Err(UsersError(errors)),
+    }
+}
+
+fn user(given: &UserSettings) -> Result<User, String> {
+    let wrong =
+        |rule: &str, error| format!("{}: user \"{}\": {rule}: {error}", given.place, given.name);
+    let rules = rules::split(given.rules.expose()).map_err(|error| wrong("rules", error))?;
+    let user = User::of_rules(&given.name, rules.iter().map(Vec::as_slice));
+    let mut user = user.map_err(|(rule, error)| wrong(&rule, error))?;
+    let hashes = given.password_hashes.iter();
+    let hashes = hashes.filter_map(|hash| PasswordHash::from_hex(hash.expose()));
+    let passwords = given
+        .passwords
+        .iter()
+        .map(|password| PasswordHash::of(password.expose()));
+    for password in passwords.chain(hashes) {
+        user.add_password(password);
+    }
+    Ok(user)
+}
+
+fn users_of_file(path: &Path) -> Result<Vec<Arc<User>>, Vec<String>> {
+    let shown = path.display();
+    let told = |error: &dyn std::fmt::Display| vec![format!("acl.file {shown}: {error}")];
+    let size = std::fs::metadata(path).map_err(|error| told(&error))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(told(&format!("it is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read(path).map_err(|error| told(&error))?;
+    read_file(&text).map_err(|errors| {
+        let errors = errors.iter();
+        errors
+            .map(|error| format!("acl.file {shown} {error}"))
+            .collect()
+    })
+}
+
+fn door(section: &str, listen: &ListenSettings, users: &[Arc<User>]) -> Result<Door, String> {
+    let is_among = |name: &str| users.iter().any(|user| user.name() == name);
+    let own = &listen.username;
+    let initial = match &listen.password {
+        Some(_) if is_among(own) => {
+            return Err(format!(
+                "{section}.password and the users both say who \"{own}\" is: leave one out, or give {section}.username \
+                 another name"
+            ));
+        }
+        Some(password) => Some(Arc::new(User::unrestricted(own, Some(password.expose())))),
+        None => None,
+    };
+    let mut users = users.to_vec();
+    // Without a password, both names are let in.
+    if initial.is_none() && own != DEFAULT_USER && !is_among(own) {
+        users.push(Arc::new(User::unrestricted(own, None)));
+    }
+    let list = |key: &str, names: &[String]| {
+        CommandList::of_names(names.iter().map(String::as_str))
+            .map_err(|(name, error)| format!("{section}.{key}: \"{name}\": {error}"))
+    };
+    Ok(Door {
+        users: Users::new(users, initial),
+        deny: list("deny", &listen.deny)?,
+        allow: list("allow", &listen.allow)?,
+    })
+}
+
+/// Says what may be a mistake and need not be one.
+pub(super) fn tell(settings: &Settings, doors: &Doors) {
+    let are_configured = !settings.users.is_empty() || settings.acl.file.is_some();
+    for (listen, door) in settings.all_listeners().zip(&doors.0) {
+        let users = &door.users;
+        if are_configured && !users.wants_authentication() && users.initial().is_unrestricted() {
+            warn!(
+                listener = listen.name,
+                user = users.initial().name(),
+                "users are configured, but who names none needs no password and may do everything: set \
+                 listen.password, or rules for the user"
+            );
+        }
+        for user in users
+            .iter()
+            .filter(|user| !user.is_on() && user.name() != DEFAULT_USER)
+        {
+            info!(
+                user = user.name(),
+                "the user is switched off: there is no \"on\" among its rules"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, resolve};
+
+    fn doors_of(text: &str) -> Result<Doors, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("proxy.toml");
+        std::fs::write(&path, format!("[cluster]\nseeds = [\"a:1\"]\n{text}")).expect("ours");
+        let effective =
+            resolve(Some(&path), &Environment::default()).map_err(|error| error.to_string())?;
+        doors(&effective.settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn who_is_let_in() {
+        for (text, expected) in [
+            ("", "default:any"),
+            ("[listen]\npassword = \"p\"", "default:p"),
+            ("[listen]\npassword = \"p\"\nusername = \"app\"", "app:p"),
+            ("[listen]\nusername = \"app\"", "default:any app:any"),
+            (
+                "[[users]]\nname = \"a\"\nrules = \"on\"\npasswords = [\"p\", \"q\"]",
+                "default:any a:p a:q",
+            ),
+            (
+                "[[users]]\nname = \"default\"\nrules = [\"on\", \">p\"]",
+                "default:p",
+            ),
+            (
+                "[listen]\npassword = \"p\"\n[[users]]\nname = \"a\"\nrules = \"on >q\"",
+                "default:p a:q",
+            ),
+        ] {
+            let doors = doors_of(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let users = &doors.of_listener(0).users;
+            let named: Vec<&str> = expected.split(' ').collect();
+            for user in ["default", "app", "a"] {
+                for password in ["p", "q", "r"] {
+                    let is_in = users
+                        .authenticate(user.as_bytes(), password.as_bytes())
+                        .is_some();
+                    let pair = format!("{user}:{password}");
+                    let any = format!("{user}:any");
+                    let wanted = named.contains(&pair.as_str()) || named.contains(&any.as_str());
+                    assert_eq!(is_in, wanted, "{text}: {pair}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_without_passwords() {
+        for (text, expected) in [
+            (
+                "[[users]]\nname = \"a\"\nrules = \"on >secret +nosuch\"",
+                "+nosuch: Unknown command",
+            ),
+            (
+                "[[users]]\nname = \"a\"\nrules = \"#secret\"",
+                "#***: The password hash",
+            ),
+            ("[[users]]\nrules = \"on\"", "users[1].name is required"),
+            (
+                "[[users]]\nname = \"a\"\n[[users]]\nname = \"a\"",
+                "is there twice",
+            ),
+            (
+                "[[users]]\nname = \"a\"\nrule = \"on\"",
+                "unknown key of [[users]] `rule`, did you mean `rules`?",
+            ),
+            (
+                "[[users]]\nname = \"a\"\npassword = \"\"",
+                "text that is not empty",
+            ),
+            (
+                "[listen]\npassword = \"p\"\n[[users]]\nname = \"default\"",
+                "both say who \"default\" is",
+            ),
+            (
+                "[listen]\ndeny = [\"flushal\"]",
+                "listen.deny: \"flushal\": Unknown command",
+            ),
+            (
+                "[acl]\nfile = \"/does/not/exist\"",
+                "acl.file /does/not/exist",
+            ),
+        ] {
+            let error = doors_of(text).expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
