@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::thread;
 
-use super::support::{Client, Flavor, Keyway, Scene, each_flavor};
-use super::value::patient;
+use super::support::{Client, Flavor, Keyway, each_flavor};
+use super::value::{patient, patient_keyway, shared};
 
 each_flavor! {
     pipelines_with_large_replies_keep_their_order,
@@ -15,9 +15,9 @@ each_flavor! {
 ///
 /// contract: P2, P8, R13, T1
 fn pipelines_with_large_replies_keep_their_order(flavor: Flavor) {
-    let scene = Scene::shared(flavor);
+    let (cluster, _) = shared(flavor);
     for buffer in ["\"0\"", "\"100kb\""] {
-        let keyway = Keyway::before(&scene.cluster.seeds())
+        let keyway = patient_keyway(cluster)
             .set("limits.stream_threshold_bytes", "\"4kb\"")
             .set("limits.stream_buffer_bytes", buffer)
             .set("limits.bulk_connections", "4")

@@ -2,8 +2,8 @@
 
 use super::DEADLINE;
 use super::support::client::encode;
-use super::support::{Flavor, Scene, each_flavor, eventually};
-use super::value::{PATIENCE, patient, pieces, read_value};
+use super::support::{Flavor, each_flavor, eventually};
+use super::value::{PATIENCE, patient, pieces, read_value, shared};
 
 each_flavor! {
     a_push_waits_for_the_end_of_a_large_reply,
@@ -15,8 +15,7 @@ each_flavor! {
 fn a_push_waits_for_the_end_of_a_large_reply(flavor: Flavor) {
     // More than sockets hold.
     const LEN: usize = 20 << 20;
-    let scene = Scene::shared(flavor);
-    let keyway = &scene.keyway;
+    let (_, keyway) = shared(flavor);
     let mut other = keyway.client().with_patience(PATIENCE);
     let value = pieces(LEN).collect::<Vec<_>>().concat();
     other.expect_raw(encode(&[&b"SET"[..], b"pushes:large", &value]), "+OK\r\n");

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::DEADLINE;
 use super::bystanders::Bystanders;
 use super::support::client::encode;
-use super::support::{Flavor, Keyway, Scene, each_flavor, eventually};
+use super::support::{Flavor, each_flavor, eventually};
 use super::value::{
     GROWTH_MAX, LARGEST, PATIENCE, alone, any_client, cluster, patient, patient_keyway, pieces,
-    read_value, write_command,
+    read_value, shared, write_command,
 };
 
 each_flavor! {
@@ -57,9 +57,8 @@ fn the_largest_value_is_set_in_little_memory(flavor: Flavor) {
 /// contract: P8, T1, R13
 fn every_command_with_a_large_value(flavor: Flavor) {
     const LEN: usize = 3_000_001;
-    let scene = Scene::shared(flavor);
-    let keyway = &scene.keyway;
-    let mut client = keyway.client();
+    let (_, keyway) = shared(flavor);
+    let mut client = keyway.client().with_patience(PATIENCE);
     let value = pieces(LEN).collect::<Vec<_>>().concat();
     let key = |name: &str| format!("{{every:{flavor:?}}}{name}").into_bytes();
     let len = format!(":{LEN}");
@@ -134,8 +133,8 @@ fn every_command_with_a_large_value(flavor: Flavor) {
 ///
 /// contract: P4, P8
 fn a_large_value_cut_anywhere(flavor: Flavor) {
-    let scene = Scene::shared(flavor);
-    let keyway = Keyway::before(&scene.cluster.seeds())
+    let (cluster, _) = shared(flavor);
+    let keyway = patient_keyway(cluster)
         .set("limits.stream_threshold_bytes", "\"4kb\"")
         .start();
     let mut client = keyway.client();
@@ -222,8 +221,8 @@ fn a_slow_sender_holds_up_nobody(flavor: Flavor) {
 
 /// contract: P8, F2
 fn a_client_that_leaves_while_it_sends_has_done_nothing(flavor: Flavor) {
-    let scene = Scene::shared(flavor);
-    let keyway = Keyway::start(&scene.cluster.seeds());
+    let (cluster, _) = shared(flavor);
+    let keyway = patient_keyway(cluster).start();
     let mut other = keyway.client();
     other.expect("SET left:key kept", "+OK");
     for half_closes in [false, true] {

@@ -103,6 +103,17 @@ pub fn any_client(keyway: &Keyway, flavor: Flavor) -> Client {
     }
 }
 
+/// A cluster of this kind that tests with keys of their own share, and a Keyway before it: one that takes no
+/// node for dead because the machine is busy.
+pub fn shared(flavor: Flavor) -> &'static (Cluster, Keyway) {
+    static SCENES: [OnceLock<(Cluster, Keyway)>; 2] = [OnceLock::new(), OnceLock::new()];
+    SCENES[flavor as usize].get_or_init(|| {
+        let cluster = cluster(flavor);
+        let keyway = patient_keyway(&cluster).start();
+        (cluster, keyway)
+    })
+}
+
 /// Gives a key a value of this length, without Keyway.
 pub fn place(cluster: &Cluster, key: &str, len: usize) {
     let mut client = cluster.client_of_key(key).with_patience(PATIENCE);
