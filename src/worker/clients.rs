@@ -11,8 +11,10 @@ use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
+use super::passing::Taking;
 use super::tracking::Tracker;
 use super::transactions::Transaction;
+use super::uploads::Upload;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
@@ -52,6 +54,8 @@ pub struct Client {
     pub input: Vec<u8>,
     /// How much of `input` was processed.
     pub input_start: usize,
+    /// When the first of those was read, in microseconds on the process' clock.
+    pub input_since_us: u64,
     /// Bytes that the request being received needs in all, as far as that is known.
     pub wanted: usize,
     /// Frames the requests.
@@ -83,6 +87,10 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
     pub transaction: Option<Box<Transaction>>,
+    /// How it takes replies that come in pieces, while there are any.
+    pub taking: Option<Box<Taking>>,
+    /// The request of which it is sending a large value.
+    pub upload: Option<Box<Upload>>,
     /// The primaries it wrote to (`WAIT`).
     pub written: WrittenTo,
     waker: Option<Waker>,
@@ -155,6 +163,7 @@ impl Clients {
             replies: Replies::default(),
             input: Vec::new(),
             input_start: 0,
+            input_since_us: 0,
             wanted: 0,
             scanner: RequestScanner::default(),
             parked: Vec::new(),
@@ -170,6 +179,8 @@ impl Clients {
             subscriptions: None,
             watch: None,
             transaction: None,
+            taking: None,
+            upload: None,
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,
@@ -250,14 +261,29 @@ impl Core {
         key
     }
 
+    /// Notes how a client that has just joined is connected, and the name in its certificate: as a user's
+    /// name it is as good as credentials.
+    pub fn client_shows(&mut self, key: ClientKey, is_tls: bool, certificate: Option<String>) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        client.session.is_tls = is_tls;
+        if let Some(name) = certificate {
+            let door = self.doors.of_listener(client.session.listener);
+            client.session.show_certificate(&name, &door);
+        }
+    }
+
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
         self.stop_tracking(key);
+        self.abandon_upload(key);
         self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
-        if self.clients.remove(key).is_some() {
+        if let Some(client) = self.clients.remove(key) {
             self.tallies.clients.subtract(1);
+            self.forget_taking(client.taking);
         }
         if self.is_draining
             && self.clients.is_empty()
@@ -310,6 +336,8 @@ impl Core {
             }
             self.end_scrutiny(key);
             self.forget_subscriptions(key);
+            self.abandon_upload(key);
+            self.go_on_passing(key);
         }
     }
 
@@ -334,6 +362,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.retry_uploads();
         self.end_pause_in_time();
         self.tend_hub();
         self.retry_blocked(false);
@@ -343,6 +372,8 @@ impl Core {
         }
         self.looked_after_us = self.now_us;
         self.expire_in_flight();
+        self.look_after_passing();
+        self.look_after_uploads();
         self.leave_silent_strangers();
         self.leave_silent_replicas();
         self.measure_nodes();
@@ -350,7 +381,10 @@ impl Core {
         self.look_after_trackers();
         self.look_after_blocked();
         self.close_idle_leases();
+        self.close_idle_bulk();
+        self.large_keys.forget_old(self.now_us);
         self.close_idle_clients();
+        self.close_slow_clients();
     }
 
     fn close_idle_clients(&mut self) {

@@ -7,6 +7,7 @@
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
 mod across;
+mod arrivals;
 pub mod blocking;
 pub mod client_reads;
 pub mod client_task;
@@ -21,6 +22,8 @@ pub mod hub;
 mod invalidations;
 mod key_shapes;
 mod lanes;
+pub mod large_keys;
+mod large_replies;
 mod learn;
 pub mod learnt_cell;
 mod leased;
@@ -32,6 +35,7 @@ pub mod monitors;
 pub mod node_reads;
 pub mod nodes;
 pub mod park;
+pub mod passing;
 mod permission;
 mod polling;
 pub mod refresh_requests;
@@ -44,6 +48,7 @@ pub mod routes;
 mod script_cache;
 mod scripts;
 pub mod scrutiny;
+mod slow_clients;
 mod spread;
 mod thread;
 pub mod topology_cell;
@@ -51,10 +56,14 @@ mod tracking;
 mod tracking_watch;
 pub mod transactions;
 mod unblock;
+mod upload_flow;
+mod upload_replies;
+pub mod uploads;
 pub mod upstream_task;
 pub mod wait;
 pub mod watch;
 
+pub use arrivals::ArrivalSettings;
 pub use doors_cell::DoorsCell;
 pub use learnt_cell::LearntCell;
 pub use local::{ListenerFacts, LocalFacts};

@@ -222,6 +222,11 @@ impl Keyway {
         lock(&self.process).resident_bytes()
     }
 
+    /// The most resident memory so far, in bytes.
+    pub fn most_resident_bytes(&self) -> u64 {
+        lock(&self.process).most_resident_bytes()
+    }
+
     /// CPU time used so far, user and system together.
     pub fn cpu_time(&self) -> Duration {
         let (user, system) = lock(&self.process).cpu_time();
@@ -273,6 +278,11 @@ impl Keyway {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Its configuration file.
+    pub fn config_path(&self) -> std::path::PathBuf {
+        self.folder.path().join("keyway.toml")
     }
 
     pub(super) fn log_path(&self) -> std::path::PathBuf {
