@@ -29,8 +29,6 @@ pub fn listen(reloads: Vec<Arc<Notify>>) -> io::Result<mpsc::Receiver<Stop>> {
     let mut hangup = signal(SignalKind::hangup())?;
     // Two say everything: drain, and stop at once.
     let (sender, receiver) = mpsc::channel(2);
-    let hung_up = Arc::new(Notify::new());
-    let notify = Arc::clone(&hung_up);
     tokio::spawn(async move {
         loop {
             let stop = tokio::select! {
