@@ -275,6 +275,13 @@ sections! {
         subscriber_output_soft_time: Duration = Time<0, HOUR>("60s"),
         /// What a client may queue between MULTI and EXEC; a command beyond is refused, and so is EXEC.
         transaction_bytes: usize = Bytes<{ 64 * KB }, GB>("1gb"),
+        /// A longer reply, or the value of a write to one key, is passed on in pieces and never held whole.
+        stream_threshold_bytes: usize = Bytes<{ 4 * KB }, GB>("256kb"),
+        /// Bytes of such replies that each worker holds for clients that do not take them, so that others
+        /// need not wait behind them; a reply that does not fit gets a connection of its own. "0" for all.
+        stream_buffer_bytes: usize = Bytes<0, { 64 * GB }>("16mb"),
+        /// Connections to one node that each worker may have for what is too large to share one.
+        bulk_connections: usize = Count<1, 100_000>("32"),
         /// What one read over several slots may fetch from the nodes (compatibility.cross_slot_reads);
         /// beyond, the client gets an error.
         cross_slot_read_bytes: usize = Bytes<{ 64 * KB }, GB>("64mb"),

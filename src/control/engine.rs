@@ -21,6 +21,7 @@ use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
 use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
 use crate::worker::monitors::Handovers;
+use crate::worker::passing::WINDOW_BYTES;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
     ArrivalSettings, LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts,
@@ -204,6 +205,11 @@ fn limits(settings: &Settings) -> WorkerLimits {
         client_output_hard_bytes: limits.client_output_hard_bytes,
         outbox_bytes: limits.outbox_bytes,
         key_shapes: limits.key_shapes,
+        stream_threshold_bytes: limits.stream_threshold_bytes,
+        upload_threshold_bytes: limits.stream_threshold_bytes,
+        stream_buffer_bytes: limits.stream_buffer_bytes,
+        stream_window_bytes: WINDOW_BYTES,
+        bulk_connections: limits.bulk_connections,
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,

@@ -5,10 +5,12 @@
 //! steady state of one node nothing is ever held, and a reply is copied once.
 
 mod messages;
+mod passing;
 
 use std::collections::VecDeque;
 
 use self::messages::Messages;
+use self::passing::Passing;
 use super::{Gather, Mark, Sequence};
 use crate::cluster::Slot as Lane;
 
@@ -34,6 +36,8 @@ enum State<M> {
     Held { start: usize, len: usize },
     /// Parts are being collected.
     Gathering(Box<Gather<M>>),
+    /// The reply comes in pieces.
+    Passing(Box<Passing>),
 }
 
 #[derive(Debug)]
@@ -55,8 +59,10 @@ pub struct Replies<M> {
     head: Sequence,
     /// Replies that came before their turn; emptied when none is left.
     held: Vec<u8>,
-    /// How many those are, messages that wait behind replies included.
+    /// How many those are, messages that wait behind replies and replies that come in pieces included.
     held_count: usize,
+    /// Bytes that are held for replies that come in pieces.
+    passing_bytes: usize,
     messages: Option<Box<Messages>>,
     /// Bytes in their final order, ready for the client.
     out: Vec<u8>,
@@ -75,6 +81,7 @@ impl<M> Default for Replies<M> {
             head: Sequence(0),
             held: Vec::new(),
             held_count: 0,
+            passing_bytes: 0,
             messages: None,
             out: Vec::new(),
             written: 0,
@@ -111,7 +118,7 @@ impl<M> Replies<M> {
             let (whole, parts) = match &slot.state {
                 State::Waiting => (slot.lane, None),
                 State::Gathering(gather) => (None, Some(gather.missing_lanes())),
-                State::Held { .. } => (None, None),
+                State::Held { .. } | State::Passing(_) => (None, None),
             };
             whole.into_iter().chain(parts.into_iter().flatten())
         })
@@ -151,7 +158,7 @@ impl<M> Replies<M> {
         let Some(slot) = self.slots.get_mut(offset) else {
             return;
         };
-        if matches!(slot.state, State::Held { .. }) {
+        if matches!(slot.state, State::Held { .. } | State::Passing(_)) {
             return;
         }
         self.usual_len = (self.usual_len * 7 + reply.len()) / 8;
@@ -188,7 +195,7 @@ impl<M> Replies<M> {
                 Filled::Done
             }
             Some(State::Gathering(_)) => self.fill_part(sequence, part, reply),
-            Some(State::Held { .. }) | None => Filled::Waiting,
+            Some(State::Held { .. } | State::Passing(_)) | None => Filled::Waiting,
         }
     }
 
@@ -226,7 +233,7 @@ impl<M> Replies<M> {
         let slot = self.slots.get_mut(offset)?;
         match &mut slot.state {
             State::Gathering(gather) => Some((gather, &mut slot.has_parts)),
-            State::Waiting | State::Held { .. } => None,
+            State::Waiting | State::Held { .. } | State::Passing(_) => None,
         }
     }
 
@@ -274,6 +281,7 @@ impl<M> Replies<M> {
     fn release(&mut self) {
         loop {
             self.release_messages();
+            self.release_pieces();
             let Some(Slot {
                 state: State::Held { start, len },
                 is_muted,
@@ -309,9 +317,16 @@ impl<M> Replies<M> {
     }
 
     /// Appends bytes that belong to no request and speak of none (pushes). Only between replies, which is wherever
-    /// `out` ends (contract: P6).
+    /// `out` ends, unless a reply is being passed on in pieces (contract: P6).
     pub fn push_message(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.out);
+        match self.message_after_pieces() {
+            Some(after) => {
+                let before = after.len();
+                write(after);
+                self.passing_bytes += after.len() - before;
+            }
+            None => write(&mut self.out),
+        }
     }
 
     /// Whether a request is without its reply in the output.
@@ -344,7 +359,7 @@ impl<M> Replies<M> {
 
     /// Bytes that wait to be written, and those that wait for their turn.
     pub fn buffered_bytes(&self) -> usize {
-        self.out.len() - self.written + self.held.len()
+        self.out.len() - self.written + self.held.len() + self.passing_bytes
     }
 
     /// What is to be written next.

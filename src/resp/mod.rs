@@ -7,7 +7,9 @@
 pub mod accepted;
 pub mod args;
 pub mod inline;
+pub mod passing;
 pub mod reply;
+pub mod request_passing;
 pub mod scan;
 pub mod write;
 

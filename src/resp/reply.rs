@@ -6,9 +6,9 @@
 use super::scan::parse_integer;
 
 /// The longest bulk string a server may announce; Redis' own limit is 512 MB, modules may send more.
-const BULK_BYTES_MAX: i64 = 1 << 32;
+pub(super) const BULK_BYTES_MAX: i64 = 1 << 32;
 /// The most values one reply may announce; keeps hostile counts from wrapping the counter.
-const VALUES_MAX: u64 = 1 << 40;
+pub(super) const VALUES_MAX: u64 = 1 << 40;
 
 /// The bytes are not a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +101,16 @@ impl ReplyScanner {
         Ok(Some(len))
     }
 
+    /// How many bytes of the current reply were read, and how many values of it are still to come.
+    pub fn progress(&self) -> (usize, u64) {
+        (self.position, self.pending)
+    }
+
+    /// Forgets the current reply, which somebody else goes on with.
+    pub fn reset(&mut self) {
+        *self = ReplyScanner::default();
+    }
+
     /// How many bytes are known to be needed before the reply can be whole; a hint for reading.
     pub fn wanted(&self, bytes: &[u8]) -> usize {
         let at_least = bytes.len() + 1;
@@ -154,7 +164,7 @@ impl ReplyScanner {
 }
 
 #[inline]
-fn number(line: &[u8], kind: u8) -> Result<i64, ReplyError> {
+pub(super) fn number(line: &[u8], kind: u8) -> Result<i64, ReplyError> {
     match line {
         [digit @ b'0'..=b'9'] => Ok(i64::from(digit - b'0')),
         [tens @ b'1'..=b'9', ones @ b'0'..=b'9'] => {

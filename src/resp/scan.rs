@@ -115,7 +115,7 @@ pub struct RequestScanner {
 }
 
 /// A length line that was read.
-enum Number {
+pub(super) enum Number {
     /// The value and the position behind the line.
     Value(i64, usize),
     Incomplete,
@@ -128,6 +128,11 @@ impl RequestScanner {
     #[inline]
     pub fn spans(&self) -> &[Span] {
         &self.spans
+    }
+
+    /// How many arguments the current request has, those that are still to come included.
+    pub fn arguments(&self) -> usize {
+        self.spans.len() + self.remaining as usize
     }
 
     /// Forgets the current request; the next call starts at the first byte of another.
@@ -241,7 +246,7 @@ impl RequestScanner {
 
     /// Reads the decimal number from `start` to the end of its line.
     #[inline]
-    fn number(&mut self, bytes: &[u8], start: usize) -> Number {
+    pub(super) fn number(&mut self, bytes: &[u8], start: usize) -> Number {
         let mut value = 0i64;
         let window = &bytes[start.min(bytes.len())..];
         for (index, &byte) in window.iter().take(NUMBER_DIGITS_MAX).enumerate() {

@@ -43,6 +43,21 @@ pub static METRICS: &[Metric] = &[
         "Error replies of Keyway's own, by kind; errors of the servers are replies.",
     ),
     metric(
+        "keyway_streamed_requests_total",
+        Reading::Count(|worker| worker.streamed_requests.value()),
+        "Requests with a large value that were passed on in pieces.",
+    ),
+    metric(
+        "keyway_streamed_replies_total",
+        Reading::Count(|worker| worker.streamed_replies.value()),
+        "Large replies that were passed on in pieces.",
+    ),
+    metric(
+        "keyway_streams_fetched_again_total",
+        Reading::Count(|worker| worker.streams_fetched_again.value()),
+        "Large replies that were dropped and asked for again, so that other clients did not wait behind them.",
+    ),
+    metric(
         "keyway_auth_failures_total",
         Reading::Count(|worker| worker.auth_failures.value()),
         "AUTH and HELLO with a wrong password, or a user that is not there or switched off.",

@@ -74,6 +74,12 @@ pub struct WorkerTallies {
     pub subscription_gaps: Tally,
     /// Subscribers closed because they did not read.
     pub slow_subscribers: Tally,
+    /// Requests that were passed on in pieces.
+    pub streamed_requests: Tally,
+    /// Replies that were passed on in pieces.
+    pub streamed_replies: Tally,
+    /// Large replies that were dropped and asked for again, so that others did not wait behind them.
+    pub streams_fetched_again: Tally,
     /// Redirects and "come again" errors from nodes.
     pub redirects: ByKind<{ RedirectKind::ALL.len() }>,
     /// Reads that were sent to a replica.

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::{Caching, Dispatched, InFlight, KnownScripts, Outbox, Purpose, Queued, Refusal};
+use super::{
+    Caching, Dispatched, InFlight, KnownScripts, Outbox, Passing, Purpose, Queued, Refusal,
+};
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::Protocol;
 use crate::resp::reply::{ReplyError, ReplyScanner};
@@ -45,6 +47,9 @@ pub enum Role {
     Read,
     /// Opened for one request, past all others; closed after its reply.
     Once,
+    /// For what is too large to share a connection with others; used by one client at a time (contract:
+    /// P8).
+    Bulk,
     /// The worker's own, for the subscriptions of its clients; it receives pushes.
     Hub,
 }
@@ -72,6 +77,11 @@ pub struct Connection {
     pub input: Vec<u8>,
     /// Frames the replies.
     pub scanner: ReplyScanner,
+    /// The reply that is coming in pieces, if one is.
+    pub passing: Option<Box<Passing>>,
+    /// The client whose request is passed on over it in pieces, and is not whole yet. Meanwhile nothing that
+    /// was written is kept.
+    pub upload: Option<ClientKey>,
     /// When the last byte came from the node, in microseconds on the process' clock.
     pub heard_us: u64,
     /// When the oldest unanswered request was handed over, in microseconds; meaningless while
@@ -129,6 +139,8 @@ impl Connection {
             refusal: None,
             input: Vec::new(),
             scanner: ReplyScanner::default(),
+            passing: None,
+            upload: None,
             heard_us: 0,
             waiting_since_us: 0,
             waiting_for_room: Vec::new(),
@@ -261,11 +273,26 @@ impl Connection {
         self.expect(Purpose::Discard, bytes.len(), now_us);
     }
 
+    /// Hands over a request of which nothing is kept once it is written.
+    pub fn send_unkept(&mut self, purpose: Purpose, bytes: &[u8], now_us: u64) {
+        self.outbox.push(bytes);
+        self.expect(purpose, 0, now_us);
+    }
+
+    /// The last byte of a request that was passed on in pieces was handed over.
+    pub fn expect_uploaded(&mut self, dispatched: Dispatched, now_us: u64) {
+        // What is left of it: while that is not written, the node cannot have executed it.
+        let rest = self.outbox.len();
+        self.expect(Purpose::Uploaded(dispatched), rest, now_us);
+    }
+
     /// The client that a private connection is lent to.
     pub fn lessee(&self) -> Option<ClientKey> {
         match self.role {
             Role::Lease(lessee) => lessee,
-            Role::Shared | Role::Read | Role::Once | Role::Hub | Role::Tracking(_) => None,
+            Role::Shared | Role::Read | Role::Once | Role::Hub | Role::Bulk | Role::Tracking(_) => {
+                None
+            }
         }
     }
 
@@ -294,8 +321,12 @@ impl Connection {
         self.in_flight
             .iter()
             .filter_map(|entry| match entry.purpose {
-                Purpose::Reply(dispatched) => Some(dispatched.received_us),
-                Purpose::Leased(_)
+                Purpose::Reply(dispatched) | Purpose::Uploaded(dispatched) => {
+                    Some(dispatched.received_us)
+                }
+                Purpose::Passing(_)
+                | Purpose::Preflight(_)
+                | Purpose::Leased(_)
                 | Purpose::Queued(_)
                 | Purpose::Barrier(_)
                 | Purpose::Push
@@ -311,11 +342,16 @@ impl Connection {
     /// is closed.
     pub fn expire(&mut self, until_us: u64, expired: &mut Vec<Dispatched>) -> Expired {
         let mut outcome = Expired::default();
+        // What a client asked for behind a reply that it takes slowly waits for nobody else.
+        let taker = self.taker();
         let mut end = 0;
         for entry in &mut self.in_flight {
             end += entry.len as usize;
             match entry.purpose {
-                Purpose::Reply(dispatched) if dispatched.received_us <= until_us => {
+                Purpose::Reply(dispatched) | Purpose::Uploaded(dispatched)
+                    if dispatched.received_us <= until_us
+                        && taker != Some(dispatched.ticket.client) =>
+                {
                     if self.outbox.is_front_written(end) {
                         expired.push(dispatched);
                         entry.purpose = Purpose::Discard;
@@ -325,6 +361,9 @@ impl Connection {
                     }
                 }
                 Purpose::Reply(_)
+                | Purpose::Uploaded(_)
+                | Purpose::Preflight(_)
+                | Purpose::Passing(_)
                 | Purpose::Leased(_)
                 | Purpose::Queued(_)
                 | Purpose::Barrier(_)
@@ -334,6 +373,33 @@ impl Connection {
             }
         }
         outcome
+    }
+
+    /// The client to whom a reply is being passed on.
+    pub fn taker(&self) -> Option<ClientKey> {
+        Some(self.passing.as_ref()?.to?.client)
+    }
+
+    /// Whether it is for large things and nobody uses it.
+    pub fn is_idle_bulk(&self) -> bool {
+        self.role == Role::Bulk
+            && self.phase == Phase::Ready
+            && self.in_flight.is_empty()
+            && self.upload.is_none()
+            && !self.is_retiring
+    }
+
+    /// Closes a connection that nobody needs any more, which is no failure.
+    pub fn close_quietly(&mut self) {
+        self.phase = Phase::Closed;
+        self.is_retiring = true;
+        self.wake();
+    }
+
+    /// Whether the node's next bytes are left unread on purpose.
+    pub fn is_left_unread(&self) -> bool {
+        let passing = self.passing.as_ref();
+        passing.is_some_and(|passing| passing.waits_since_us.is_some())
     }
 
     /// Finds the next whole reply at the start of `bytes`. A push is not an answer to anything and

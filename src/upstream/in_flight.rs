@@ -2,8 +2,9 @@
 
 use crate::cluster::Slot;
 use crate::command::Command;
-use crate::pipeline::Ticket;
+use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::Protocol;
+use crate::resp::passing::ReplyPassing;
 use crate::routing::Target;
 
 /// What is said right before a request on a connection that tracks for its client (contract: S6).
@@ -61,6 +62,12 @@ pub struct Dispatched {
 pub enum Purpose {
     /// It belongs to a request.
     Reply(Dispatched),
+    /// It belongs to a request, and is being passed on in pieces (contract: P8).
+    Passing(Dispatched),
+    /// It belongs to a request whose value was passed on in pieces: nothing of it is left to be sent again.
+    Uploaded(Dispatched),
+    /// It tells whether the node serves the key of a request that this client is sending in pieces.
+    Preflight(ClientKey),
     /// It belongs to a request on a private connection, which may take as long as it likes.
     Leased(Dispatched),
     /// It belongs to the front of a block, before its `EXEC`.
@@ -74,6 +81,20 @@ pub enum Purpose {
     Discard,
     /// How fast the node answers; asked at this time.
     Measure(u64),
+}
+
+/// A reply that is passed on, or dropped, in pieces.
+#[derive(Debug)]
+pub struct Passing {
+    /// How far it has come.
+    pub framing: ReplyPassing,
+    /// Whose it is; nobody's is dropped.
+    pub to: Option<Ticket>,
+    /// What is left of the room that was reserved for it; without any it is left unread while its client
+    /// does not take what came.
+    pub room: Option<usize>,
+    /// Since when it is left unread, in microseconds.
+    pub waits_since_us: Option<u64>,
 }
 
 /// The replies to `MULTI` and to the commands behind it, one after another. The bytes of all of them

@@ -12,7 +12,7 @@ pub mod outbox;
 pub mod tls;
 
 pub use connection::{Connection, Phase, Role};
-pub use in_flight::{Caching, Dispatched, InFlight, Purpose, Queued, Refusal};
+pub use in_flight::{Caching, Dispatched, InFlight, Passing, Purpose, Queued, Refusal};
 pub use known_scripts::KnownScripts;
 pub use outbox::Outbox;
 pub use tls::{NameRule, UpstreamTls};

@@ -87,6 +87,11 @@ impl Outbox {
         }
     }
 
+    /// Forgets what was handed to the socket: it cannot be sent again.
+    pub fn forget_written(&mut self) {
+        self.pop(self.written - self.start);
+    }
+
     /// Bytes that are not answered yet.
     #[inline]
     pub fn len(&self) -> usize {

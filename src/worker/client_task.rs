@@ -149,6 +149,12 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
     let Some(client) = core.clients.get(key) else {
         return Poll::Ready(End::Gone);
     };
+    if client.taking.is_some() {
+        core.go_on_passing(key);
+    }
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(End::Gone);
+    };
     if client.phase == Phase::Gone {
         return Poll::Ready(End::Gone);
     }
@@ -233,6 +239,7 @@ impl Core {
             return self.cut_off(key);
         }
         self.held_back_input_ended(key);
+        self.abandon_upload(key);
         if let Some(client) = self.clients.get(key)
             && client.phase == Phase::Open
         {

@@ -11,8 +11,10 @@ use super::core::Core;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
+use super::passing::Taking;
 use super::tracking::Tracker;
 use super::transactions::Transaction;
+use super::uploads::Upload;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
@@ -85,6 +87,10 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What it queued since `MULTI`.
     pub transaction: Option<Box<Transaction>>,
+    /// How it takes replies that come in pieces, while there are any.
+    pub taking: Option<Box<Taking>>,
+    /// The request of which it is sending a large value.
+    pub upload: Option<Box<Upload>>,
     /// The primaries it wrote to (`WAIT`).
     pub written: WrittenTo,
     waker: Option<Waker>,
@@ -173,6 +179,8 @@ impl Clients {
             subscriptions: None,
             watch: None,
             transaction: None,
+            taking: None,
+            upload: None,
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,
@@ -269,11 +277,13 @@ impl Core {
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
         self.stop_tracking(key);
+        self.abandon_upload(key);
         self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
-        if self.clients.remove(key).is_some() {
+        if let Some(client) = self.clients.remove(key) {
             self.tallies.clients.subtract(1);
+            self.forget_taking(client.taking);
         }
         if self.is_draining
             && self.clients.is_empty()
@@ -326,6 +336,8 @@ impl Core {
             }
             self.end_scrutiny(key);
             self.forget_subscriptions(key);
+            self.abandon_upload(key);
+            self.go_on_passing(key);
         }
     }
 
@@ -350,6 +362,7 @@ impl Core {
     /// What time brings: deadlines, pauses, idle clients. Called at least every 100 ms.
     pub fn tick(&mut self) {
         self.resume(false);
+        self.retry_uploads();
         self.end_pause_in_time();
         self.tend_hub();
         self.retry_blocked(false);
@@ -359,6 +372,8 @@ impl Core {
         }
         self.looked_after_us = self.now_us;
         self.expire_in_flight();
+        self.look_after_passing();
+        self.look_after_uploads();
         self.leave_silent_strangers();
         self.leave_silent_replicas();
         self.measure_nodes();
@@ -366,6 +381,8 @@ impl Core {
         self.look_after_trackers();
         self.look_after_blocked();
         self.close_idle_leases();
+        self.close_idle_bulk();
+        self.large_keys.forget_old(self.now_us);
         self.close_idle_clients();
         self.close_slow_clients();
     }

@@ -12,11 +12,13 @@ use tracing::warn;
 use super::clients::Clients;
 use super::hub::{Hub, MESSAGE_COPIES_PER_TURN};
 use super::key_shapes::KeyShapes;
+use super::large_keys::LargeKeys;
 use super::learnt_cell::LearntCell;
 use super::leases::Leases;
 use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
+use super::passing::WINDOW_BYTES;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
 use super::script_cache::{ScriptCache, SeenScripts};
 use super::scrutiny::Scrutiny;
@@ -80,6 +82,16 @@ pub struct WorkerLimits {
     pub lease_queue: usize,
     /// Answers about keys that are remembered.
     pub key_shapes: usize,
+    /// A longer reply is passed on in pieces (contract: P8).
+    pub stream_threshold_bytes: usize,
+    /// A request of which more than this is missing is passed on in pieces, if it can be.
+    pub upload_threshold_bytes: usize,
+    /// What such replies may fill while their clients do not take them.
+    pub stream_buffer_bytes: usize,
+    /// So much of such a reply may wait for a client that has no room reserved.
+    pub stream_window_bytes: usize,
+    /// Connections to one node for what is too large to share one.
+    pub bulk_connections: usize,
 }
 
 impl Default for WorkerLimits {
@@ -107,6 +119,11 @@ impl Default for WorkerLimits {
             leases: 10_000,
             lease_queue: 1_000,
             key_shapes: 1_024,
+            stream_threshold_bytes: 256 << 10,
+            upload_threshold_bytes: 256 << 10,
+            stream_buffer_bytes: 16 << 20,
+            stream_window_bytes: WINDOW_BYTES,
+            bulk_connections: 32,
         }
     }
 }
@@ -135,6 +152,8 @@ pub struct Core {
     pub leases: Leases,
     /// Blocked clients that wait for a node or a private connection.
     pub blocked_retry: Vec<ClientKey>,
+    /// Clients whose large request waits for a node.
+    pub(super) uploads_waiting: Vec<ClientKey>,
     /// Clients with requests that wait.
     pub parked_clients: Vec<ClientKey>,
     /// Those for whom a reply has come that others may have waited for.
@@ -183,6 +202,10 @@ pub struct Core {
     pub trackers: Trackers,
     /// Until when nodes are measured, and in which version.
     pub(super) measured_until: Option<(u64, Protocol)>,
+    /// Keys whose replies were large a moment ago.
+    pub(super) large_keys: LargeKeys,
+    /// How much of `limits.stream_buffer_bytes` is reserved.
+    pub(super) stream_bytes_reserved: usize,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -216,6 +239,7 @@ impl Core {
             to_open: Vec::new(),
             leases: Leases::default(),
             blocked_retry: Vec::new(),
+            uploads_waiting: Vec::new(),
             parked_clients: Vec::new(),
             to_resume: Vec::new(),
             tick_waker: None,
@@ -238,6 +262,8 @@ impl Core {
             teaching: Arc::default(),
             awaits_learnt: false,
             key_shapes: KeyShapes::default(),
+            large_keys: LargeKeys::default(),
+            stream_bytes_reserved: 0,
             scripts: Arc::default(),
             seen_scripts: SeenScripts::default(),
             address_map,
@@ -423,7 +449,9 @@ impl Core {
 
     /// Whether requests or clients wait for a node, so that time has to be looked at often.
     pub fn is_anyone_waiting(&self) -> bool {
-        !self.parked_clients.is_empty() || !self.blocked_retry.is_empty()
+        !self.parked_clients.is_empty()
+            || !self.blocked_retry.is_empty()
+            || !self.uploads_waiting.is_empty()
     }
 
     /// Whether something is left to be done outside the core.

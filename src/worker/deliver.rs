@@ -14,6 +14,8 @@ use crate::upstream::{Dispatched, InFlight, Purpose, Role};
 /// So many redirects in a row are followed at once; further ones wait, so that two nodes that name
 /// each other are not asked thousands of times a second (contract: R7).
 const HOPS_AT_ONCE: u8 = 4;
+/// A larger buffer, which held a large reply, is given back.
+const INPUT_BYTES_KEPT: usize = 1024 * 1024;
 
 impl Core {
     /// Takes what a node sent: delivers every whole reply, keeps the rest.
@@ -35,6 +37,14 @@ impl Core {
             let Some(connection) = self.connections.get_mut(key.0 as usize) else {
                 break Ok(());
             };
+            if connection.passing.is_some() {
+                match self.pass_on(key, &input[position..]) {
+                    Ok(0) => break Ok(()),
+                    Ok(len) => position += len,
+                    Err(error) => break Err(error.into()),
+                }
+                continue;
+            }
             match connection.next_reply(&input[position..]) {
                 // What is asked for by nobody is not kept: it would be taken for the start of the next
                 // reply (contract: F3).
@@ -44,7 +54,14 @@ impl Core {
                 {
                     break Err(ReadError::Unexpected);
                 }
-                Ok(None) => break Ok(()),
+                Ok(None) => {
+                    let rest = &input[position..];
+                    let connection = self.connections.get(key.0 as usize);
+                    let is_large = connection.is_some_and(|from| self.is_large(from, rest));
+                    if !(is_large && self.take_in_pieces(key, rest)) {
+                        break Ok(());
+                    }
+                }
                 Ok(Some(Arrived { entry, len })) => {
                     let node = connection.node;
                     self.deliver(key, node, entry, &input[position..position + len]);
@@ -55,6 +72,9 @@ impl Core {
         };
         if position == input.len() {
             input.clear();
+            if input.capacity() > INPUT_BYTES_KEPT {
+                input = Vec::new();
+            }
         } else if position > 0 {
             input.drain(..position);
         }
@@ -122,6 +142,8 @@ impl Core {
                 }
                 self.deliver_leased(from, dispatched, &reply);
             }
+            Purpose::Uploaded(dispatched) => self.upload_answered(from, dispatched, reply),
+            Purpose::Preflight(client) => self.preflight_answered(client, from, reply),
             Purpose::Queued(queued) => {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
                     connection.note_queued(queued, reply);
@@ -131,7 +153,7 @@ impl Core {
             // Which reply does not matter; an error says as well that what came before is here.
             Purpose::Barrier(ticket) => self.reply(ticket, b""),
             Purpose::Measure(asked_us) => self.node_measured(from, asked_us),
-            Purpose::Reply(_) | Purpose::Discard => {
+            Purpose::Reply(_) | Purpose::Passing(_) | Purpose::Discard => {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
                     connection.refusal = None;
                 }

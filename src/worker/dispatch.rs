@@ -13,7 +13,7 @@ use crate::resp::{Args, Protocol};
 use crate::routing::Target;
 use crate::routing::merge::MergePlan;
 use crate::telemetry::worker_tallies::ErrorKind;
-use crate::upstream::Dispatched;
+use crate::upstream::{Dispatched, Role};
 
 /// Redis' own text (contract: M2).
 pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -78,7 +78,7 @@ impl Core {
     pub(super) fn has_room_everywhere(&mut self, client: ClientKey) -> bool {
         let limit = self.limits.outbox_bytes;
         for (_, connection) in &mut self.connections {
-            if connection.outbox.len() >= limit {
+            if connection.outbox.len() >= limit && connection.role != Role::Bulk {
                 connection.wait_for_room(client);
                 return false;
             }
@@ -182,6 +182,14 @@ impl Core {
             return Taken::NotYet;
         }
         let protocol = self.protocol_of(key);
+        if !self.large_keys.is_empty()
+            && !plan.is_replica()
+            && self.is_large_read(key, command, bytes)
+        {
+            let to = (target, self.lane_of(target));
+            self.forward_large(key, command, to, protocol, bytes);
+            return Taken::Yes;
+        }
         let connection = self.planned_connection(key, plan, target, protocol);
         if let Ok(connection) = &connection
             && !self.has_room(*connection, key)

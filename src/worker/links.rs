@@ -46,9 +46,10 @@ impl Core {
     pub fn asked_first(&mut self, key: ConnectionKey) -> More {
         match self.connections.get(key.0 as usize).map(|c| c.role) {
             Some(Role::Tracking(client)) => self.tracking_requests(client),
-            Some(Role::Shared | Role::Lease(_) | Role::Read | Role::Once | Role::Hub) | None => {
-                More::default()
-            }
+            Some(
+                Role::Shared | Role::Lease(_) | Role::Read | Role::Once | Role::Bulk | Role::Hub,
+            )
+            | None => More::default(),
         }
     }
 
@@ -75,7 +76,7 @@ impl Core {
             Role::Hub => self.hub_link_ready(key),
             Role::Read => self.read_connection_ready(node),
             Role::Tracking(client) => self.private_ready(client, key),
-            Role::Shared | Role::Once | Role::Lease(_) => {}
+            Role::Shared | Role::Once | Role::Bulk | Role::Lease(_) => {}
         }
     }
 
@@ -144,6 +145,9 @@ impl Core {
             self.private_lost(client, key, was_open, loss == Loss::Refused);
         }
         let reason = format!("{endpoint}: {why}");
+        if let Some(client) = connection.upload.take() {
+            self.lost_upload(client, key, &reason);
+        }
         self.settle_in_flight(&mut connection, &reason);
         if connection.role == Role::Hub {
             self.hub_link_lost(key, &reason);
@@ -173,6 +177,17 @@ impl Core {
             if let Purpose::Barrier(ticket) = entry.purpose {
                 self.reply(ticket, b"");
             }
+            if let Purpose::Uploaded(dispatched) = entry.purpose {
+                self.tallies.in_flight.subtract(1);
+                match connection.outbox.is_front_written(len) {
+                    true => self.fail_unknown(&dispatched, why),
+                    false => self.fail_unsent(&dispatched, why),
+                }
+            }
+            if let Purpose::Passing(dispatched) = entry.purpose {
+                let bytes = connection.outbox.front(len).to_vec();
+                self.lost_passing(connection, &dispatched, &bytes, why);
+            }
             let is_refused = refusal.take().is_some_and(|refusal| !refusal.is_of_multi);
             let is_refused = |command: &Command| is_refused && command.is_block();
             if let Purpose::Reply(dispatched) = entry.purpose {
@@ -198,8 +213,18 @@ impl Core {
         }
     }
 
+    /// A request that was passed on in pieces was not sent whole.
+    fn fail_unsent(&mut self, dispatched: &Dispatched, why: &str) {
+        let name = dispatched.command.name;
+        let text = format!(
+            "ERR '{name}' was not executed: the connection to the node was lost while the value was being sent \
+             ({why}); send it again"
+        );
+        self.fail(dispatched.ticket, ErrorKind::Deadline, &text);
+    }
+
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
-    fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
+    pub(super) fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
         let text = unknown_outcome(dispatched, why);
         self.fail(dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
     }
@@ -231,12 +256,16 @@ impl Core {
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
+        let upload = connection.upload.take();
         if let Role::Lease(_) = connection.role {
             // Its one client finds another.
             connection.role = Role::Lease(None);
             connection.phase = Phase::Closed;
         }
         self.settle_in_flight(&mut emptied, why);
+        if let Some(client) = upload {
+            self.lost_upload(client, ConnectionKey(index as u32), why);
+        }
         for client in waiting_for_room {
             if let Some(client) = self.clients.get(client) {
                 client.wake();
@@ -253,10 +282,15 @@ impl Core {
         for (_, connection) in &mut self.connections {
             let is_silent = connection.phase == Phase::Ready
                 && !connection.in_flight.is_empty()
+                && !connection.is_left_unread()
                 && now_us.saturating_sub(connection.waiting_since_us.max(connection.heard_us))
                     > SILENT_US;
             // A lease is silent while its client is blocked.
-            has_silent |= is_silent && matches!(connection.role, Role::Shared | Role::Tracking(_));
+            has_silent |= is_silent
+                && matches!(
+                    connection.role,
+                    Role::Shared | Role::Bulk | Role::Tracking(_)
+                );
             let has_failed = nodes
                 .get(connection.node)
                 .is_some_and(|node| node.has_failed);

@@ -45,6 +45,10 @@ pub enum Reason {
     Redirected,
     /// A later request of the same client on the same key was carried out.
     Overtaken,
+    /// Its reply is large and waits for its turn.
+    Large,
+    /// No connection for large things was free.
+    NoBulk,
 }
 
 /// A request, or a part of one, that waits.
@@ -64,6 +68,8 @@ pub struct Parked {
     pub reason: Reason,
     /// The node that a redirect named for this once (contract: R4).
     pub asked: Option<NodeKey>,
+    /// Whether its reply is known to be large: it waits for its turn and goes over a connection for such.
+    pub is_large: bool,
 }
 
 /// The first pause; a slot that moves or a connection that is being opened is back by then.
@@ -98,6 +104,7 @@ impl Core {
             pause_us: (pause_us * 2).min(PAUSE_MAX_US),
             reason,
             asked: None,
+            is_large: false,
         });
     }
 
@@ -117,6 +124,35 @@ impl Core {
             pause_us: PAUSE_FIRST_US,
             reason: Reason::Redirected,
             asked,
+            is_large: false,
+        });
+    }
+
+    /// Lets a request wait whose reply is large, until it is its turn.
+    pub(super) fn park_large(&mut self, dispatched: Dispatched, bytes: Vec<u8>) {
+        let mut clients = self.clients.get(dispatched.ticket.client).into_iter();
+        // What a client that tracks is told comes over its own connections only.
+        let is_large = clients.all(|client| client.tracking.is_none());
+        self.park_again(Parked {
+            dispatched,
+            bytes,
+            is_whole: false,
+            not_before_us: self.now_us,
+            pause_us: PAUSE_FIRST_US,
+            reason: Reason::Large,
+            asked: None,
+            is_large,
+        });
+    }
+
+    /// Lets a request wait longer.
+    pub(super) fn park_in_vain(&mut self, parked: Parked, reason: Reason) {
+        self.park_again(Parked {
+            not_before_us: self.now_us + parked.pause_us,
+            pause_us: (parked.pause_us * 2).min(PAUSE_MAX_US),
+            reason,
+            asked: None,
+            ..parked
         });
     }
 
@@ -196,7 +232,7 @@ impl Core {
         }
     }
 
-    fn resume_client(&mut self, key: ClientKey, all: bool) {
+    pub(super) fn resume_client(&mut self, key: ClientKey, all: bool) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
@@ -231,6 +267,9 @@ impl Core {
     /// that took it.
     fn attempt(&mut self, parked: Parked, lanes: &Lanes) -> Option<ConnectionKey> {
         let dispatched = parked.dispatched;
+        if parked.is_large {
+            return self.attempt_large(parked);
+        }
         if parked.is_whole {
             self.tallies.retries.increment();
             self.plan_again(dispatched, parked.bytes);
@@ -256,15 +295,7 @@ impl Core {
             }
             Err(reason) => {
                 self.tallies.retries.increment();
-                let pause_us = (parked.pause_us * 2).min(PAUSE_MAX_US);
-                let not_before_us = self.now_us + parked.pause_us;
-                self.park_again(Parked {
-                    not_before_us,
-                    pause_us,
-                    reason,
-                    asked: None,
-                    ..parked
-                });
+                self.park_in_vain(parked, reason);
                 None
             }
         }
@@ -368,6 +399,14 @@ impl Reason {
             Reason::Redirected => format!(
                 "CLUSTERDOWN the slot moves and replies from its old node are missing; '{name}' \
                  waited {seconds:.1} s and was not executed"
+            ),
+            Reason::Large => format!(
+                "CLUSTERDOWN the reply to '{name}' is large, and its client's earlier requests were not answered; it \
+                 waited {seconds:.1} s and was not executed; try again"
+            ),
+            Reason::NoBulk => format!(
+                "CLUSTERDOWN no connection for large replies was free for {seconds:.1} s (limits.bulk_connections); \
+                 '{name}' was not executed; try again later"
             ),
             Reason::Overtaken => format!(
                 "TRYAGAIN '{name}' was not executed: its slot moved, and a later request on the same \

@@ -98,8 +98,9 @@ impl Core {
         let mut silent = Vec::new();
         for (index, connection) in &mut self.connections {
             let since_us = connection.waiting_since_us.max(connection.heard_us);
-            let is_silent =
-                !connection.in_flight.is_empty() && now_us.saturating_sub(since_us) > timeout_us;
+            let is_silent = !connection.in_flight.is_empty()
+                && !connection.is_left_unread()
+                && now_us.saturating_sub(since_us) > timeout_us;
             match (connection.role, connection.phase) {
                 (Role::Read, Phase::Ready) if is_silent => {
                     connection.phase = Phase::Closed;

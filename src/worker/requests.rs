@@ -4,6 +4,7 @@ use tracing::warn;
 
 use super::clients::Phase;
 use super::core::Core;
+use super::uploads::Begun;
 use crate::cluster::Slot;
 use crate::command::{self, Command, Handling, Local, Lookup};
 use crate::pipeline::ClientKey;
@@ -46,6 +47,9 @@ impl Core {
             };
         };
         client.is_stalled = false;
+        if client.upload.is_some() {
+            return self.process_upload(key, bytes);
+        }
         let mut scanner = std::mem::take(&mut client.scanner);
         let processed = self.process_with(key, bytes, &mut scanner);
         if let Some(client) = self.clients.get(key) {
@@ -90,6 +94,15 @@ impl Core {
                     taken
                 }
                 Ok(Scanned::Incomplete { wanted: needed }) => {
+                    let is_large = needed - rest.len() > self.limits.upload_threshold_bytes;
+                    if is_large && !matches!(self.begin_upload(key, rest, scanner), Begun::No) {
+                        scanner.reset();
+                        return Processed {
+                            consumed,
+                            wanted,
+                            is_cut_short: false,
+                        };
+                    }
                     wanted = needed;
                     return Processed {
                         consumed,
@@ -162,7 +175,7 @@ impl Core {
     /// The client broke the protocol: it is told so after its earlier replies, and leaves
     /// (contract: P5).
     #[cold]
-    fn refuse_protocol(&mut self, key: ClientKey, error: ProtocolError) {
+    pub(super) fn refuse_protocol(&mut self, key: ClientKey, error: ProtocolError) {
         self.tallies.failed(ErrorKind::Protocol);
         let Some(client) = self.clients.get(key) else {
             return;

@@ -131,7 +131,7 @@ impl Core {
             let Some(connection) = self.connections.get_mut(connection.0 as usize) else {
                 continue;
             };
-            if connection.phase != Phase::Ready {
+            if connection.phase != Phase::Ready || connection.is_left_unread() {
                 continue;
             }
             let heard_us = connection.heard_us;

@@ -78,6 +78,11 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
         if is_hub && core.is_held_back(key) {
             break;
         }
+        let connection = core.connections.get(key.0 as usize);
+        let is_passing = connection.is_some_and(|connection| connection.passing.is_some());
+        if is_passing && core.is_left_unread(key) {
+            break;
+        }
         let Some(connection) = core.connections.get_mut(key.0 as usize) else {
             break;
         };
@@ -108,7 +113,10 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     let is_done = core
         .connections
         .get(key.0 as usize)
-        .is_none_or(|connection| connection.is_retiring && connection.in_flight.is_empty());
+        .is_none_or(|connection| {
+            let is_idle = connection.in_flight.is_empty() && connection.upload.is_none();
+            connection.is_retiring && is_idle
+        });
     if is_done {
         Poll::Ready("the node left the cluster".to_owned())
     } else {
@@ -123,7 +131,8 @@ fn read<S: AsyncRead>(
     stream: Pin<&mut S>,
     context: &mut Context<'_>,
 ) -> Poll<std::io::Result<usize>> {
-    if connection.role != Role::Shared && connection.input.is_empty() {
+    let is_shared = connection.role == Role::Shared || connection.passing.is_some();
+    if !is_shared && connection.input.is_empty() {
         connection.input = Vec::new();
         return SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -161,6 +170,10 @@ fn write<S: AsyncWrite>(
             Poll::Ready(Ok(count)) => {
                 connection.outbox.mark_written(count);
                 core.tallies.upstream_bytes_out.add(count as u64);
+                if connection.upload.is_some() {
+                    connection.outbox.forget_written();
+                    core.upload_went_on(key);
+                }
             }
             Poll::Ready(Err(error)) => return Err(error.to_string()),
         }

@@ -38,6 +38,9 @@ pub struct Client {
     pub taken: usize,
     /// Whether it heard the end, or hung up.
     pub is_deaf: bool,
+    /// When it was last seen to be behind with a reply that is passed on as it takes it; nothing it asked for
+    /// counts as late before.
+    pub took_us: u64,
     /// It asks nothing more.
     pub is_done: bool,
     has_ended_input: bool,
@@ -67,6 +70,7 @@ impl Client {
             requests: Vec::new(),
             taken: 0,
             is_deaf: false,
+            took_us: 0,
             is_done: false,
             has_ended_input: false,
             outgoing: VecDeque::new(),

@@ -84,6 +84,14 @@ impl World {
             replica_timeout_us: pick(&mut replica_rng, &[0, 100_000, 500_000]) as u64,
             ..limits
         };
+        let mut large_rng = Rng::with_seed(seed.rotate_left(32));
+        let limits = WorkerLimits {
+            stream_threshold_bytes: pick(&mut large_rng, &[1, 8, 40, 100_000]),
+            stream_buffer_bytes: pick(&mut large_rng, &[0, 30, 300, 100_000]),
+            stream_window_bytes: pick(&mut large_rng, &[1, 20, 100_000]),
+            bulk_connections: pick(&mut large_rng, &[1, 3, 30]),
+            ..limits
+        };
         let splits = rng.bool();
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
@@ -424,7 +432,7 @@ impl World {
         let limits = &self.core.limits;
         let latest_us = limits.request_timeout_us + LATE_US;
         let most = limits.requests_in_flight_per_client;
-        for client in &self.clients {
+        for client in &mut self.clients {
             let Some(inside) = self.core.clients.get(client.key) else {
                 continue;
             };
@@ -440,11 +448,16 @@ impl World {
                     client.number,
                 ));
             }
+            // A client that does not take its replies is late itself.
+            if inside.taking.is_some() || inside.replies.is_passing() {
+                client.took_us = self.core.now_us;
+            }
             if pending == 0 || !is_counted {
                 continue;
             }
             let oldest = &client.requests[client.taken - pending];
             let taken_us = oldest.taken_us.unwrap_or(self.core.now_us);
+            let taken_us = taken_us.max(client.took_us);
             let age_us = self.core.now_us - taken_us;
             if age_us > latest_us {
                 return Err(format!(

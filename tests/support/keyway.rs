@@ -222,6 +222,11 @@ impl Keyway {
         lock(&self.process).resident_bytes()
     }
 
+    /// The most resident memory so far, in bytes.
+    pub fn most_resident_bytes(&self) -> u64 {
+        lock(&self.process).most_resident_bytes()
+    }
+
     /// CPU time used so far, user and system together.
     pub fn cpu_time(&self) -> Duration {
         let (user, system) = lock(&self.process).cpu_time();

@@ -55,7 +55,7 @@ impl<M> Replies<M> {
 
     fn say_now(&mut self, message: &[u8]) {
         if !self.is_discarding {
-            self.out.extend_from_slice(message);
+            self.push_message(|out| out.extend_from_slice(message));
         }
     }
 

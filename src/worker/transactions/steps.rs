@@ -310,7 +310,7 @@ impl Core {
     }
 
     /// Whether a reply with this ticket is that of one command of an `EXEC` in steps.
-    pub(super) fn is_step(&mut self, ticket: Ticket) -> bool {
+    pub(in crate::worker) fn is_step(&mut self, ticket: Ticket) -> bool {
         let Some((_, exec)) = self.exec(ticket.client) else {
             return false;
         };

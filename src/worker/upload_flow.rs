@@ -1,0 +1,192 @@
+//! The bytes of requests that are passed on in pieces: from the client to the node, to their end, or to nobody.
+
+use super::clients::{Phase, UNSETTLED};
+use super::core::Core;
+use super::nodes::ConnectionKey;
+use super::park::Reason;
+use super::requests::Processed;
+use super::uploads::State;
+use crate::pipeline::ClientKey;
+use crate::resp::scan::Limits;
+use crate::telemetry::worker_tallies::ErrorKind;
+use crate::upstream;
+
+/// So much may wait for the node's socket.
+const WINDOW_BYTES: usize = 512 * 1024;
+
+impl Core {
+    /// Takes bytes of a client whose request is passed on.
+    pub(super) fn process_upload(&mut self, key: ClientKey, bytes: &[u8]) -> Processed {
+        let mut processed = Processed {
+            consumed: 0,
+            wanted: 0,
+            is_cut_short: false,
+        };
+        let now_us = self.now_us;
+        let (bulk_bytes_max, request_bytes_max) =
+            (self.limits.argument_bytes, self.limits.request_bytes);
+        let Some(client) = self.clients.get(key) else {
+            return processed;
+        };
+        if client.phase == Phase::Leaving {
+            processed.consumed = bytes.len();
+            return processed;
+        }
+        let limits = Limits {
+            bulk_bytes_max,
+            request_bytes_max,
+            is_authenticated: true,
+        };
+        let Some(upload) = &mut client.upload else {
+            return processed;
+        };
+        let to = match upload.state {
+            State::Waiting { .. } | State::Asked(_) => {
+                client.is_stalled = true;
+                return processed;
+            }
+            State::Sending(at) => {
+                let connection = self.connections.get_mut(at.0 as usize);
+                let connection = connection.filter(|to| to.upload == Some(key));
+                let Some(connection) = connection else {
+                    client.is_stalled = true;
+                    return processed;
+                };
+                if connection.outbox.len() >= WINDOW_BYTES {
+                    client.is_stalled = true;
+                    return processed;
+                }
+                Some((at, connection))
+            }
+            State::Dropping => None,
+        };
+        let count = match upload.framing.pass(bytes, &limits) {
+            Ok(count) => count,
+            Err(error) => {
+                self.abandon_upload(key);
+                self.refuse_protocol(key, error);
+                processed.consumed = bytes.len();
+                return processed;
+            }
+        };
+        processed.consumed = count;
+        upload.moved_us = now_us;
+        client.session.last_command_us = now_us;
+        let is_done = upload.framing.is_done();
+        processed.is_cut_short = is_done && count < bytes.len();
+        match to {
+            Some((at, connection)) => {
+                connection.outbox.push(&bytes[..count]);
+                connection.wake();
+                if is_done {
+                    self.upload_is_whole(key, at);
+                }
+            }
+            None if is_done => client.upload = None,
+            None => {}
+        }
+        processed
+    }
+
+    /// The last byte of a request went to its connection: from now on it is one like any other.
+    fn upload_is_whole(&mut self, key: ClientKey, to: ConnectionKey) {
+        let mut dispatched = self.upload_dispatched(key);
+        let plan = self.read_plan(key, dispatched.command, dispatched.target);
+        dispatched.is_noted = plan.is_noted();
+        dispatched.ticket.sequence = self.open_place(key, dispatched.lane);
+        self.read_plan_leaves(plan, key, dispatched.ticket.sequence);
+        self.tallies.requests.increment();
+        self.tallies.in_flight.add(1);
+        if let Some(client) = self.clients.get(key) {
+            client.upload = None;
+            // What follows goes over other connections.
+            client.map_version = UNSETTLED;
+        }
+        if let Some(connection) = self.connections.get_mut(to.0 as usize) {
+            connection.upload = None;
+            connection.expect_uploaded(dispatched, self.now_us);
+        }
+    }
+
+    /// A connection's socket took some of an upload.
+    pub(super) fn upload_went_on(&mut self, at: ConnectionKey) {
+        let now_us = self.now_us;
+        let Some(connection) = self.connections.get_mut(at.0 as usize) else {
+            return;
+        };
+        let has_room = connection.outbox.len() < WINDOW_BYTES / 2;
+        if let Some(key) = connection.upload
+            && let Some(client) = self.clients.get(key)
+        {
+            if let Some(upload) = &mut client.upload {
+                upload.moved_us = now_us;
+            }
+            if client.is_stalled && has_room {
+                client.wake();
+            }
+        }
+    }
+
+    /// The client sends no more, or is gone: without its end the request has no effect.
+    pub(super) fn abandon_upload(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(upload) = client.upload.take() else {
+            return;
+        };
+        client.is_stalled = false;
+        if let State::Asked(at) | State::Sending(at) = upload.state
+            && let Some(connection) = self.connections.get_mut(at.0 as usize)
+            && connection.upload == Some(key)
+        {
+            connection.upload = None;
+            connection.close_quietly();
+        }
+    }
+
+    /// The connection was lost before the request was whole.
+    #[cold]
+    pub(super) fn lost_upload(&mut self, key: ClientKey, lost: ConnectionKey, why: &str) {
+        let Some(upload) = self.upload(key) else {
+            return;
+        };
+        match upload.state {
+            State::Sending(at) if at == lost && !upload.framing.is_empty() => {
+                let text = format!(
+                    "ERR '{}' was not executed: the connection to the node was lost while the value was being sent \
+                     ({why}); send it again",
+                    upload.command.name
+                );
+                self.drop_upload(key, ErrorKind::Deadline, &text);
+            }
+            State::Asked(at) | State::Sending(at) if at == lost => {
+                self.upload_waits(key, Reason::Unreachable(why.to_owned()), None);
+            }
+            State::Waiting { .. } | State::Asked(_) | State::Sending(_) | State::Dropping => {}
+        }
+    }
+
+    /// Gives up connections whose node does not take what it is sent, or does not answer.
+    pub(super) fn look_after_uploads(&mut self) {
+        let (now_us, timeout_us) = (self.now_us, self.limits.request_timeout_us);
+        for (_, connection) in &mut self.connections {
+            let Some(key) = connection.upload else {
+                continue;
+            };
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            let moved_us = client
+                .upload
+                .as_ref()
+                .map_or(now_us, |upload| upload.moved_us);
+            let waits_for_node =
+                !connection.outbox.unwritten().is_empty() || !connection.in_flight.is_empty();
+            if waits_for_node && now_us.saturating_sub(moved_us) > timeout_us {
+                connection.phase = upstream::Phase::Closed;
+                connection.wake();
+            }
+        }
+    }
+}
