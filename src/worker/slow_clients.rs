@@ -68,11 +68,20 @@ fn is_arriving_slowly(client: &Client, now_us: u64, limit_us: u64) -> bool {
         || client.is_held_back
         || client.blocked.is_some()
         || client.phase != Phase::Open;
-    let bytes = client.unprocessed() as u64;
+    let (since_us, bytes) = match &client.upload {
+        Some(upload) => match upload.awaited_since {
+            Some((since_us, len)) => (since_us, upload.framing.len() - len + 1),
+            None => return false,
+        },
+        None => (
+            client.input_since_us.max(client.session.last_command_us),
+            client.unprocessed(),
+        ),
+    };
+    let bytes = bytes as u64;
     if is_waited_for || bytes == 0 {
         return false;
     }
-    let since_us = client.input_since_us.max(client.session.last_command_us);
     let allowed_us = limit_us.saturating_add(bytes * 1_000_000 / BYTES_A_SECOND);
     now_us.saturating_sub(since_us) > allowed_us
 }

@@ -41,25 +41,23 @@ impl Core {
             return processed;
         };
         let to = match upload.state {
-            State::Waiting { .. } | State::Asked(_) => {
-                client.is_stalled = true;
-                return processed;
-            }
+            State::Waiting { .. } | State::Asked(_) => None,
             State::Sending(at) => {
                 let connection = self.connections.get_mut(at.0 as usize);
-                let connection = connection.filter(|to| to.upload == Some(key));
-                let Some(connection) = connection else {
-                    client.is_stalled = true;
-                    return processed;
-                };
-                if connection.outbox.len() >= WINDOW_BYTES {
-                    client.is_stalled = true;
-                    return processed;
-                }
-                Some((at, connection))
+                let connection = connection
+                    .filter(|to| to.upload == Some(key) && to.outbox.len() < WINDOW_BYTES);
+                connection.map(|connection| (at, connection))
             }
             State::Dropping => None,
         };
+        if to.is_none() && !matches!(upload.state, State::Dropping) {
+            client.is_stalled = true;
+            upload.awaited_since = None;
+            return processed;
+        }
+        upload
+            .awaited_since
+            .get_or_insert((now_us, upload.framing.len()));
         let count = match upload.framing.pass(bytes, &limits) {
             Ok(count) => count,
             Err(error) => {

@@ -48,6 +48,9 @@ pub struct Upload {
     /// When it began, and when it came on last, in microseconds.
     pub(super) since_us: u64,
     pub(super) moved_us: u64,
+    /// Since when its client alone is waited for, and how far it had come by then; `None` while Keyway or the
+    /// node is.
+    pub(super) awaited_since: Option<(u64, usize)>,
     pub(super) attempts: u8,
 }
 
@@ -114,6 +117,7 @@ impl Core {
             },
             since_us: now_us,
             moved_us: now_us,
+            awaited_since: None,
             attempts: 0,
         }));
         self.tallies.streamed_requests.increment();
