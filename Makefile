@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos overload lint bench bench-instructions clean
+.PHONY: help demo test chaos overload lint bench bench-tls bench-instructions clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,12 @@ bench: ## Keyway beside other proxies and none: speed, CPU, system calls, memory
 	$(CARGO) build --locked --release
 	BENCH_PROGRAM="$${BENCH_PROGRAM:-$${CARGO_TARGET_DIR:-target}/release/keyway}" \
 		$(CARGO) bench --locked --quiet --profile dev --bench loopback
+
+bench-tls: ## what TLS costs on each side, beside haproxy (benches/README.md)
+	@scripts/install-servers.sh --only redis --bench
+	$(CARGO) build --locked --release
+	BENCH_PROGRAM="$${BENCH_PROGRAM:-$${CARGO_TARGET_DIR:-target}/release/keyway}" \
+		$(CARGO) bench --locked --quiet --profile dev --bench tls
 
 bench-instructions: ## instructions of each function on a request's path, with limits (needs valgrind)
 	$(CARGO) bench --locked --quiet --bench instructions

@@ -11,6 +11,7 @@
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use keyway::acl::{Request, User};
 use keyway::cluster::Slot;
 use keyway::command::{Lookup, key_positions, lookup};
 use keyway::pipeline::Replies;
@@ -45,6 +46,9 @@ const CASES: &[Case] = &[
     case("look up CLIENT NO-EVICT",            188, |turns| look_up(turns, CLIENT_NO_EVICT)),
     case("slot of one key, 18 B",              350, |turns| slots(turns, GET)),
     case("slots of 10 keys, 18 B each",      3_120, |turns| slots(turns, &mget())),
+    case("judge GET: a free user",             60, |turns| judge(turns, GET, "on ~* &* +@all")),
+    case("judge GET: one pattern of keys",     500, |turns| judge(turns, GET, "on ~small:* +@all -@dangerous")),
+    case("judge MGET of 10 keys, the same",  2_800, |turns| judge(turns, &mget(), "on ~small:* +@all -@dangerous")),
     case("reply queue: open, deliver, write",   160, reply_queue),
 ];
 
@@ -159,6 +163,22 @@ fn slots(turns: u64, request: &[u8]) {
         for position in positions.expect("the keys can be told").iter() {
             black_box(args.get(position).map(Slot::of_key));
         }
+    }
+}
+
+/// What a restricted user pays beside the branch that every client pays; a free one never gets here.
+fn judge(turns: u64, request: &[u8], rules: &str) {
+    let scanner = scanned(request);
+    let args = Args::new(request, scanner.spans());
+    let Lookup::Found(command) = lookup(&args) else {
+        panic!("the command is in the table");
+    };
+    let rules = rules.split(' ').map(str::as_bytes);
+    let user = User::of_rules("user", rules).expect("the rules exist");
+    let rights = command.rights().expect("it is in the table");
+    for _ in 0..turns {
+        let request = Request::new(black_box(command), rights, black_box(&args));
+        black_box(user.check(&request)).expect("it may");
     }
 }
 

@@ -82,7 +82,11 @@ fn the_keys_without_default_are_shown_with_values_that_work() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("proxy.toml");
     std::fs::write(&path, text).expect("the folder is ours");
-    let environment = Environment::of(&[("CLIENT_PASSWORD", "one"), ("REDIS_PASSWORD", "two")]);
+    let environment = Environment::of(&[
+        ("CLIENT_PASSWORD", "one"),
+        ("REDIS_PASSWORD", "two"),
+        ("ADMIN_TOKEN", "three"),
+    ]);
     let effective = resolve(Some(&path), &environment).unwrap_or_else(|errors| panic!("{errors}"));
     let settings = effective.settings;
     assert!(

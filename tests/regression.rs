@@ -84,6 +84,7 @@ impl Scene {
                 role: Role::Primary,
                 health: Health::Online,
                 config_epoch: 0,
+                hostname: None,
                 zone: None,
             }
         });

@@ -220,8 +220,14 @@ impl Scene {
     fn keyway(&self, kind: Kind, program: &Path, seeds: &[SocketAddr]) -> Subject {
         let (port, folder) = (Port::lease(), Folder::new("keyway"));
         let seeds: Vec<String> = seeds.iter().map(SocketAddr::to_string).collect();
+        // strace has to attach. An older program does not know the name.
+        let attachable = match kind {
+            Kind::Baseline => "BENCH=baseline",
+            _ => "KEYWAY_PROXY_CORE_DUMPS=on",
+        };
         let program = [
             "env",
+            attachable,
             &format!("KEYWAY_SEEDS={}", seeds.join(",")),
             &format!("KEYWAY_LISTEN=127.0.0.1:{}", port.number()),
             "KEYWAY_ADMIN=",

@@ -275,7 +275,7 @@ fn check_name(name: &str, grants: bool) -> Result<(), RuleError> {
     let Some(behind) = behind else {
         return Ok(());
     };
-    if row_named(name).is_some() {
+    if row_named(name).is_some_and(|row| row.name == name) {
         return Ok(());
     }
     let is_container = row.handling == Handling::Container || row.name == "command";

@@ -30,3 +30,6 @@ pub use throttle::Throttle;
 pub use user::User;
 pub use users::{DEFAULT_USER, FileError, Users, read_file};
 pub use wording::Wording;
+
+#[cfg(test)]
+mod tests;

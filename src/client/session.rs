@@ -27,6 +27,8 @@ pub struct Session {
     pub last_command: Option<&'static Command>,
     /// The number of the listener that accepted it.
     pub listener: u16,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
     /// Whether it said `READONLY`; `CLIENT LIST` shows it. It changes nothing but what `READWRITE` did.
     pub is_read_only: bool,
     /// Whether it said `READWRITE`: it wants no read from a replica, whatever its listener's policy.
@@ -49,6 +51,8 @@ pub struct Session {
 /// What a client calls itself; most set none or all at once.
 #[derive(Clone, Debug, Default)]
 struct Names {
+    /// The name in its certificate: its user as long as there is one of that name, also after `RESET`.
+    certificate: Option<Box<str>>,
     client: Box<[u8]>,
     library: Box<[u8]>,
     library_version: Box<[u8]>,
@@ -93,6 +97,7 @@ impl Session {
             last_command_us: now_us,
             last_command: None,
             listener: 0,
+            is_tls: false,
             is_read_only: false,
             is_read_write: false,
             is_no_evict: false,
@@ -132,6 +137,26 @@ impl Session {
         self.settle();
     }
 
+    /// Notes the name in the certificate that it showed. If the door has a user of that name who may come in,
+    /// that is as good as credentials.
+    pub fn show_certificate(&mut self, name: &str, door: &Door) {
+        self.names_mut().certificate = Some(name.into());
+        self.become_certified(door);
+    }
+
+    fn become_certified(&mut self, door: &Door) {
+        let name = self.certificate().map(str::as_bytes);
+        let user = name.and_then(|name| door.users.get(name));
+        if let Some(user) = user.filter(|user| user.is_on()) {
+            self.authenticate(Arc::clone(user));
+        }
+    }
+
+    /// The name in the certificate that it showed, if the listener wants to know it.
+    pub fn certificate(&self) -> Option<&str> {
+        self.names.as_deref()?.certificate.as_deref()
+    }
+
     /// The user it acts as.
     pub fn user(&self) -> &Arc<User> {
         &self.user
@@ -150,6 +175,7 @@ impl Session {
         } else {
             self.user = Arc::clone(door.users.initial());
             self.is_authenticated = !door.users.wants_authentication();
+            self.become_certified(door);
         }
         self.settle();
         true
@@ -237,6 +263,7 @@ impl Session {
         if let Some(names) = &mut self.names {
             names.client = Box::default();
         }
+        self.become_certified(door);
     }
 }
 
@@ -273,6 +300,29 @@ mod tests {
         session.reset(&door);
         assert!(session.follow(&Door::default()) && session.is_free());
         assert_eq!(session.user().name(), "default");
+    }
+
+    #[test]
+    fn a_certificate_is_a_user_where_there_is_one() {
+        let user = |name: &str| Arc::new(User::unrestricted(name, Some(b"p")));
+        let of = |users: Vec<Arc<User>>| Door {
+            users: Users::new(users, Some(user("default"))),
+            ..Door::default()
+        };
+        let door = of(vec![user("app"), user("other")]);
+        let mut session = Session::new(1, "127.0.0.1:1", "127.0.0.1:2", &door, 0);
+        session.show_certificate("nobody", &door);
+        assert!(!session.is_authenticated());
+        session.show_certificate("app", &door);
+        assert!(session.is_authenticated() && session.user().name() == "app");
+        session.authenticate(user("other"));
+        session.reset(&door);
+        assert!(session.is_authenticated() && session.user().name() == "app");
+        let without = of(vec![user("other")]);
+        session.reset(&without);
+        assert!(!session.is_authenticated());
+        assert!(session.follow(&door) && session.is_authenticated());
+        assert_eq!(session.certificate(), Some("app"));
     }
 
     /// What a server answered to sequences of `CLIENT REPLY` and other commands. contract: P7

@@ -283,6 +283,7 @@ fn standalone(announced: &Endpoint, endpoint: &Endpoint) -> Topology {
         role: Role::Primary,
         health: Health::Online,
         config_epoch: 0,
+        hostname: None,
         zone: None,
     };
     let mut topology = Topology::new(Mode::Standalone, vec![node]);

@@ -46,6 +46,9 @@ pub struct Node {
     pub endpoint: Endpoint,
     /// What it announced, before the address map.
     pub announced: Endpoint,
+    /// The host name it announces, whether or not it is also what it announces to be dialled at; a
+    /// certificate may be for it.
+    pub hostname: Option<Arc<str>>,
     /// Primary or replica.
     pub role: Role,
     /// Health as the cluster sees it.
@@ -160,6 +163,7 @@ impl Topology {
             a.id == b.id
                 && a.endpoint == b.endpoint
                 && a.announced == b.announced
+                && a.hostname == b.hostname
                 && a.role == b.role
                 && a.health == b.health
                 && a.zone == b.zone

@@ -33,6 +33,8 @@ pub struct Seen {
     pub id: Arc<str>,
     /// Where it says it is. `None`: not known to the one who answered.
     pub announced: Option<Announced>,
+    /// The host name it announces (`cluster-announce-hostname`), where the reply tells it.
+    pub hostname: Option<Arc<str>>,
     /// Primary or replica.
     pub role: SeenRole,
     /// Failed only if the cluster agreed.
@@ -111,6 +113,7 @@ impl Seen {
         Seen {
             id: id.into(),
             announced: None,
+            hostname: None,
             role: SeenRole::Primary,
             health: Health::Online,
             is_suspected: false,
@@ -184,6 +187,9 @@ impl View {
             }
             if node.health == Health::Online && other.health == Health::Loading {
                 node.health = Health::Loading;
+            }
+            if other.hostname.is_some() {
+                node.hostname = other.hostname;
             }
             if other.zone.is_some() {
                 node.zone = other.zone;

@@ -1,5 +1,6 @@
 //! `CLUSTER SHARDS`, and `CLUSTER SLOTS` for servers before Redis 7.
 
+use super::endpoint::announced_host;
 use super::value::Value;
 use super::view::{Announced, Answered, Seen, SeenRole, SlotRange, View, ViewError};
 use super::{Endpoint, Health};
@@ -96,6 +97,7 @@ fn read_shard_node(node: &Value, answered: Answered<'_>) -> Result<Seen, &'stati
     seen.zone = text("availability-zone")
         .filter(|zone| !zone.is_empty())
         .map(Into::into);
+    seen.hostname = text("hostname").and_then(announced_host);
     let port = |key: &str| {
         let number = node.field(key).and_then(Value::integer);
         number.and_then(|number| u16::try_from(number).ok())
@@ -195,5 +197,6 @@ fn read_slots_node(node: &Value, answered: Answered<'_>) -> Result<Seen, &'stati
     };
     let mut seen = Seen::new(&id);
     seen.announced = announced;
+    seen.hostname = other("hostname").and_then(announced_host);
     Ok(seen)
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::Health;
+use super::endpoint::announced_host;
 use super::view::{Announced, Answered, Seen, SeenRole, SlotRange, View, ViewError};
 
 /// Reads the reply to `CLUSTER NODES`. Nodes that are only being met (`handshake`) are left out:
@@ -58,6 +59,7 @@ fn read_line(line: &str, answered: Answered<'_>) -> Result<(Seen, Flags), &'stat
     if !flags.has_no_address {
         node.announced = read_address(address, answered)?;
     }
+    node.hostname = address.split(',').nth(1).and_then(announced_host);
     if flags.is_replica {
         let primary = (primary != "-").then(|| Arc::from(primary));
         node.role = SeenRole::Replica(primary);

@@ -297,6 +297,7 @@ impl Census {
                 role: Role::Primary,
                 health: best.health,
                 config_epoch: epochs.max().unwrap_or(0),
+                hostname: seen.iter().find_map(|node| node.hostname.clone()),
                 zone: seen.iter().find_map(|node| node.zone.clone()),
             },
             follows,

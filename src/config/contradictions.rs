@@ -1,6 +1,6 @@
 //! What is right key by key and wrong together.
 
-use super::kind::ReadPolicy;
+use super::kind::{ReadPolicy, TlsAuthClients, TlsClientUser};
 use super::settings::{ListenSettings, Settings};
 
 impl Settings {
@@ -47,6 +47,24 @@ impl Settings {
             self.cluster.zone.is_none() && self.all_listeners().any(wants_zone),
             "read_policy = \"same-zone\" needs cluster.zone (KEYWAY_ZONE): without it no node is in the same zone",
         );
+        refuse(
+            self.upstream.tls_certificate.is_some() != self.upstream.tls_key.is_some(),
+            "upstream.tls_certificate and upstream.tls_key go together: one is missing",
+        );
+        let says_tls = self.upstream.tls_ca.is_some()
+            || self.upstream.tls_certificate.is_some()
+            || !self.upstream.tls_verify.is_on();
+        refuse(
+            says_tls && !self.upstream.tls.is_on(),
+            "upstream.tls is \"off\" and other tls keys of [upstream] are set: without it nodes are spoken to in plain text",
+        );
+        refuse(
+            self.admin.tls_certificate.is_some() != self.admin.tls_key.is_some(),
+            "admin.tls_certificate and admin.tls_key go together: one is missing",
+        );
+        for listener in self.all_listeners() {
+            found.extend(of_tls(listener));
+        }
         self.further_listeners(&mut found);
         found
     }
@@ -84,6 +102,41 @@ impl Settings {
             }
         }
     }
+}
+
+fn of_tls(listener: &ListenSettings) -> Vec<String> {
+    let name = &listener.name;
+    let asks = listener.tls_auth_clients != TlsAuthClients::No;
+    let cases = [
+        (
+            listener.tls_certificate.is_some() != listener.tls_key.is_some(),
+            "tls_certificate and tls_key go together: one is missing",
+        ),
+        (
+            listener.tls_certificate.is_some() && listener.address.is_none(),
+            "tls_certificate needs an address: a Unix socket is plain",
+        ),
+        (
+            asks && listener.tls_certificate.is_none(),
+            "tls_auth_clients needs tls_certificate: only TLS carries certificates",
+        ),
+        (
+            asks && listener.tls_client_ca.is_none(),
+            "tls_auth_clients needs tls_client_ca: nothing tells whose certificates are good",
+        ),
+        (
+            !asks && listener.tls_client_ca.is_some(),
+            "tls_client_ca does nothing while tls_auth_clients is \"no\": say \"yes\" or \"optional\"",
+        ),
+        (
+            !asks && listener.tls_auth_clients_user != TlsClientUser::Off,
+            "tls_auth_clients_user needs tls_auth_clients: nobody shows a certificate",
+        ),
+    ];
+    let wrong = cases.iter().filter(|(is_wrong, _)| *is_wrong);
+    wrong
+        .map(|(_, reason)| format!("listener \"{name}\": {reason}"))
+        .collect()
 }
 
 fn wants_zone(listener: &ListenSettings) -> bool {

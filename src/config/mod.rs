@@ -32,12 +32,12 @@ pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
 pub use kind::{
     ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
-    ReadPolicy, fits_pattern,
+    ReadPolicy, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, fits_pattern,
 };
 pub use resolve::{Effective, resolve, resolve_text};
 pub use secret::Secret;
 pub use settings::{
     AclSettings, AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings,
-    ListenSettings, LogSettings, Settings, TimeoutSettings, UpstreamSettings,
+    ListenSettings, LogSettings, Settings, TimeoutSettings, TlsSettings, UpstreamSettings,
 };
 pub use users::UserSettings;

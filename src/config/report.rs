@@ -87,6 +87,7 @@ fn toml_value(key: &Key, text: &str) -> String {
         Shape::Text => quoted(text),
         Shape::Number if text.parse::<u64>().is_ok() => text.to_owned(),
         Shape::Number => quoted(text),
+        Shape::List if text.trim().is_empty() => "[]".to_owned(),
         Shape::List => {
             let items: Vec<String> = text.split(',').map(|item| quoted(item.trim())).collect();
             format!("[{}]", items.join(", "))

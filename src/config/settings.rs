@@ -9,13 +9,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use super::key::sections;
 use super::kind::{
     Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, FilePath,
-    HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, OneOf, Optional, Pairs, Password,
-    PolicyByName, ReadPolicy, Several, SocketPath, Text, Time, Workers,
+    HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, Network, OneOf, Optional, Pairs,
+    Password, PolicyByName, ReadPolicy, ServerNameRule, Several, SocketPath, Switch, Text, Time,
+    TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, Workers,
 };
 use super::resolve::Values;
 use super::secret::Secret;
@@ -26,6 +28,8 @@ use super::users::UserSettings;
 pub struct Settings {
     /// How many worker threads, at least 1.
     pub workers: usize,
+    /// Whether a crash may leave a core dump.
+    pub core_dumps: Switch,
     /// Where clients connect.
     pub listen: ListenSettings,
     /// Further listeners, each with its own rules.
@@ -46,6 +50,8 @@ pub struct Settings {
     pub compatibility: CompatibilitySettings,
     /// The admin port.
     pub admin: AdminSettings,
+    /// Certificates, wherever they are used.
+    pub tls: TlsSettings,
     /// Log lines.
     pub log: LogSettings,
 }
@@ -68,6 +74,9 @@ sections! {
         /// Worker threads. "auto" is the CPUs this process may use: affinity and the container's
         /// quota counted, rounded down, at least 1.
         workers: usize = Workers("auto") short "KEYWAY_WORKERS",
+        /// Whether a crash may leave a core dump, with all secrets in it: "on" or "off". "on" also lets
+        /// the same user attach a debugger or strace.
+        core_dumps: Switch = OneOf<Switch>("off"),
     }
 
     /// Where clients connect.
@@ -106,6 +115,29 @@ sections! {
         /// After a client's write its reads in that part of the key space go to the primary for this
         /// long; "0s" for not.
         read_your_writes: Duration = Time<0, HOUR>("0s"),
+        /// PEM file of the certificate, and those between it and the root; with it the listener's
+        /// address speaks TLS and nothing else. "" for plain.
+        tls_certificate: Option<PathBuf> = Optional<FilePath>(""),
+        /// PEM file of the certificate's key.
+        tls_key: Option<PathBuf> = Optional<FilePath>(""),
+        /// PEM file of the certificates that clients' certificates are signed with.
+        tls_client_ca: Option<PathBuf> = Optional<FilePath>(""),
+        /// Whether clients show certificates: "no", "optional", or "yes": without one nobody gets in.
+        tls_auth_clients: TlsAuthClients = OneOf<TlsAuthClients>("no"),
+        /// Which part of a client's certificate is its user: "off", "cn", or the first "dns", "uri" or
+        /// "email" of the alternative names. If there is a user of that name, it needs no password.
+        tls_auth_clients_user: TlsClientUser = OneOf<TlsClientUser>("off"),
+        /// The oldest version of TLS that is spoken: "1.2" or "1.3".
+        tls_min_version: TlsVersion = OneOf<TlsVersion>("1.2"),
+        /// Networks that clients may come from; none for any.
+        clients_from: Vec<IpNet> = Several<Network>(""),
+        /// Networks of load balancers that put a PROXY header (v1 or v2) before each connection;
+        /// nobody else may connect then.
+        proxy_protocol_from: Vec<IpNet> = Several<Network>(""),
+        /// Clients that one address may have connected at the same time; 0 for any number.
+        clients_per_address: usize = Count<0, 1_000_000>("0"),
+        /// New connections per second that are accepted; more wait. 0 for any number.
+        connections_per_second: usize = Count<0, 1_000_000>("0"),
         /// Commands that clients of this listener may not use, whoever they are: names, sub-commands as
         /// "config|set", categories as "@dangerous".
         deny: Vec<String> = Several<Text>(""),
@@ -160,6 +192,23 @@ sections! {
         /// How long requests may stay unacknowledged by a node's host until the connection is given up;
         /// "0s" leaves it to the system.
         tcp_user_timeout: Duration = Time<0, { 24 * HOUR }>("30s"),
+        /// Whether nodes are spoken to with TLS: "on" or "off".
+        tls: Switch = OneOf<Switch>("off"),
+        /// PEM file of the CA certificates that nodes' certificates are signed with; "" for the
+        /// system's roots.
+        tls_ca: Option<PathBuf> = Optional<FilePath>(""),
+        /// PEM file of the certificate that is shown to nodes; "" for none.
+        tls_certificate: Option<PathBuf> = Optional<FilePath>(""),
+        /// PEM file of that certificate's key.
+        tls_key: Option<PathBuf> = Optional<FilePath>(""),
+        /// The name that a node's certificate must be for: "announced" (what the node announces, or
+        /// where it is dialled), "seed" (the hosts of the seeds, for every node), or a name.
+        tls_server_name: TlsServerName = ServerNameRule("announced"),
+        /// Whether nodes' certificates are verified: "on", or "off" for tests: whoever sits on the way
+        /// can then read and change everything.
+        tls_verify: Switch = OneOf<Switch>("on"),
+        /// The oldest version of TLS that is spoken: "1.2" or "1.3".
+        tls_min_version: TlsVersion = OneOf<TlsVersion>("1.2"),
     }
 
     /// How long things may take.
@@ -172,12 +221,22 @@ sections! {
         drain: Duration = Time<0, HOUR>("10s"),
         /// A client that sends nothing for this long is closed; "0s" for never.
         client_idle: Duration = Time<0, { 24 * HOUR }>("0s"),
+        /// How long a client may take for the TLS handshake and the PROXY header.
+        client_handshake: Duration = Time<100, HOUR>("10s"),
+        /// A client that must authenticate and has not within this time is closed; "0s" for never.
+        authentication: Duration = Time<0, HOUR>("30s"),
+        /// How long a request may take to arrive, and a second more for each 64 KB of it; "0s" for any
+        /// time.
+        request_arrival: Duration = Time<0, HOUR>("60s"),
     }
 
     /// How much things may hold.
     limits: LimitSettings {
         /// Clients connected at the same time, over all workers.
         max_clients: usize = Count<1, 1_000_000>("10000"),
+        /// Connections of each worker whose TLS handshake or PROXY header is under way; with one more
+        /// the oldest is closed.
+        tls_handshakes: usize = Count<1, 1_000_000>("1024"),
         /// The largest argument of a request (Redis: proto-max-bulk-len).
         argument_bytes: usize = Bytes<MB, GB>("512mb"),
         /// The largest request as a whole (Redis: client-query-buffer-limit).
@@ -245,6 +304,18 @@ sections! {
     admin: AdminSettings {
         /// IP address and port of the admin pages; "" for none.
         address: Option<SocketAddr> = Optional<ListenAddress>("127.0.0.1:9121") short "KEYWAY_ADMIN",
+        /// What /metrics and /topology want as `Authorization: Bearer`; left out, nothing.
+        token: Option<Secret> = Password,
+        /// PEM file of a certificate; with it the admin port speaks TLS. "" for plain.
+        tls_certificate: Option<PathBuf> = Optional<FilePath>(""),
+        /// PEM file of the certificate's key.
+        tls_key: Option<PathBuf> = Optional<FilePath>(""),
+    }
+
+    /// Certificates, keys and CAs, wherever they are used.
+    tls: TlsSettings {
+        /// How often files are looked at, and read again when they changed; "0s" for on SIGHUP only.
+        reload_interval: Duration = Time<0, HOUR>("10s"),
     }
 
     /// Log lines, on standard error.
@@ -265,6 +336,7 @@ impl Settings {
     ) -> Settings {
         Settings {
             workers: sections.proxy.workers,
+            core_dumps: sections.proxy.core_dumps,
             listen: sections.listen,
             listeners,
             users,
@@ -275,6 +347,7 @@ impl Settings {
             limits: sections.limits,
             compatibility: sections.compatibility,
             admin: sections.admin,
+            tls: sections.tls,
             log: sections.log,
         }
     }

@@ -4,6 +4,9 @@
 //! `SO_REUSEPORT` would let every worker accept for itself, but it spreads by a hash of the address,
 //! and a sidecar's few long-lived connections then lie unevenly.
 //!
+//! A listener's rules about networks, addresses and rates are asked here ([`Entrance`]); those about an
+//! address that a PROXY header tells, by the worker that reads it.
+//!
 //! At `limits.max_clients` a connection gets Redis' own error and is closed. When the process runs
 //! out of file descriptors or memory the loop pauses: the connection that could not be taken stays in
 //! the kernel's queue, so trying again at once would spin (contract: F7).
@@ -16,12 +19,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::pace::Pace;
 use super::workers::WorkerPort;
-use crate::net::{Accepted, Door, Exhausted, Lifecycle};
+use crate::net::{Accepted, Door, Entrance, Exhausted, Lifecycle, Unwelcome};
 use crate::telemetry::ControlTallies;
 
 /// What Redis says at its own limit.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+/// What is said to an address that has as many clients as one may have.
+const TOO_MANY_OF_ADDRESS: &[u8] = b"-ERR max number of clients of this address reached\r\n";
 /// How long accepting rests when it cannot go on: long enough to cost nothing, short enough that a
 /// client which waits hardly notices.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -55,15 +61,18 @@ enum State {
 pub async fn run(
     doors: Vec<Door>,
     ports: Arc<[WorkerPort]>,
+    entrances: Arc<[Entrance]>,
     max_clients: usize,
     tallies: Arc<ControlTallies>,
     lifecycle: watch::Receiver<Lifecycle>,
 ) {
     let accepting = Accepting {
         ports: &ports,
+        entrances: &entrances,
         max_clients,
         tallies: &tallies,
         state: State::Open,
+        told_unwelcome: None,
     };
     // The doors close in there: before the ports, so that whoever sees those gone finds no door open.
     accepting.until_closing(doors, lifecycle).await;
@@ -76,21 +85,29 @@ async fn closing(lifecycle: &mut watch::Receiver<Lifecycle>) {
 
 struct Accepting<'a> {
     ports: &'a [WorkerPort],
+    entrances: &'a [Entrance],
     max_clients: usize,
     tallies: &'a ControlTallies,
     state: State,
+    /// When a connection that was not welcome was last told of.
+    told_unwelcome: Option<Instant>,
 }
 
 impl Accepting<'_> {
     async fn until_closing(mut self, doors: Vec<Door>, mut lifecycle: watch::Receiver<Lifecycle>) {
         let mut first = 0;
+        let mut paces: Vec<Pace> = doors.iter().map(|door| self.pace_of(door)).collect();
         loop {
             let next = poll_fn(|context| {
                 // The doors take turns in being asked first, so that a flood at one starves none.
                 first = (first + 1) % doors.len().max(1);
-                let (later, sooner) = doors.split_at(first);
-                for door in sooner.iter().chain(later) {
-                    if let Poll::Ready(outcome) = door.poll_accept(context) {
+                for index in (first..doors.len()).chain(0..first) {
+                    // Whoever comes too fast waits in the kernel's queue.
+                    if paces[index].poll_free(context).is_pending() {
+                        continue;
+                    }
+                    if let Poll::Ready(outcome) = doors[index].poll_accept(context) {
+                        paces[index].note();
                         return Poll::Ready(outcome);
                     }
                 }
@@ -103,7 +120,7 @@ impl Accepting<'_> {
                 outcome = next => outcome,
             };
             match outcome {
-                Ok(accepted) => self.admit(accepted),
+                Ok(accepted) => self.welcome(accepted),
                 Err(exhausted) => {
                     self.pause(&exhausted);
                     tokio::select! {
@@ -112,6 +129,42 @@ impl Accepting<'_> {
                     }
                 }
             }
+        }
+    }
+
+    fn pace_of(&self, door: &Door) -> Pace {
+        let entrance = self.entrances.get(usize::from(door.listener()));
+        Pace::new(entrance.map_or(0, |entrance| entrance.connections_per_second))
+    }
+
+    /// Asks the listener's rules, as far as they can be asked now.
+    fn welcome(&mut self, accepted: Accepted) {
+        let entrance = self.entrances.get(usize::from(accepted.listener()));
+        let (Some(entrance), Some(address)) = (entrance, accepted.ip()) else {
+            return self.admit(accepted);
+        };
+        let outcome = match entrance.balancers.is_empty() {
+            true => entrance.admit(address),
+            false => entrance.admit_balancer(address).map(|()| None),
+        };
+        let why = match outcome {
+            Ok(visit) => return self.admit(accepted.with_visit(visit)),
+            Err(why) => why,
+        };
+        if self.told_unwelcome.is_none_or(|told| told.elapsed() > CALM) {
+            self.told_unwelcome = Some(Instant::now());
+            let listener = accepted.listener();
+            match why {
+                Unwelcome::Network => {
+                    warn!(%address, listener, "refused a connection from a network that is not allowed")
+                }
+                Unwelcome::Crowded => {
+                    warn!(%address, listener, "refused a connection of an address that has its share of clients")
+                }
+            }
+        }
+        if why == Unwelcome::Crowded && entrance.is_immediate() {
+            accepted.refuse(TOO_MANY_OF_ADDRESS);
         }
     }
 
@@ -142,7 +195,11 @@ impl Accepting<'_> {
                     self.state = State::Full;
                 }
                 self.tallies.refused_clients.increment();
-                accepted.refuse(TOO_MANY);
+                let entrance = self.entrances.get(usize::from(accepted.listener()));
+                // To whom speaks TLS a line of text is garbage.
+                if accepted.ip().is_none() || entrance.is_none_or(Entrance::is_immediate) {
+                    accepted.refuse(TOO_MANY);
+                }
             }
         }
     }
@@ -257,7 +314,17 @@ mod tests {
                 runtime.block_on(async {
                     let door = listener.open().expect("watched");
                     let tallies = Arc::new(ControlTallies::default());
-                    run(vec![door], ports.into(), max_clients, tallies, following).await;
+                    let entrances = Arc::from(vec![Entrance::default()]);
+                    let ports = ports.into();
+                    run(
+                        vec![door],
+                        ports,
+                        entrances,
+                        max_clients,
+                        tallies,
+                        following,
+                    )
+                    .await;
                 });
             });
             talk(address, &mut seats, &lifecycle);

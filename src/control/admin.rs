@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,8 +21,10 @@ use tracing::debug;
 
 use super::topology_page;
 use crate::cluster::Topology;
-use crate::net::{Door, Lifecycle, Stream};
-use crate::telemetry::metrics::{self, Sources, TopologyFigures};
+use crate::config::Secret;
+use crate::net::tls::{Acceptor, explain};
+use crate::net::{Door, Entrance, Lifecycle, Stream, Unwelcome};
+use crate::telemetry::metrics::{self, CertificateFigures, Sources, TopologyFigures};
 use crate::telemetry::process::ProcessFigures;
 use crate::telemetry::{ControlTallies, WorkerTallies, exposition};
 
@@ -47,17 +49,23 @@ pub struct AdminSource {
     pub control: Arc<ControlTallies>,
     /// The limit of clients.
     pub max_clients: usize,
+    /// The certificates in use.
+    pub certificates: Box<dyn Fn() -> Vec<CertificateFigures> + Send + Sync>,
+    /// The rules of each listener.
+    pub entrances: Arc<[Entrance]>,
+    /// What `/metrics` and `/topology` want to be shown, if anything.
+    pub token: Option<Secret>,
 }
 
 /// Serves the pages for as long as the process runs.
-pub async fn run(door: Door, source: Arc<AdminSource>) {
+pub async fn run(door: Door, tls: Option<Arc<Acceptor>>, source: Arc<AdminSource>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
         let stream = match poll_fn(|context| door.poll_accept(context)).await {
-            Ok(accepted) => accepted.into_stream(),
+            Ok(accepted) => accepted.into_tcp(),
             Err(exhausted) => {
                 // The accept loop for clients tells of it; a page more or less is not news.
                 debug!(reason = %exhausted.0, "the admin port pauses accepting");
@@ -66,13 +74,23 @@ pub async fn run(door: Door, source: Arc<AdminSource>) {
             }
         };
         let Ok(stream) = stream else { continue };
-        let source = Arc::clone(&source);
+        let (tls, source) = (tls.clone(), Arc::clone(&source));
         tokio::spawn(async move {
             let _slot = slot;
-            if timeout(CONNECTION_TIME, serve(stream, source))
-                .await
-                .is_err()
-            {
+            let served = async {
+                let stream = match &tls {
+                    None => Stream::Tcp(stream),
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok((stream, _)) => stream,
+                        Err(error) => {
+                            debug!(reason = explain(&error), "an admin connection failed");
+                            return;
+                        }
+                    },
+                };
+                serve(stream, source).await;
+            };
+            if timeout(CONNECTION_TIME, served).await.is_err() {
                 debug!("an admin connection took too long and was closed");
             }
         });
@@ -82,7 +100,11 @@ pub async fn run(door: Door, source: Arc<AdminSource>) {
 /// Serves one request on one connection.
 async fn serve(stream: Stream, source: Arc<AdminSource>) {
     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let page = page(request.method(), request.uri().path(), &source);
+        let path = request.uri().path();
+        let page = match is_allowed(path, request.headers(), source.token.as_ref()) {
+            true => page(request.method(), path, &source),
+            false => refusal(),
+        };
         async move { Ok::<_, Infallible>(page.into_response()) }
     });
     let served = http1::Builder::new()
@@ -96,6 +118,28 @@ async fn serve(stream: Stream, source: Arc<AdminSource>) {
         .await;
     if let Err(error) = served {
         debug!(%error, "an admin connection failed");
+    }
+}
+
+/// Whether a page is given to whoever asks so. Probes show no token: that the process lives, or is ready, is no
+/// secret.
+fn is_allowed(path: &str, headers: &HeaderMap, token: Option<&Secret>) -> bool {
+    let Some(token) = token.filter(|_| !matches!(path, "/live" | "/ready")) else {
+        return true;
+    };
+    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    shown
+        .and_then(|shown| shown.split_at_checked(BEARER.len()))
+        .is_some_and(|(scheme, shown)| scheme.eq_ignore_ascii_case(BEARER) && token.matches(shown))
+}
+
+const BEARER: &[u8] = b"Bearer ";
+
+fn refusal() -> Page {
+    Page {
+        status: StatusCode::UNAUTHORIZED,
+        content_type: TEXT,
+        body: "show the token: Authorization: Bearer ...\n".to_owned(),
     }
 }
 
@@ -162,6 +206,9 @@ impl Page {
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }
@@ -185,8 +232,18 @@ fn metrics_page(source: &AdminSource) -> String {
         is_ready: readiness(source).is_ok(),
         topology: topology.as_deref().map(topology_figures),
         max_clients: source.max_clients,
+        certificates: (source.certificates)(),
+        refused_connections: [
+            ("network", refused(source, Unwelcome::Network)),
+            ("address", refused(source, Unwelcome::Crowded)),
+        ],
         process: ProcessFigures::now(),
     })
+}
+
+fn refused(source: &AdminSource, why: Unwelcome) -> u64 {
+    let counts = source.entrances.iter();
+    counts.map(|entrance| entrance.refused.value(why)).sum()
 }
 
 fn topology_figures(topology: &Topology) -> TopologyFigures {
@@ -214,6 +271,9 @@ mod tests {
             workers: vec![Arc::new(WorkerTallies::default())],
             control: Arc::new(ControlTallies::default()),
             max_clients: 7,
+            certificates: Box::new(Vec::new),
+            entrances: Arc::from(Vec::new()),
+            token: None,
         }
     }
 
@@ -257,6 +317,31 @@ mod tests {
     }
 
     #[test]
+    fn the_token_opens_all_but_the_probes() {
+        let token = Secret::new("hunter2");
+        for (path, shown, expected) in [
+            ("/live", None, true),
+            ("/ready", None, true),
+            ("/metrics", None, false),
+            ("/metrics", Some("Bearer hunter2"), true),
+            ("/metrics", Some("bearer hunter2"), true),
+            ("/metrics", Some("Bearer hunter"), false),
+            ("/metrics", Some("Bearer"), false),
+            ("/metrics", Some("Basic hunter2"), false),
+            ("/topology", None, false),
+            ("/nonsense", None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(shown) = shown {
+                headers.insert(AUTHORIZATION, HeaderValue::from_static(shown));
+            }
+            let is_allowed = |token| is_allowed(path, &headers, token);
+            assert_eq!(is_allowed(Some(&token)), expected, "{path} {shown:?}");
+            assert!(is_allowed(None));
+        }
+    }
+
+    #[test]
     fn the_health_check_and_the_server_understand_each_other() {
         let listener = Listener::bind_tcp(
             "127.0.0.1:0".parse().expect("an address"),
@@ -274,8 +359,8 @@ mod tests {
         source.lifecycle = following;
         runtime.block_on(async {
             let door = listener.open().expect("watched");
-            let server = tokio::spawn(run(door, Arc::new(source)));
-            let ask = || tokio::task::spawn_blocking(move || health::check(address));
+            let server = tokio::spawn(run(door, None, Arc::new(source)));
+            let ask = || tokio::task::spawn_blocking(move || health::check(address, false));
             let told = ask().await.expect("it ends").expect_err("not ready yet");
             assert!(told.starts_with("starting"), "{told}");
             lifecycle.send_replace(Lifecycle::Ready);

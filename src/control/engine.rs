@@ -15,6 +15,7 @@ use crate::cluster::Endpoint;
 use crate::config::{HostPort, ListenSettings, Settings};
 use crate::net::Liveness;
 use crate::telemetry::clock::{now_us, started_at};
+use crate::upstream::UpstreamTls;
 use crate::upstream::handshake::{self, SharedCredentials};
 use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
@@ -23,8 +24,8 @@ use crate::worker::monitors::Handovers;
 use crate::worker::passing::WINDOW_BYTES;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::{
-    LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts, ScriptCache, SharedAcl,
-    TopologyCell, WorkerContext, spawn,
+    ArrivalSettings, LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts,
+    ScriptCache, SharedAcl, TopologyCell, WorkerContext, spawn,
 };
 
 /// So long a server may take to tell its commands at least.
@@ -40,6 +41,8 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         seats,
         address_map,
         zones,
+        entrances,
+        upstream_tls,
         config_file,
         doors,
         credentials,
@@ -47,7 +50,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         lifecycle,
     } = parts;
     let address_map = Arc::new(address_map);
-    let upstream = upstream_settings(&settings, credentials);
+    let upstream = upstream_settings(&settings, credentials, upstream_tls);
     let topology = Arc::new(TopologyCell::default());
     let refresh = Arc::new(RefreshRequests::default());
     let local = Arc::new(LocalFacts {
@@ -85,6 +88,11 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             tallies: seat.tallies,
             limits: limits(&settings),
             upstream: upstream.clone(),
+            arrivals: ArrivalSettings {
+                entrances: Arc::clone(&entrances),
+                timeout: settings.timeouts.client_handshake,
+                max: settings.limits.tls_handshakes,
+            },
             address_map: Arc::clone(&address_map),
             topology: Arc::clone(&topology),
             replicas: replicas.subscribe(),
@@ -169,7 +177,11 @@ fn endpoint(configured: &HostPort) -> Endpoint {
     }
 }
 
-fn upstream_settings(settings: &Settings, credentials: SharedCredentials) -> handshake::Settings {
+fn upstream_settings(
+    settings: &Settings,
+    credentials: SharedCredentials,
+    tls: Option<Arc<UpstreamTls>>,
+) -> handshake::Settings {
     let upstream = &settings.upstream;
     handshake::Settings {
         timeout: upstream.connect_timeout + settings.timeouts.handshake,
@@ -178,6 +190,7 @@ fn upstream_settings(settings: &Settings, credentials: SharedCredentials) -> han
             user_timeout: upstream.tcp_user_timeout,
         },
         credentials,
+        tls,
     }
 }
 
@@ -200,6 +213,8 @@ fn limits(settings: &Settings) -> WorkerLimits {
         cross_slot_read_bytes: limits.cross_slot_read_bytes,
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
+        authentication_us: timeouts.authentication.as_micros() as u64,
+        request_arrival_us: timeouts.request_arrival.as_micros() as u64,
         replica_timeout_us: settings.cluster.replica_timeout.as_micros() as u64,
         subscriptions_per_client: limits.subscriptions_per_client,
         subscriber_output_hard_bytes: limits.subscriber_output_hard_bytes,

@@ -5,6 +5,10 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::net::tls::{Connector, ConnectorSettings, MinVersion, Roots};
+
 /// Connecting, and each read or write after that, may take this long.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any answer of `/ready`.
@@ -14,12 +18,16 @@ const ANSWER_BYTES_MAX: u64 = 4096;
 ///
 /// # Errors
 /// Not ready, not there, or no admin port to ask.
-pub fn check(admin: Option<SocketAddr>) -> Result<String, String> {
+pub fn check(admin: Option<SocketAddr>, is_tls: bool) -> Result<String, String> {
     let Some(configured) = admin else {
         return Err("admin.address is empty: there is no admin port to ask".to_owned());
     };
     let address = reachable(configured);
-    let answer = ask(address).map_err(|error| format!("no answer from {address}: {error}"))?;
+    let answer = match is_tls {
+        false => ask(address),
+        true => ask_over_tls(address),
+    };
+    let answer = answer.map_err(|error| format!("no answer from {address}: {error}"))?;
     let status = answer.split(' ').nth(1).unwrap_or_default();
     let body = answer
         .split_once("\r\n\r\n")
@@ -33,17 +41,46 @@ pub fn check(admin: Option<SocketAddr>) -> Result<String, String> {
     }
 }
 
+fn request(address: SocketAddr) -> String {
+    format!("GET /ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
+}
+
 fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET /ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )?;
+    Write::write_all(&mut stream, request(address).as_bytes())?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    Read::take(stream, ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// As [`ask`]. Nothing secret is said, and the certificate may be for any name: it is not verified.
+fn ask_over_tls(address: SocketAddr) -> std::io::Result<String> {
+    let connector = Connector::new(ConnectorSettings {
+        roots: Roots::Unverified,
+        certificate: None,
+        min_version: MinVersion::Tls12,
+    });
+    let connector = connector.map_err(std::io::Error::other)?;
+    let host = address.ip().to_string();
+    let asking = async {
+        let stream = tokio::net::TcpStream::connect(address).await?;
+        let mut stream = connector.connect(stream, &[&host]).await?;
+        stream.write_all(request(address).as_bytes()).await?;
+        stream.flush().await?;
+        let mut answer = Vec::new();
+        let mut stream = stream.take(ANSWER_BYTES_MAX);
+        stream.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let limited = async { tokio::time::timeout(PATIENCE, asking).await };
+    runtime
+        .block_on(limited)
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// The address to dial for an address that is listened on: the wildcard becomes loopback.
@@ -77,7 +114,7 @@ mod tests {
             assert!(request.starts_with(b"GET /ready "));
             stream.write_all(answer.as_bytes()).expect("it reads");
         });
-        let outcome = check(Some(address));
+        let outcome = check(Some(address), false);
         server.join().expect("the server ends");
         outcome
     }
@@ -100,8 +137,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         drop(listener);
-        assert!(check(Some(address)).is_err());
-        assert!(check(None).is_err());
+        assert!(check(Some(address), false).is_err());
+        assert!(check(None, false).is_err());
     }
 
     #[test]

@@ -330,6 +330,7 @@ async fn hear(mut stream: crate::net::Stream) -> Result<Vec<Announced>, LearnErr
     let mut request = Vec::new();
     write::command(&mut request, &["COMMAND"]);
     stream.write_all(&request).await?;
+    stream.flush().await?;
     let mut scanner = ReplyScanner::default();
     let mut reply = Vec::new();
     loop {

@@ -37,6 +37,8 @@ pub(super) struct Probe {
     server: Server,
     /// The server does not know `CLUSTER SHARDS`.
     wants_slots: bool,
+    /// Whether it is asked over TLS, which decides between a node's two ports.
+    over_tls: bool,
     /// Nothing was asked over it yet: losing it is no reason to try again.
     is_fresh: bool,
 }
@@ -151,6 +153,7 @@ async fn ask_one(
         inbox: Vec::new(),
         server: Server::default(),
         wants_slots: false,
+        over_tls: settings.open.tls.is_some(),
         is_fresh: true,
     };
     let heard = limited(settings, probe.hear(at)).await?;
@@ -173,6 +176,7 @@ pub(super) async fn ask_info(
             inbox: Vec::new(),
             server: Server::default(),
             wants_slots: false,
+            over_tls: settings.open.tls.is_some(),
             is_fresh: false,
         },
     };
@@ -228,7 +232,7 @@ impl Probe {
         }
         let answered = Answered {
             by: at,
-            over_tls: false,
+            over_tls: self.over_tls,
         };
         view(&nodes, &listed, self.wants_slots, answered).map(Heard::Cluster)
     }
@@ -243,6 +247,7 @@ impl Probe {
             .write_all(&out)
             .await
             .map_err(ProbeError::Lost)?;
+        self.stream.flush().await.map_err(ProbeError::Lost)?;
         let mut replies = Vec::with_capacity(commands.len());
         let mut scanner = ReplyScanner::default();
         while replies.len() < commands.len() {

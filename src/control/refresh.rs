@@ -423,6 +423,9 @@ impl Refresher {
 
     fn publish(&mut self, topology: Topology) {
         self.log.published(&topology);
+        if let Some(tls) = &self.settings.upstream.tls {
+            tls.learn(&topology);
+        }
         self.parts.cell.publish(topology);
     }
 

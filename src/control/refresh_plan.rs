@@ -199,6 +199,7 @@ mod tests {
             role,
             health,
             config_epoch: 1,
+            hostname: None,
             zone: None,
         };
         let mut nodes: Vec<Node> = (0..primaries)

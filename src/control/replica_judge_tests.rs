@@ -19,6 +19,7 @@ fn topology() -> Topology {
         role,
         health: Health::Online,
         config_epoch: 1,
+        hostname: None,
         zone: None,
     };
     let nodes = vec![node(0, Role::Primary), node(1, Role::Replica(NodeIndex(0)))];

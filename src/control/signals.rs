@@ -1,6 +1,7 @@
 //! What the system asks of the process.
 //!
-//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP reads users, rules and passwords anew.
+//! SIGTERM and SIGINT drain; the second one stops at once. SIGHUP reads users, rules, passwords and
+//! certificates anew.
 
 use std::io;
 use std::sync::Arc;
@@ -17,12 +18,12 @@ pub enum Stop {
     Interrupt,
 }
 
-/// Listens to signals from now on. The receiver gets each request to stop, in order; `reload` is told of
+/// Listens to signals from now on. The receiver gets each request to stop, in order; `reloads` are told of
 /// SIGHUP.
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<Stop>> {
+pub fn listen(reloads: Vec<Arc<Notify>>) -> io::Result<mpsc::Receiver<Stop>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -34,7 +35,9 @@ pub fn listen(reload: Arc<Notify>) -> io::Result<mpsc::Receiver<Stop>> {
                 Some(()) = terminate.recv() => Stop::Terminate,
                 Some(()) = interrupt.recv() => Stop::Interrupt,
                 Some(()) = hangup.recv() => {
-                    reload.notify_one();
+                    for reload in &reloads {
+                        reload.notify_one();
+                    }
                     continue;
                 }
                 else => return,

@@ -17,17 +17,22 @@ use tracing::{info, warn};
 
 use super::admin::{self, AdminSource};
 use super::cli::Cli;
+use super::secrecy::no_core_dumps;
 use super::supervise::{Ending, supervise};
+use super::tls::Tls;
 use super::users::{self, UsersError};
 use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, reload, signals};
 use crate::acl::Doors;
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
-    ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, resolve,
+    ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, TlsAuthClients,
+    resolve,
 };
-use crate::net::{BindError, Lifecycle, Listener, Liveness, raise_file_limit};
+use crate::net::tls::TlsFileError;
+use crate::net::{BindError, Entrance, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
+use crate::upstream::UpstreamTls;
 use crate::upstream::handshake::SharedCredentials;
 use crate::worker::DoorsCell;
 
@@ -49,6 +54,10 @@ pub struct EngineParts {
     pub address_map: AddressMap,
     /// The configured zones of nodes.
     pub zones: Zones,
+    /// The rules of each listener.
+    pub entrances: Arc<[Entrance]>,
+    /// TLS to the nodes, if they speak it.
+    pub upstream_tls: Option<Arc<UpstreamTls>>,
     /// Path of the configuration file; empty without one.
     pub config_file: String,
     /// Users and rules.
@@ -73,6 +82,9 @@ pub enum StartError {
     /// A zone of a node makes no sense; the operator's to mend.
     #[error("cluster.zones: {0}")]
     Zones(#[from] ZonesError),
+    /// A certificate, a key or a CA cannot be used; the operator's to mend.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsFileError),
     /// Users or rules make no sense; the operator's to mend.
     #[error("{0}")]
     Users(#[from] UsersError),
@@ -100,6 +112,7 @@ impl StartError {
             StartError::Config(_)
             | StartError::AddressMap(_)
             | StartError::Zones(_)
+            | StartError::Tls(_)
             | StartError::Users(_) => ExitCode::from(2),
             StartError::Bind(_) | StartError::System { .. } => ExitCode::FAILURE,
         }
@@ -139,24 +152,33 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
     let effective = resolve(file.as_deref(), &environment)?;
+    if !effective.settings.core_dumps.is_on() {
+        no_core_dumps();
+    }
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
     let doors = users::doors(&effective.settings)?;
     if cli.check {
+        Tls::load(&effective.settings)?;
         print!("{effective}");
         return Ok(ExitCode::SUCCESS);
     }
     if cli.health {
-        return Ok(match health::check(effective.settings.admin.address) {
-            Ok(line) => {
-                println!("{line}");
-                ExitCode::SUCCESS
-            }
-            Err(line) => {
-                println!("{line}");
-                ExitCode::FAILURE
-            }
-        });
+        return Ok(
+            match health::check(
+                effective.settings.admin.address,
+                effective.settings.admin.tls_certificate.is_some(),
+            ) {
+                Ok(line) => {
+                    println!("{line}");
+                    ExitCode::SUCCESS
+                }
+                Err(line) => {
+                    println!("{line}");
+                    ExitCode::FAILURE
+                }
+            },
+        );
     }
     let files = reload::files_of(&effective);
     let Effective { settings, .. } = effective;
@@ -164,6 +186,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
     }
+    let tls = Tls::load(&settings)?;
+    tls.warn();
     users::tell(&settings, &doors);
     let found = Found {
         file,
@@ -171,6 +195,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         address_map,
         zones,
         doors,
+        tls,
     };
     serve(settings, found)
 }
@@ -182,6 +207,7 @@ struct Found {
     address_map: AddressMap,
     zones: Zones,
     doors: Doors,
+    tls: Tls,
 }
 
 /// Binds, spawns, and serves until told to stop.
@@ -192,6 +218,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         address_map,
         zones,
         doors,
+        tls,
     } = found;
     let file_shown = file.as_ref().map(|file| file.display().to_string());
     let listeners = Listeners::bind(&settings, &doors)?;
@@ -205,7 +232,8 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         let reload = Arc::new(Notify::new());
         let rules = Arc::new(DoorsCell::new(doors));
         let credentials = SharedCredentials::new(reload::credentials(&settings));
-        let stops = signals::listen(Arc::clone(&reload))
+        let hangup = Arc::new(Notify::new());
+        let stops = signals::listen(vec![Arc::clone(&reload), Arc::clone(&hangup)])
             .map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
@@ -235,6 +263,8 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             seats,
             address_map,
             zones,
+            entrances: Arc::clone(&tls.entrances),
+            upstream_tls: tls.upstream.clone(),
             config_file: file_shown.unwrap_or_default(),
             doors: Arc::clone(&rules),
             credentials: credentials.clone(),
@@ -243,6 +273,8 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         })
         .map_err(StartError::system("start the workers"))?;
 
+        let reloader = tls.reloader(settings.tls.reload_interval);
+        tokio::spawn(reloader.run(hangup, Arc::clone(&tallies), lifecycle.subscribe()));
         let reloaded = reload::Reloaded {
             file,
             files,
@@ -264,12 +296,16 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
                     .collect(),
                 control: Arc::clone(&tallies),
                 max_clients: settings.limits.max_clients,
+                certificates: Box::new(tls.certificates()),
+                entrances: Arc::clone(&tls.entrances),
+                token: settings.admin.token.clone(),
             };
-            tokio::spawn(admin::run(door, Arc::new(source)));
+            tokio::spawn(admin::run(door, tls.admin, Arc::new(source)));
         }
         tokio::spawn(accept::run(
             doors,
             Arc::clone(&ports),
+            tls.entrances,
             settings.limits.max_clients,
             tallies,
             lifecycle.subscribe(),
@@ -313,7 +349,9 @@ impl Listeners {
                 let listener = Listener::bind_tcp(address, listen.backlog, liveness(listen))?;
                 clients.push((number, listener));
                 let users = &doors.of_listener(number).users;
-                if !address.ip().is_loopback() && !users.wants_authentication() {
+                let shows_certificate = listen.tls_auth_clients == TlsAuthClients::Yes;
+                let is_open = !users.wants_authentication() && !shows_certificate;
+                if !address.ip().is_loopback() && is_open {
                     let name = &listen.name;
                     warn!(%address, listener = name, "clients of other hosts need no password");
                 }
@@ -325,8 +363,8 @@ impl Listeners {
         }
         let admin = match settings.admin.address {
             Some(address) => {
-                if !address.ip().is_loopback() {
-                    warn!(%address, "the admin pages are open to other hosts and ask for no password");
+                if !address.ip().is_loopback() && settings.admin.token.is_none() {
+                    warn!(%address, "the admin pages are open to other hosts and ask for no token");
                 }
                 Some(Listener::bind_tcp(
                     address,

@@ -101,6 +101,7 @@ mod tests {
             role,
             health: Health::Online,
             config_epoch: 0,
+            hostname: None,
             zone: None,
         }
     }

@@ -59,12 +59,13 @@ pub fn seats(
 }
 
 impl WorkerPort {
-    /// Clients it has and those on their way to it. May be off by one for the moment in which the
+    /// Clients it has, connections that are about to be clients, and those on their way to it. May be off by one for the moment in which the
     /// worker takes a client over.
     pub fn load(&self) -> usize {
         let taken = self.tallies.clients_total.value();
         let waiting = self.handed.value().saturating_sub(taken);
-        usize::try_from(waiting + self.tallies.clients.value()).unwrap_or(usize::MAX)
+        let there = self.tallies.clients.value() + self.tallies.arriving.value();
+        usize::try_from(waiting + there).unwrap_or(usize::MAX)
     }
 
     /// Whether its worker still takes clients.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use socket2::Socket;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::entrance::Visit;
 use super::stream::{Liveness, Stream, set_options};
 
 /// An accepted connection. It belongs to no runtime until [`Accepted::into_stream`] is called, which
@@ -19,6 +20,8 @@ pub struct Accepted {
     peer: Peer,
     liveness: Liveness,
     listener: u16,
+    /// Its place among the clients of its address, where those are counted.
+    visit: Option<Visit>,
 }
 
 /// Who connected, and to what.
@@ -47,6 +50,7 @@ impl Accepted {
             peer,
             liveness,
             listener: 0,
+            visit: None,
         }
     }
 
@@ -61,6 +65,25 @@ impl Accepted {
         self.listener
     }
 
+    /// The same, with its place among the clients of its address.
+    #[must_use]
+    pub fn with_visit(self, visit: Option<Visit>) -> Self {
+        Accepted { visit, ..self }
+    }
+
+    /// Its place among the clients of its address; to be kept as long as it stays.
+    pub fn take_visit(&mut self) -> Option<Visit> {
+        self.visit.take()
+    }
+
+    /// Its address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match &self.peer {
+            Peer::Tcp(address) => Some(address.ip()),
+            Peer::Unix(_) => None,
+        }
+    }
+
     /// Who connected.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -72,13 +95,19 @@ impl Accepted {
     /// When the connection is gone already, or the runtime cannot watch one more.
     pub fn into_stream(self) -> io::Result<Stream> {
         match self.peer {
-            Peer::Tcp(_) => {
-                let stream = TcpStream::from_std(self.socket.into())?;
-                set_options(&stream, self.liveness)?;
-                Ok(Stream::Tcp(stream))
-            }
+            Peer::Tcp(_) => self.into_tcp().map(Stream::Tcp),
             Peer::Unix(_) => UnixStream::from_std(self.socket.into()).map(Stream::Unix),
         }
+    }
+
+    /// As [`Accepted::into_stream`], for a connection that is known to be TCP.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn into_tcp(self) -> io::Result<TcpStream> {
+        let stream = TcpStream::from_std(self.socket.into())?;
+        set_options(&stream, self.liveness)?;
+        Ok(stream)
     }
 
     /// Says one line and closes; what the socket does not take at once is lost.

@@ -63,6 +63,11 @@ impl Door {
         Door { listener, ..self }
     }
 
+    /// The number of its listener.
+    pub fn listener(&self) -> u16 {
+        self.listener
+    }
+
     /// The next connection. Several that wait come one after the other without asking the kernel for
     /// readiness in between; the runtime's budget sees to it that other tasks get their turn.
     ///
@@ -123,7 +128,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::net::{Listener, connect};
+    use crate::net::{Listener, Stream, connect};
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread()
@@ -150,9 +155,10 @@ mod tests {
             block_on(async {
                 let door = listener.open().expect("watched");
                 let host = bound.ip().to_string();
-                let mut client = connect(&host, bound.port(), Liveness::default())
+                let client = connect(&host, bound.port(), Liveness::default())
                     .await
                     .expect("somebody listens");
+                let mut client = Stream::Tcp(client);
                 let accepted = poll_fn(|context| door.poll_accept(context))
                     .await
                     .expect("a client waits");

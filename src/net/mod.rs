@@ -2,17 +2,22 @@
 //! the limit of open files, and the state that tells everybody who holds connections whether the
 //! process serves, drains or stops.
 //!
-//! Nothing here knows the protocol that is spoken. TLS joins as another variant of [`Stream`].
+//! Nothing here knows the protocol that is spoken. TLS is another variant of [`Stream`], made by a handshake
+//! in [`tls`].
 
 mod accepted;
 mod door;
+mod entrance;
 mod file_limit;
 mod lifecycle;
 mod listener;
+pub mod proxy_protocol;
 mod stream;
+pub mod tls;
 
 pub use accepted::{Accepted, Peer};
 pub use door::{Door, Exhausted};
+pub use entrance::{Entrance, Unwelcome, Visit, Visitors};
 pub use file_limit::{FileLimit, raise_file_limit};
 pub use lifecycle::Lifecycle;
 pub use listener::{BindError, Listener};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
 
 /// A connected byte stream.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// TLS over TCP, after the handshake. What was written may still lie here until it is flushed.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// How a TCP connection is found to be dead although nobody closed it.
@@ -34,10 +37,10 @@ pub struct Liveness {
 ///
 /// # Errors
 /// What the look-up or the last address answered.
-pub async fn connect(host: &str, port: u16, liveness: Liveness) -> io::Result<Stream> {
+pub async fn connect(host: &str, port: u16, liveness: Liveness) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port)).await?;
     set_options(&stream, liveness)?;
-    Ok(Stream::Tcp(stream))
+    Ok(stream)
 }
 
 /// Sends small writes at once (a batch is one write already), and does not wait for ever for signs of life.
@@ -68,6 +71,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
             Stream::Unix(_) => None,
+            Stream::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
         }
     }
 
@@ -76,6 +80,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) => None,
+            Stream::Tls(stream) => stream.get_ref().0.local_addr().ok(),
         }
     }
 }
@@ -89,6 +94,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => read_tls(Pin::new(stream.as_mut()), context, buffer),
         }
     }
 }
@@ -102,6 +108,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
         }
     }
 
@@ -113,6 +120,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, slices),
         }
     }
 
@@ -120,6 +128,7 @@ impl AsyncWrite for Stream {
         match self {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Unix(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -127,6 +136,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
         }
     }
 
@@ -134,6 +144,22 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
         }
+    }
+}
+
+/// A peer that ends without TLS' own farewell has ended, no more: many clients do, and requests and replies say
+/// themselves where they end, so nothing that was cut off passes for whole.
+fn read_tls(
+    stream: Pin<&mut TlsStream<TcpStream>>,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    match stream.poll_read(context, buffer) {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Poll::Ready(Ok(()))
+        }
+        outcome => outcome,
     }
 }

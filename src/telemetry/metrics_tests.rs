@@ -1,6 +1,7 @@
 //! The page of metrics and the README's table.
 
 use super::*;
+use crate::telemetry::ErrorKind;
 
 fn page_of(workers: &[Arc<WorkerTallies>]) -> String {
     render(&Sources {
@@ -9,6 +10,8 @@ fn page_of(workers: &[Arc<WorkerTallies>]) -> String {
         is_ready: true,
         topology: None,
         max_clients: 10,
+        certificates: Vec::new(),
+        refused_connections: [("network", 0), ("address", 0)],
         process: ProcessFigures::now(),
     })
 }

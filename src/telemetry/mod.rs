@@ -8,6 +8,7 @@ pub mod clock;
 pub mod exposition;
 pub mod latency;
 pub mod logging;
+mod metric_list;
 pub mod metrics;
 pub mod process;
 pub mod tally;

@@ -28,6 +28,14 @@ pub struct WorkerTallies {
     /// Clients taken over from the accept loop so far, each counted at the moment it joins
     /// [`WorkerTallies::clients`]; the accept loop balances by the two.
     pub clients_total: Tally,
+    /// Connections that are no clients yet: their PROXY header or TLS handshake is under way.
+    pub arriving: Gauge,
+    /// TLS handshakes with clients that succeeded.
+    pub tls_handshakes: Tally,
+    /// Connections that never became clients.
+    pub lost_arrivals: ByKind<{ LostArrival::ALL.len() }>,
+    /// Clients closed because they were too slow.
+    pub slow_clients: ByKind<{ SlowClient::ALL.len() }>,
     /// Connections to nodes open now.
     pub upstream_connections: Gauge,
     /// Connections to nodes that were opened.
@@ -117,6 +125,10 @@ pub struct ControlTallies {
     pub refreshes: Tally,
     /// Topology refreshes that no node answered usefully.
     pub refresh_failures: Tally,
+    /// Times that certificates, keys and CAs of one user were read again.
+    pub tls_reloads: Tally,
+    /// Times that this failed, and the old ones stayed.
+    pub tls_reload_failures: Tally,
     /// Replicas that may serve reads.
     pub replicas_serving: Gauge,
     /// Replicas that lag, load, are cut off or do not answer.
@@ -141,6 +153,11 @@ impl<const KINDS: usize> ByKind<KINDS> {
         if let Some(tally) = self.0.get(kind) {
             tally.increment();
         }
+    }
+
+    /// Counts one of the kind at this place of its `ALL`; only the owning thread may call this.
+    pub fn count(&self, kind: usize) {
+        self.increment(kind);
     }
 
     /// The count of the kind at this place of its `ALL`.
@@ -244,6 +261,34 @@ label_values! {
         Transaction = "transaction",
         /// A limit was reached (contract: F6).
         Limit = "limit",
+    }
+}
+
+label_values! {
+    /// Why a connection never became a client.
+    LostArrival {
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// The PROXY header is missing or malformed.
+        ProxyHeader = "proxy_header",
+        /// It took too long.
+        TimedOut = "timeout",
+        /// It was the oldest of too many.
+        GaveWay = "gave_way",
+        /// Its PROXY header names an address that may not connect (again).
+        Unwelcome = "unwelcome",
+        /// It was closed already.
+        Closed = "closed",
+    }
+}
+
+label_values! {
+    /// What a client was too slow with.
+    SlowClient {
+        /// It did not authenticate.
+        Authentication = "authentication",
+        /// Its request did not arrive.
+        Request = "request",
     }
 }
 

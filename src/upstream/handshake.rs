@@ -1,4 +1,4 @@
-//! Opening a connection to a node: dial, `HELLO`, credentials.
+//! Opening a connection to a node: dial, TLS, `HELLO`, credentials.
 
 use std::io;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::Role;
+use super::{Role, UpstreamTls};
 use crate::cluster::Endpoint;
 use crate::config::Secret;
+use crate::net::tls::{explain, is_of_tls};
 use crate::net::{self, Stream};
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub liveness: net::Liveness,
     /// How Keyway presents itself.
     pub credentials: SharedCredentials,
+    /// TLS, if the nodes speak it.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// How Keyway presents itself to the nodes.
@@ -111,11 +114,14 @@ pub enum OpenError {
     /// Nobody listens, the name is unknown, the network refused.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
+    /// The node does not speak TLS as it should, or its certificate is not believed.
+    #[error("TLS failed: {}", explain(.0))]
+    Tls(#[source] io::Error),
     /// Neither accepted nor refused in time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// The node closed the connection during the handshake.
-    #[error("closed during the handshake: {0}")]
+    #[error("closed during the handshake: {}", explain(.0))]
     Lost(#[source] io::Error),
     /// The node refused the handshake; the text is its own.
     #[error("the node refused the handshake: {0}")]
@@ -171,9 +177,16 @@ async fn dial_and_greet(
     protocol: Protocol,
     settings: &Settings,
 ) -> Result<Opened, OpenError> {
-    let mut stream = net::connect(&endpoint.host, endpoint.port, settings.liveness)
+    let stream = net::connect(&endpoint.host, endpoint.port, settings.liveness)
         .await
         .map_err(OpenError::Connect)?;
+    let mut stream = match &settings.tls {
+        None => Stream::Tcp(stream),
+        Some(tls) => {
+            let shaken = tls.shake_hands(stream, endpoint).await;
+            shaken.map_err(OpenError::Tls)?
+        }
+    };
     let credentials = settings.credentials.load();
     let passwords = credentials.passwords.iter().map(Some);
     let mut tried = passwords.collect::<Vec<_>>();
@@ -210,10 +223,7 @@ impl More {
         if self.count == 0 {
             return Ok(());
         }
-        stream
-            .write_all(&self.requests)
-            .await
-            .map_err(OpenError::Lost)?;
+        say(stream, &self.requests).await?;
         for _ in 0..self.count {
             accept(read_one_reply(stream).await?)?;
         }
@@ -223,8 +233,20 @@ impl More {
 
 /// Sends one request of the handshake, whose reply must be no error.
 async fn ask(stream: &mut Stream, request: &[u8]) -> Result<Vec<u8>, OpenError> {
-    stream.write_all(request).await.map_err(OpenError::Lost)?;
+    if let Err(lost) = say(stream, request).await {
+        // Why the node closed the connection may have arrived: that it does not accept our certificate, say.
+        return Err(match read_reply(stream).await {
+            Err(OpenError::Lost(why)) if is_of_tls(&why) => OpenError::Lost(why),
+            Ok(_) | Err(_) => lost,
+        });
+    }
     accept(read_reply(stream).await?)
+}
+
+/// Writes, and sees to it that nothing stays behind in the layer of TLS.
+async fn say(stream: &mut Stream, request: &[u8]) -> Result<(), OpenError> {
+    stream.write_all(request).await.map_err(OpenError::Lost)?;
+    stream.flush().await.map_err(OpenError::Lost)
 }
 
 fn accept(reply: Vec<u8>) -> Result<Vec<u8>, OpenError> {

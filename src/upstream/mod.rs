@@ -9,8 +9,10 @@ pub mod handshake;
 pub mod in_flight;
 pub mod known_scripts;
 pub mod outbox;
+pub mod tls;
 
 pub use connection::{Connection, Phase, Role};
 pub use in_flight::{Caching, Dispatched, InFlight, Passing, Purpose, Queued, Refusal};
 pub use known_scripts::KnownScripts;
 pub use outbox::Outbox;
+pub use tls::{NameRule, UpstreamTls};

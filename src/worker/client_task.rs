@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 use super::clients::Phase;
 use super::core::Core;
 use super::thread::Worker;
-use crate::net::Stream;
+use crate::net::{Stream, Visit};
 use crate::pipeline::ClientKey;
 
 /// One read takes at most this much; a client that sends faster gets further reads in its next turn.
@@ -33,8 +33,13 @@ thread_local! {
     pub(super) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// Serves one client until it leaves.
-pub(super) async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) {
+/// Serves one client until it leaves. Its place among the clients of its address is kept that long.
+pub(super) async fn run(
+    worker: Rc<Worker>,
+    key: ClientKey,
+    mut stream: Stream,
+    _visit: Option<Visit>,
+) {
     let end = poll_fn(|context| {
         worker.turn(|core| poll_client(core, key, Pin::new(&mut stream), context))
     })
@@ -42,7 +47,8 @@ pub(super) async fn run(worker: Rc<Worker>, key: ClientKey, mut stream: Stream) 
     match end {
         End::Finished => {
             // What was written still reaches a peer that goes on sending: end of stream, no reset.
-            let _ = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context)).await;
+            let farewell = poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context));
+            let _ = tokio::time::timeout(LINGER, farewell).await;
             linger(&mut stream).await;
         }
         End::Gone => {
@@ -130,7 +136,16 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
             break;
         }
     }
-    let has_written = write(core, key, stream, context);
+    let has_written = write(core, key, stream.as_mut(), context);
+    // TLS may hold back what it took; elsewhere this does nothing.
+    let is_flushed = match stream.poll_flush(context) {
+        Poll::Ready(Ok(())) => true,
+        Poll::Ready(Err(_)) => {
+            core.cut_off(key);
+            true
+        }
+        Poll::Pending => false,
+    };
     let Some(client) = core.clients.get(key) else {
         return Poll::Ready(End::Gone);
     };
@@ -143,7 +158,7 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
     if client.phase == Phase::Gone {
         return Poll::Ready(End::Gone);
     }
-    if client.has_finished() {
+    if client.has_finished() && is_flushed {
         return Poll::Ready(End::Finished);
     }
     // Writing made room: what was stalled for it has to be tried again, and the socket, which was not
@@ -203,10 +218,12 @@ impl Core {
     /// Takes bytes that were read while nothing was left over.
     fn process_fresh(&mut self, key: ClientKey, bytes: &[u8]) {
         let processed = self.process(key, bytes);
+        let now_us = self.now_us;
         let Some(client) = self.clients.get(key) else {
             return;
         };
         if processed.consumed < bytes.len() {
+            client.input_since_us = now_us;
             client.input.extend_from_slice(&bytes[processed.consumed..]);
         }
         client.wanted = processed.wanted;
@@ -255,11 +272,11 @@ fn read<S: AsyncRead>(
         })
     } else {
         // A request is being received: the buffer is made large enough for all of it, so that it is
-        // copied only once, but never for more than has a chance to arrive soon.
+        // copied hardly more than once, but never for much more than has arrived: what a request announces
+        // costs its sender nothing.
         let missing = client.wanted.saturating_sub(client.unprocessed());
-        client
-            .input
-            .reserve(missing.clamp(READ_BYTES / 4, 16 * READ_BYTES));
+        let likely = (2 * client.unprocessed()).clamp(READ_BYTES / 4, 16 * READ_BYTES);
+        client.input.reserve(missing.clamp(READ_BYTES / 16, likely));
         let outcome = ready!(poll_read_buf(stream, context, &mut client.input));
         if let Ok(count @ 1..) = outcome {
             core.tallies.client_bytes_in.add(count as u64);

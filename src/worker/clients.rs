@@ -54,6 +54,8 @@ pub struct Client {
     pub input: Vec<u8>,
     /// How much of `input` was processed.
     pub input_start: usize,
+    /// When the first of those was read, in microseconds on the process' clock.
+    pub input_since_us: u64,
     /// Bytes that the request being received needs in all, as far as that is known.
     pub wanted: usize,
     /// Frames the requests.
@@ -161,6 +163,7 @@ impl Clients {
             replies: Replies::default(),
             input: Vec::new(),
             input_start: 0,
+            input_since_us: 0,
             wanted: 0,
             scanner: RequestScanner::default(),
             parked: Vec::new(),
@@ -256,6 +259,19 @@ impl Core {
             self.dismiss(key);
         }
         key
+    }
+
+    /// Notes how a client that has just joined is connected, and the name in its certificate: as a user's
+    /// name it is as good as credentials.
+    pub fn client_shows(&mut self, key: ClientKey, is_tls: bool, certificate: Option<String>) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        client.session.is_tls = is_tls;
+        if let Some(name) = certificate {
+            let door = self.doors.of_listener(client.session.listener);
+            client.session.show_certificate(&name, &door);
+        }
     }
 
     /// A client's task has ended.
@@ -368,6 +384,7 @@ impl Core {
         self.close_idle_bulk();
         self.large_keys.forget_old(self.now_us);
         self.close_idle_clients();
+        self.close_slow_clients();
     }
 
     fn close_idle_clients(&mut self) {

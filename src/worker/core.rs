@@ -59,6 +59,10 @@ pub struct WorkerLimits {
     pub transaction_bytes: usize,
     /// A client that sends nothing for this long is closed, in microseconds; 0 for never.
     pub client_idle_us: u64,
+    /// A client that has not authenticated for this long is closed, in microseconds; 0 for never.
+    pub authentication_us: u64,
+    /// How long a small request may take to arrive, in microseconds; 0 for any time.
+    pub request_arrival_us: u64,
     /// A replica that does not answer reads for this long loses them, in microseconds.
     pub replica_timeout_us: u64,
     /// Channels, patterns and shard channels that one client may be subscribed to.
@@ -104,6 +108,8 @@ impl Default for WorkerLimits {
             cross_slot_read_bytes: 64 << 20,
             transaction_bytes: 1 << 30,
             client_idle_us: 0,
+            authentication_us: 30_000_000,
+            request_arrival_us: 60_000_000,
             replica_timeout_us: 1_000_000,
             subscriptions_per_client: 100_000,
             subscriber_output_hard_bytes: 32 << 20,
@@ -164,6 +170,10 @@ pub struct Core {
     pub local: Arc<LocalFacts>,
     /// When deadlines and idle clients were looked at.
     pub looked_after_us: u64,
+    /// When slow clients were looked for.
+    pub(super) looked_for_slow_us: u64,
+    /// When a client that speaks HTTP was last told of.
+    pub(super) told_http_us: u64,
     /// No new clients; those that are left finish (contract: F7).
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
@@ -238,6 +248,8 @@ impl Core {
             index,
             local,
             looked_after_us: 0,
+            looked_for_slow_us: 0,
+            told_http_us: 0,
             is_draining: false,
             drained_waker: None,
             scrutiny: Scrutiny::default(),

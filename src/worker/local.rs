@@ -125,7 +125,7 @@ impl Asked {
 impl Core {
     /// Answers a command here.
     pub fn answer_locally(&mut self, key: ClientKey, local: Local, args: &Args<'_>) -> Taken {
-        if self.has_to_wait_for_auth(key, local) {
+        if self.has_to_wait_for_auth(key, local, args) {
             return Taken::NotYet;
         }
         let mut reply = self.spare_buffer();
@@ -184,7 +184,7 @@ impl Core {
         args: &Args<'_>,
         reply: &mut Vec<u8>,
     ) -> Effect {
-        if let Some(text) = self.turn_away(key, local) {
+        if let Some(text) = self.turn_away(key, local, args) {
             write::error(reply, text);
             return Effect::None;
         }

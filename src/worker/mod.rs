@@ -7,6 +7,7 @@
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
 mod across;
+mod arrivals;
 pub mod blocking;
 pub mod client_reads;
 pub mod client_task;
@@ -47,6 +48,7 @@ pub mod routes;
 mod script_cache;
 mod scripts;
 pub mod scrutiny;
+mod slow_clients;
 mod spread;
 mod thread;
 pub mod topology_cell;
@@ -61,6 +63,7 @@ pub mod upstream_task;
 pub mod wait;
 pub mod watch;
 
+pub use arrivals::ArrivalSettings;
 pub use doors_cell::DoorsCell;
 pub use learnt_cell::LearntCell;
 pub use local::{ListenerFacts, LocalFacts};

@@ -344,8 +344,13 @@ impl Core {
     }
 
     /// Whether a client's password has to wait, because its address was wrong too often.
-    pub(super) fn has_to_wait_for_auth(&mut self, key: ClientKey, local: Local) -> bool {
-        let has_to_wait = self.is_slowed(key, local);
+    pub(super) fn has_to_wait_for_auth(
+        &mut self,
+        key: ClientKey,
+        local: Local,
+        args: &Args<'_>,
+    ) -> bool {
+        let has_to_wait = self.is_slowed(key, local, args);
         if has_to_wait {
             self.auth_waiting.push(key);
         }
@@ -353,18 +358,25 @@ impl Core {
     }
 
     /// Inside `EXEC` nothing can wait.
-    pub(super) fn turn_away(&mut self, key: ClientKey, local: Local) -> Option<&'static str> {
-        self.is_slowed(key, local)
-            .then_some("ERR too many wrong passwords from this address; try again later")
+    pub(super) fn turn_away(
+        &mut self,
+        key: ClientKey,
+        local: Local,
+        args: &Args<'_>,
+    ) -> Option<&'static str> {
+        const TOO_MANY: &str = "ERR too many wrong passwords from this address; try again later";
+        self.is_slowed(key, local, args).then_some(TOO_MANY)
     }
 
-    fn is_slowed(&mut self, key: ClientKey, local: Local) -> bool {
-        if !matches!(local, Local::Auth | Local::Hello) {
-            return false;
-        }
+    fn is_slowed(&mut self, key: ClientKey, local: Local, args: &Args<'_>) -> bool {
+        let has_password = match local {
+            Local::Auth => true,
+            Local::Hello => args.iter().any(|word| word.eq_ignore_ascii_case(b"auth")),
+            _ => false,
+        };
         let now_us = self.now_us;
         let acl = &self.local.acl;
-        let client = self.clients.get(key);
+        let client = self.clients.get(key).filter(|_| has_password);
         client.is_some_and(|client| !acl.is_open(&client.session.address, now_us))
     }
 
@@ -424,7 +436,8 @@ impl Core {
         commands.all(|(command, frame)| {
             let rights = learnt.rights(command);
             let may = |args: &Args<'_>| {
-                let is_denied = door.denial(command, rights, args.get(1)).is_some();
+                let at = 1 + usize::from(command.name.contains('|'));
+                let is_denied = door.denial(command, rights, args.get(at)).is_some();
                 !is_denied && user.check(&Request::new(command, rights, args)).is_ok()
             };
             with_args(frame, may).unwrap_or(false)

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use super::arrivals::{self, ArrivalSettings, Arrivals};
 use super::core::{Core, WorkerLimits};
 use super::doors_cell::DoorsCell;
 use super::learnt_cell::LearntCell;
@@ -22,7 +23,7 @@ use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task};
 use crate::cluster::{AddressMap, Slot};
-use crate::net::{Accepted, Lifecycle};
+use crate::net::{Accepted, Entrance, Lifecycle};
 use crate::pipeline::Ticket;
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::clock::now_us;
@@ -55,6 +56,8 @@ pub struct WorkerContext {
     pub limits: WorkerLimits,
     /// How to open connections to nodes.
     pub upstream: handshake::Settings,
+    /// What connections have to do before they are clients.
+    pub arrivals: ArrivalSettings,
     /// Addresses to dial instead of announced ones.
     pub address_map: Arc<AddressMap>,
     /// Where snapshots come from.
@@ -83,6 +86,7 @@ pub struct WorkerContext {
 pub(super) struct Worker {
     core: RefCell<Core>,
     upstream: handshake::Settings,
+    pub(super) arrivals: Arrivals,
     workers: Arc<[mpsc::UnboundedSender<Note>]>,
 }
 
@@ -166,6 +170,7 @@ async fn run(context: WorkerContext) {
         mut replicas,
         ..
     } = context;
+    let arrivals = Arrivals::new(context.arrivals, Arc::clone(&context.tallies));
     let mut core = Core::new(
         context.index,
         context.limits,
@@ -180,6 +185,7 @@ async fn run(context: WorkerContext) {
     let worker = Rc::new(Worker {
         core: RefCell::new(core),
         upstream: context.upstream,
+        arrivals,
         workers: context.workers,
     });
     let mut versions = topology.subscribe();
@@ -254,7 +260,16 @@ fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
     }
 }
 
-fn serve(worker: &Rc<Worker>, accepted: Accepted) {
+fn serve(worker: &Rc<Worker>, mut accepted: Accepted) {
+    let entrance = worker.arrivals.entrance(&accepted);
+    let is_immediate = entrance.is_none_or(Entrance::is_immediate);
+    if !is_immediate && accepted.ip().is_some() {
+        // Counted as a client on its way first, so that it is at no moment overlooked.
+        arrivals::begin(worker, accepted);
+        worker.turn(|core| core.tallies.clients_total.increment());
+        return;
+    }
+    let visit = accepted.take_visit();
     let address = accepted.peer().to_string();
     let listener = accepted.listener();
     let stream = accepted.into_stream();
@@ -266,7 +281,7 @@ fn serve(worker: &Rc<Worker>, accepted: Accepted) {
         Some(core.client_joins_at(listener, id, &address, stream.local_address()))
     });
     if let (Some(key), Ok(stream)) = (key, stream) {
-        tokio::task::spawn_local(client_task::run(Rc::clone(worker), key, stream));
+        tokio::task::spawn_local(client_task::run(Rc::clone(worker), key, stream, visit));
     }
 }
 

@@ -68,6 +68,13 @@ pub(super) enum State {
     Dropping,
 }
 
+impl Upload {
+    /// Whether nothing of it has come for this long.
+    pub fn is_silent(&self, now_us: u64, limit_us: u64) -> bool {
+        now_us.saturating_sub(self.moved_us) > limit_us
+    }
+}
+
 /// Whether a request is passed on in pieces.
 pub(super) enum Begun {
     /// No: it has to come whole.

@@ -35,9 +35,10 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
         Err(error) => {
             let loss = match error {
                 OpenError::Refused(_) => Loss::Refused,
-                OpenError::Connect(_) | OpenError::TimedOut(_) | OpenError::Lost(_) => {
-                    Loss::NotOpened
-                }
+                OpenError::Connect(_)
+                | OpenError::Tls(_)
+                | OpenError::TimedOut(_)
+                | OpenError::Lost(_) => Loss::NotOpened,
             };
             worker.turn(|core| core.connection_lost(key, loss, &error.to_string()));
             return;
@@ -102,8 +103,12 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
         }
     }
     // Redirects may have come back to this very connection.
-    if let Err(why) = write(core, key, stream, context) {
+    if let Err(why) = write(core, key, stream.as_mut(), context) {
         return Poll::Ready(why);
+    }
+    // TLS may hold back what it took; elsewhere this does nothing.
+    if let Poll::Ready(Err(error)) = stream.poll_flush(context) {
+        return Poll::Ready(error.to_string());
     }
     let is_done = core
         .connections

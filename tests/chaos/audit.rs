@@ -35,6 +35,8 @@ pub struct Audit {
     pub disordered: Vec<Marker>,
     /// The same, for a write of unknown outcome.
     pub late: u64,
+    /// Of these, writes whose client kept its connection.
+    pub late_told: u64,
     /// Commands read.
     pub commands: u64,
 }
@@ -65,7 +67,7 @@ impl Audit {
                         audit.refused_executed.push(*marker);
                     }
                 }
-                Fate::Unknown => {
+                Fate::Unknown | Fate::Lost => {
                     audit.unknown += 1;
                     audit.unknown_executed += u64::from(was_executed);
                 }
@@ -82,7 +84,6 @@ impl Audit {
     ) {
         let mut seen = HashSet::new();
         let mut last: HashMap<u32, Marker> = HashMap::new();
-        let is_unknown = |marker: &Marker| fates.get(marker) == Some(&Fate::Unknown);
         aof::commands(&file.path, |arguments| {
             self.commands += 1;
             if arguments[0].eq_ignore_ascii_case(b"RESTORE") {
@@ -99,11 +100,13 @@ impl Audit {
                     self.twice.push(marker);
                 }
                 let before = last.insert(marker.key, marker);
-                if let Some(before) = before.filter(|before| before.version >= marker.version) {
-                    if is_unknown(&before) || is_unknown(&marker) {
-                        self.late += 1;
-                    } else {
-                        self.disordered.push(marker);
+                if before.is_some_and(|before| before.version >= marker.version) {
+                    match fates.get(&marker).copied() {
+                        Some(fate) if fate.is_unknown() => {
+                            self.late += 1;
+                            self.late_told += u64::from(fate == Fate::Unknown);
+                        }
+                        _ => self.disordered.push(marker),
                     }
                 }
             }

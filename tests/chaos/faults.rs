@@ -75,13 +75,12 @@ impl<'a> Patient<'a> {
         told
     }
 
-    /// How often so far a replica wanted to take over unasked, by the nodes' logs: also a primary that merely got
-    /// no time from a busy machine may be replaced, and what it did last is lost.
-    pub fn elections(&self) -> usize {
+    /// How often so far a node was taken for dead, by the nodes' logs: also a primary that merely got no time
+    /// from a busy machine may be replaced, and what it did last is lost.
+    pub fn verdicts(&self) -> usize {
+        let verdict = "as failing (quorum reached)";
         let nodes = self.cluster.nodes().iter();
-        nodes
-            .map(|node| node.log().matches("Start of election delayed").count())
-            .sum()
+        nodes.map(|node| node.log().matches(verdict).count()).sum()
     }
 
     /// Waits until the nodes agree and each has a log of its own that is whole.

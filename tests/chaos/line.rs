@@ -32,15 +32,23 @@ pub enum Fate {
     Done,
     /// It was not executed, it is said.
     Refused,
-    /// Nobody knows.
+    /// Nobody knows, it is said.
     Unknown,
+    /// Nobody knows: the client's connection was lost first. What was under way then may take effect after
+    /// the first requests of its next connection.
+    Lost,
 }
 
 impl Fate {
+    /// Whether it may have been executed or not.
+    pub fn is_unknown(self) -> bool {
+        matches!(self, Fate::Unknown | Fate::Lost)
+    }
+
     /// Of a write on one key.
     pub fn of(answer: &Answer) -> Fate {
         match answer {
-            Answer::Lost => Fate::Unknown,
+            Answer::Lost => Fate::Lost,
             Answer::Reply(reply) => match reply.error() {
                 None => Fate::Done,
                 Some(text) if text.contains("outcome unknown") => Fate::Unknown,

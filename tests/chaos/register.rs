@@ -43,7 +43,7 @@ impl Register {
 
     /// A version to write; its outcome is unknown until it is told.
     pub fn next(&mut self) -> u32 {
-        self.fates.push(Fate::Unknown);
+        self.fates.push(Fate::Lost);
         self.fates.len() as u32
     }
 
@@ -66,7 +66,7 @@ impl Register {
         self.fates[version as usize - 1] = fate;
         match fate {
             Fate::Done => self.possible = BTreeSet::from([version]),
-            Fate::Unknown => {
+            Fate::Unknown | Fate::Lost => {
                 self.possible.insert(version);
             }
             Fate::Refused => {}
@@ -118,8 +118,9 @@ impl Register {
         match self.fate(version) {
             None => tally.wrong(format!("never written: {text}")),
             Some(Fate::Refused) => tally.wrong(format!("told as not executed: {text}")),
-            Some(Fate::Unknown) => {
+            Some(fate) if fate.is_unknown() => {
                 tally.late += 1;
+                tally.late_told += u64::from(fate == Fate::Unknown);
                 tally.note(format!("late: {text}"));
             }
             _ if self.lost.contains(&version) => {

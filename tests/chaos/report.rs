@@ -15,7 +15,7 @@ pub struct Report {
     seed: u64,
     /// How long faults were done.
     pub ran: Duration,
-    /// How often nodes were replaced although nothing was done to them.
+    /// How often a node was taken for dead by a fault that does not kill.
     pub unasked: usize,
     /// What clients counted.
     pub tally: Tally,
@@ -89,7 +89,7 @@ impl fmt::Display for Report {
         let count: usize = self.faults.values().map(Vec::len).sum();
         writeln!(
             out,
-            "\n{:?} {}, seed {}, {:.0?}: {count} faults (and {} elections unasked), {} replies",
+            "\n{:?} {}, seed {}, {:.0?}: {count} faults (and {} times a node was taken for dead), {} replies",
             self.flavor,
             self.flavor.version(),
             self.seed,
@@ -119,12 +119,14 @@ impl fmt::Display for Report {
         }
         writeln!(
             out,
-            "  writes: {} acknowledged, {} refused, {} of unknown outcome ({} of these executed, {} after a later one)",
+            "  writes: {} acknowledged, {} refused, {} of unknown outcome ({} of these executed, {} after a later one, of which {} over \
+             the same connection to Keyway)",
             audit.acknowledged,
             audit.refused,
             audit.unknown,
             audit.unknown_executed,
-            audit.late.max(tally.late)
+            audit.late.max(tally.late),
+            audit.late_told.max(tally.late_told)
         )?;
         writeln!(
             out,

@@ -47,7 +47,7 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
     let began = Instant::now();
     stage.wait_for_progress(CALM_REPLIES);
     let mut lossy = Vec::new();
-    let (mut elections, mut looked_at) = (patient.elections(), began);
+    let (mut verdicts, mut looked_at) = (patient.verdicts(), began);
     while began.elapsed() < time {
         let fault = schedule.next();
         probes.begin();
@@ -61,8 +61,8 @@ pub fn run(flavor: Flavor, seed: u64, time: Duration) -> Report {
             fault.name(),
             from.elapsed(),
         );
-        let elections_before = std::mem::replace(&mut elections, patient.elections());
-        let is_unasked = elections > elections_before && !fault.is_lossy();
+        let verdicts_before = std::mem::replace(&mut verdicts, patient.verdicts());
+        let is_unasked = verdicts > verdicts_before && !fault.is_lossy();
         report.unasked += usize::from(is_unasked);
         if fault.is_lossy() || is_unasked {
             lossy.push((looked_at, Instant::now()));

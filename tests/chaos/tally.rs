@@ -35,6 +35,8 @@ pub struct Tally {
     pub returned: u64,
     /// Writes of unknown outcome that took effect after a later write.
     pub late: u64,
+    /// Of these, writes whose client kept its connection.
+    pub late_told: u64,
     /// Transactions carried out, and those that `WATCH` aborted.
     pub transactions: u64,
     /// See `transactions`.
@@ -102,6 +104,7 @@ impl Tally {
             (&mut self.waited, other.waited),
             (&mut self.returned, other.returned),
             (&mut self.late, other.late),
+            (&mut self.late_told, other.late_told),
             (&mut self.transactions, other.transactions),
             (&mut self.aborted, other.aborted),
             (&mut self.delivered, other.delivered),

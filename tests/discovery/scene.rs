@@ -34,6 +34,7 @@ pub fn settings(seeds: &[String]) -> RefreshSettings {
         upstream: handshake::Settings {
             timeout: Duration::from_secs(1),
             liveness: keyway::net::Liveness::default(),
+            tls: None,
             credentials: handshake::SharedCredentials::default(),
         },
         interval: Duration::from_secs(3600),

@@ -112,7 +112,10 @@ fn ten_thousand_idle_clients() {
 #[test]
 fn file_descriptors_run_out() {
     let fake = FakeCluster::start(2);
-    let keyway = Keyway::start(&fake.seeds());
+    // What it has open is looked at from outside.
+    let keyway = Keyway::before(&fake.seeds())
+        .set("proxy.core_dumps", "\"on\"")
+        .start();
     let mut inside = keyway.client();
     // Its connections to the nodes are open before it gets tight.
     for number in 0..100 {

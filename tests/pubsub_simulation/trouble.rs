@@ -81,6 +81,7 @@ impl World {
                     false => Health::Failed,
                 },
                 config_epoch: 0,
+                hostname: None,
                 zone: None,
             }
         });

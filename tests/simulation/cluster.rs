@@ -275,6 +275,7 @@ impl Cluster {
                     false => Health::Failed,
                 },
                 config_epoch: 0,
+                hostname: None,
                 zone: None::<Arc<str>>,
             }
         });

@@ -280,6 +280,11 @@ impl Keyway {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Its configuration file.
+    pub fn config_path(&self) -> std::path::PathBuf {
+        self.folder.path().join("keyway.toml")
+    }
+
     pub(super) fn log_path(&self) -> std::path::PathBuf {
         self.folder.path().join("keyway.log")
     }

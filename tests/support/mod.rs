@@ -29,6 +29,7 @@ pub mod process;
 pub mod reshard;
 pub mod scene;
 pub mod servers;
+pub mod tls;
 pub mod value;
 pub mod view;
 

@@ -6,7 +6,7 @@ use super::view::{self, NodeView, ShardView};
 use super::{Answered, Effect, World, shown};
 use crate::client::Session;
 use crate::cluster::{Health, Slot, Topology};
-use crate::resp::{Args, Protocol, write};
+use crate::resp::{Args, write};
 
 pub(super) fn slots(session: &Session, world: &World<'_>, out: &mut Vec<u8>) -> Answered {
     let shards = view::shards(world);
@@ -49,13 +49,13 @@ pub(super) fn shards(session: &Session, world: &World<'_>, out: &mut Vec<u8>) ->
         write::bulk(out, b"nodes");
         write::array(out, shard.nodes.len());
         for (index, node) in shard.nodes.iter().enumerate() {
-            shard_node(session.protocol, node, index == 0, out);
+            shard_node(session, node, index == 0, out);
         }
     }
     Ok(Effect::None)
 }
 
-fn shard_node(protocol: Protocol, node: &NodeView, is_primary: bool, out: &mut Vec<u8>) {
+fn shard_node(session: &Session, node: &NodeView, is_primary: bool, out: &mut Vec<u8>) {
     let text = |out: &mut Vec<u8>, name: &str, value: &str| {
         write::bulk(out, name.as_bytes());
         write::bulk(out, value.as_bytes());
@@ -64,9 +64,11 @@ fn shard_node(protocol: Protocol, node: &NodeView, is_primary: bool, out: &mut V
         write::bulk(out, name.as_bytes());
         write::integer(out, value);
     };
-    write::map(out, protocol, 7);
+    write::map(out, session.protocol, 7);
     text(out, "id", &node.id);
-    number(out, "port", i64::from(node.port));
+    // As servers name the port that speaks TLS.
+    let port = if session.is_tls { "tls-port" } else { "port" };
+    number(out, port, i64::from(node.port));
     text(out, "ip", &node.host);
     text(out, "endpoint", &node.host);
     text(out, "role", if is_primary { "master" } else { "replica" });

@@ -36,6 +36,7 @@ fn cluster() -> Topology {
         role,
         health,
         config_epoch: 0,
+        hostname: None,
         zone: None,
     };
     let nodes = vec![

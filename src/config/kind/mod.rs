@@ -9,14 +9,16 @@ mod number;
 mod place;
 mod reads;
 mod text;
+mod tls;
 
 use std::marker::PhantomData;
 
 pub use compatibility::{CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions};
 pub use number::{Bytes, Count, Time, Workers};
-pub use place::{FilePath, HostAndPort, HostPort, ListenAddress, Mode, SocketPath};
+pub use place::{FilePath, HostAndPort, HostPort, ListenAddress, Mode, Network, SocketPath};
 pub use reads::{PolicyByName, ReadPolicy, fits_pattern};
 pub use text::{ClusterView, LogFormat, OneOf, Password, Text};
+pub use tls::{ServerNameRule, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion};
 
 use super::key::Shape;
 

@@ -1,8 +1,10 @@
 //! Addresses, hosts and paths.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::{Count, Kind};
 
@@ -106,6 +108,26 @@ impl Kind for FilePath {
     }
 }
 
+/// A network in CIDR form; an address alone is a network of one.
+pub struct Network;
+
+impl Kind for Network {
+    type Value = IpNet;
+
+    fn allowed() -> String {
+        "a network or an address such as \"10.0.0.0/8\", \"192.0.2.7\" or \"fd00::/8\"".to_owned()
+    }
+
+    fn read(text: &str) -> Option<IpNet> {
+        let network = match text.parse::<IpNet>() {
+            Ok(network) => network,
+            Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+        };
+        // 10.0.0.1/8 is as likely a mistake as not.
+        (network == network.trunc()).then_some(network)
+    }
+}
+
 /// Permission bits in octal.
 pub struct Mode;
 
@@ -160,6 +182,24 @@ mod tests {
             ),
             ("a:1,", None),
             ("", None),
+        ]);
+    }
+
+    #[test]
+    fn networks_and_files() {
+        let network = |text: &str| Some(text.parse::<IpNet>().expect("a network"));
+        check::<Network>(&[
+            ("10.0.0.0/8", network("10.0.0.0/8")),
+            ("192.0.2.7", network("192.0.2.7/32")),
+            ("::1", network("::1/128")),
+            ("10.0.0.1/8", None),
+            ("localhost", None),
+            ("", None),
+        ]);
+        check::<FilePath>(&[
+            ("tls/a.pem", Some(PathBuf::from("tls/a.pem"))),
+            ("", None),
+            ("a\0b", None),
         ]);
     }
 

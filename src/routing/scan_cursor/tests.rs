@@ -24,6 +24,7 @@ fn topology(nodes: &[(&str, &[(u16, u16)])]) -> Topology {
         role: Role::Primary,
         health: Health::Online,
         config_epoch: 0,
+        hostname: None,
         zone: None,
     };
     let list = nodes.iter().map(|(id, _)| node(id)).collect();

@@ -36,7 +36,7 @@ pub fn publish(stage: &Stage, channel: u32) -> Finished {
             attempt,
         };
         let answer = line.ask(command(&["PUBLISH", &name(channel), &marker.text()]));
-        attempt += u32::from(Fate::of(&answer) == Fate::Unknown);
+        attempt += u32::from(Fate::of(&answer).is_unknown());
         if let Answer::Reply(reply) = answer
             && !reply.is_error()
             && !matches!(reply, Value::Integer(0..))

@@ -88,7 +88,7 @@ pub fn consume(stage: &Stage, number: u64, queues: &[u32]) -> (Finished, Taken) 
                 line.tally.delivered += 1;
                 stage.progress(Kind::Queues);
             }
-            Ok(None) if Fate::of(&answer) == Fate::Unknown => {
+            Ok(None) if Fate::of(&answer).is_unknown() => {
                 *taken.unknown.entry(queue).or_default() += 1;
             }
             Ok(None) => {}

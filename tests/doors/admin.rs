@@ -1,0 +1,85 @@
+//! The admin port.
+
+use std::io::{Read, Write};
+use std::process::Command;
+
+use super::connect_from;
+use super::support::tls::{Authority, TlsClient, TlsOptions, quoted};
+use super::support::{FakeCluster, Keyway};
+
+fn get(keyway: &Keyway, path: &str, token: &str) -> String {
+    let mut stream = connect_from(1, keyway.admin_addr());
+    let authorization = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n"
+    )
+    .expect("connected");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_token_protects_what_tells_something() {
+    let fake = FakeCluster::start(1);
+    let keyway = Keyway::before(&fake.seeds())
+        .set("admin.token", "\"open-sesame\"")
+        .start();
+    for path in ["/metrics", "/topology", "/nonsense"] {
+        for token in ["", "nonsense", "open-sesame2"] {
+            let answer = get(&keyway, path, token);
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{path} {answer}");
+            assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+        }
+    }
+    assert!(get(&keyway, "/metrics", "open-sesame").contains("keyway_ready 1"));
+    assert!(get(&keyway, "/topology", "open-sesame").starts_with("HTTP/1.1 200 "));
+    assert!(get(&keyway, "/ready", "").starts_with("HTTP/1.1 200 "));
+    assert!(get(&keyway, "/live", "").starts_with("HTTP/1.1 200 "));
+    assert!(!keyway.log().contains("open-sesame"));
+}
+
+#[test]
+fn pages_over_tls_and_the_health_check() {
+    let fake = FakeCluster::start(1);
+    let authority = Authority::new("CA");
+    let pair = authority.issue("admin");
+    let keyway = Keyway::before(&fake.seeds())
+        .set("admin.tls_certificate", &quoted(&pair.certificate))
+        .set("admin.tls_key", &quoted(&pair.key))
+        .launch();
+    let health = || {
+        Command::new(env!("CARGO_BIN_EXE_keyway"))
+            .env_clear()
+            .args(["--health", "--config"])
+            .arg(keyway.config_path())
+            .output()
+            .expect("the program runs")
+    };
+    super::support::eventually("the health check says yes", super::DEADLINE, || {
+        health().status.success()
+    });
+    assert_eq!(String::from_utf8_lossy(&health().stdout), "ready\n");
+    let options = TlsOptions {
+        ca: authority.ca(),
+        ..TlsOptions::default()
+    };
+    let mut client = TlsClient::connect(keyway.admin_addr(), &options);
+    let stream = client.stream();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("connected");
+    let mut answer = Vec::new();
+    // Whether it ends with TLS' farewell does not matter here.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("keyway_tls_certificate_expiry_timestamp_seconds{used_by=\"admin\"}"));
+    let mut plain = connect_from(1, keyway.admin_addr());
+    plain
+        .write_all(b"GET /ready HTTP/1.1\r\n\r\n")
+        .expect("connected");
+    assert!(!super::read_to_end(&mut plain).contains("200"));
+}
