@@ -92,7 +92,9 @@ pub fn cluster(flavor: Flavor) -> Cluster {
 
 /// A Keyway that gives the nodes time, too.
 pub fn patient_keyway(cluster: &Cluster) -> KeywayOptions {
-    Keyway::before(&cluster.seeds()).set("timeouts.request", "\"180s\"")
+    Keyway::before(&cluster.seeds())
+        .set("timeouts.request", "\"180s\"")
+        .set("timeouts.request_arrival", "\"600s\"")
 }
 
 /// One of each version.
