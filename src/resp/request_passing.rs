@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn pieces_of_any_size() {
         let request =
-            b"*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\nva\r\n$1\r\nlue\r\n$2\r\nEX\r\n$2\r\n10\r\n";
+            b"*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$11\r\nva\r\n$1\r\nlue\r\n$2\r\nEX\r\n$2\r\n10\r\n";
         let followed = [&request[..], b"*1\r\n$4\r\nPING\r\n"].concat();
         for piece in 1..=followed.len() {
             let mut passing = RequestPassing::default();

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use keyway::cluster::Slot;
 
-use super::eventually::eventually;
+use super::eventually::{eventually, eventually_some};
 use super::fake_multi::Multi;
 use super::fake_script::{Action, Request, Rules, Script};
 use super::fake_view::{Layout, NodeFacts, array, bulk, integer};
@@ -245,7 +245,10 @@ impl FakeNode {
     }
 
     fn listen(&self) {
-        let listener = TcpListener::bind(self.addr()).expect("the leased port is free");
+        // Somebody may be looking whether it is free.
+        let listener = eventually_some("the leased port is free", Duration::from_secs(5), || {
+            TcpListener::bind(self.addr()).ok()
+        });
         let state = Arc::clone(&self.state);
         let generation = state.generation.load(Ordering::SeqCst);
         state.is_listening.store(true, Ordering::SeqCst);
