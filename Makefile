@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos overload lint bench bench-tls bench-instructions clean
+.PHONY: help demo test chaos overload fuzz lint bench bench-tls bench-instructions clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,16 @@ chaos: ## ten minutes of faults for each server, every reply checked (KEYWAY_CHA
 overload: ## too many clients, commands and unread replies for too little memory and files: figures
 	@scripts/install-servers.sh
 	KEYWAY_OVERLOAD=1 $(CARGO) test --locked --profile simulation --test overload -- --nocapture --test-threads 1
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= requests replies views commands config addresses session
+
+# Rows that servers announce live as long as the process, so leaks are not looked for.
+fuzz: ## every fuzz target for FUZZ_SECONDS each (fuzz/README.md; needs nightly and cargo-fuzz)
+	$(CARGO) +nightly fuzz build
+	set -e; for target in $(FUZZ_TARGETS); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0 -rss_limit_mb=4096; \
+	done
 
 lint: ## formatting and clippy, as CI checks them
 	$(CARGO) fmt --check

@@ -38,8 +38,8 @@ pub struct Asked {
     pattern: Option<Box<[u8]>>,
 }
 
-/// So often a question waits for changes of subscriptions that are on their way.
-const WAITS_MAX: u8 = 4;
+/// So often, all in all about half a second, a question waits for changes of subscriptions that are on their way.
+const WAITS_MAX: u8 = 8;
 
 impl Census {
     /// How the nodes' replies become one.
