@@ -157,6 +157,7 @@ impl World {
                 health: Health::Online,
                 config_epoch: 0,
                 zone: None,
+                hostname: None,
             }
         });
         let mut topology = Topology::new(Mode::Cluster, nodes.collect());
