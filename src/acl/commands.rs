@@ -227,23 +227,6 @@ impl CommandList {
         last
     }
 
-    /// Names of the rules that neither the table nor, as `is_learnt` says, the servers know.
-    pub fn strangers(&self, is_learnt: &dyn Fn(&str) -> bool) -> Vec<String> {
-        let names = self
-            .rules
-            .iter()
-            .filter(|rule| rule.names == Names::Command);
-        let is_strange = |name: &&str| {
-            let first = name.split('|').next().unwrap_or_default();
-            row_named(first).is_none() && !is_learnt(first)
-        };
-        names
-            .map(|rule| &*rule.name)
-            .filter(is_strange)
-            .map(str::to_owned)
-            .collect()
-    }
-
     /// The rules, beginning with `+@all` or `-@all`.
     pub(super) fn describe(&self) -> String {
         let mut text = if self.grants_all { "+@all" } else { "-@all" }.to_owned();

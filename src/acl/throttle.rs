@@ -10,9 +10,6 @@ pub struct Throttle {
     until_us: HashMap<Box<str>, u64>,
     /// So many failures at once are free; 0 for no limit.
     burst: u64,
-    /// When a failure was logged last, and how many were not since.
-    logged_us: Option<u64>,
-    unlogged: u64,
 }
 
 /// What one failure costs.
@@ -21,8 +18,6 @@ const FAILURE_US: u64 = 1_000_000;
 const ADDRESSES_MAX: usize = 10_000;
 /// The place they share.
 const OTHERS: &str = "";
-/// Failures are logged this seldom.
-const LOGGED_EVERY_US: u64 = 1_000_000;
 
 impl Throttle {
     /// So many failures at once are free.
@@ -30,8 +25,6 @@ impl Throttle {
         Throttle {
             until_us: HashMap::new(),
             burst: burst as u64,
-            logged_us: None,
-            unlogged: 0,
         }
     }
 
@@ -45,27 +38,18 @@ impl Throttle {
         self.burst == 0 || until.is_none_or(|until_us| *until_us < now_us + free_us)
     }
 
-    /// Notes a wrong password. Tells whether it should be logged, and how many were not before it.
-    pub fn failed(&mut self, address: &str, now_us: u64) -> Option<u64> {
-        if self.burst > 0 {
-            if self.until_us.len() >= ADDRESSES_MAX && !self.until_us.contains_key(address) {
-                self.until_us.retain(|_, until_us| *until_us > now_us);
-            }
-            let is_full =
-                self.until_us.len() >= ADDRESSES_MAX && !self.until_us.contains_key(address);
-            let place = if is_full { OTHERS } else { address };
-            let until_us = self.until_us.entry(place.into()).or_insert(now_us);
-            *until_us = now_us.max(*until_us) + FAILURE_US;
+    /// Notes a wrong password.
+    pub fn failed(&mut self, address: &str, now_us: u64) {
+        if self.burst == 0 {
+            return;
         }
-        let is_due = self
-            .logged_us
-            .is_none_or(|logged_us| now_us >= logged_us + LOGGED_EVERY_US);
-        if !is_due {
-            self.unlogged += 1;
-            return None;
+        if self.until_us.len() >= ADDRESSES_MAX && !self.until_us.contains_key(address) {
+            self.until_us.retain(|_, until_us| *until_us > now_us);
         }
-        self.logged_us = Some(now_us);
-        Some(std::mem::take(&mut self.unlogged))
+        let is_full = self.until_us.len() >= ADDRESSES_MAX && !self.until_us.contains_key(address);
+        let place = if is_full { OTHERS } else { address };
+        let until_us = self.until_us.entry(place.into()).or_insert(now_us);
+        *until_us = now_us.max(*until_us) + FAILURE_US;
     }
 }
 
@@ -94,14 +78,5 @@ mod tests {
         }
         assert!(throttle.until_us.len() <= ADDRESSES_MAX + 1);
         assert!(!throttle.is_open("10.29999", 5) && throttle.is_open("10.1", 60_000_000));
-    }
-
-    #[test]
-    fn logs_are_rare() {
-        let mut throttle = Throttle::new(0);
-        let logged: Vec<_> = [0, 1, 2, 1_000_000]
-            .map(|now_us| throttle.failed("a", now_us))
-            .into();
-        assert_eq!(logged, [Some(0), None, None, Some(2)]);
     }
 }

@@ -202,12 +202,4 @@ impl User {
     pub fn needs_no_user(command: &crate::command::Command) -> bool {
         needs_no_user(command)
     }
-
-    /// Names in its rules that neither the table nor, as `is_learnt` says, the servers know.
-    pub fn strangers(&self, is_learnt: &dyn Fn(&str) -> bool) -> Vec<String> {
-        let selectors = self.selectors.iter();
-        selectors
-            .flat_map(|selector| selector.commands.strangers(is_learnt))
-            .collect()
-    }
 }

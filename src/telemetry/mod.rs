@@ -11,9 +11,11 @@ pub mod logging;
 mod metric_list;
 pub mod metrics;
 pub mod process;
+mod seldom;
 pub mod tally;
 pub mod worker_tallies;
 
 pub use latency::LatencyHistogram;
+pub use seldom::Seldom;
 pub use tally::{Gauge, Tally};
 pub use worker_tallies::{ControlTallies, ErrorKind, PrimaryRead, RedirectKind, WorkerTallies};

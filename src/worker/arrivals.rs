@@ -21,11 +21,8 @@ use super::thread::Worker;
 use crate::net::proxy_protocol::{Brought, read_header};
 use crate::net::tls::explain;
 use crate::net::{Accepted, Entrance, Peer, Stream, Unwelcome, Visit};
-use crate::telemetry::WorkerTallies;
 use crate::telemetry::worker_tallies::LostArrival;
-
-/// Lost arrivals are told of this often at most; anybody can make them.
-const TOLD_EVERY_US: u64 = 1_000_000;
+use crate::telemetry::{Seldom, WorkerTallies};
 
 /// What workers need to know of connections that arrive.
 #[derive(Clone, Debug)]
@@ -45,8 +42,7 @@ pub(super) struct Arrivals {
     /// The oldest has the lowest number.
     pending: RefCell<BTreeMap<u64, AbortHandle>>,
     next: Cell<u64>,
-    told_us: Cell<u64>,
-    untold: Cell<u64>,
+    told: RefCell<Seldom>,
 }
 
 impl Arrivals {
@@ -56,8 +52,7 @@ impl Arrivals {
             tallies,
             pending: RefCell::default(),
             next: Cell::new(0),
-            told_us: Cell::new(0),
-            untold: Cell::new(0),
+            told: RefCell::default(),
         }
     }
 
@@ -71,13 +66,9 @@ impl Arrivals {
     /// Counts a connection that never became a client, and tells of it now and then.
     fn lost(&self, who: &str, why: LostArrival, reason: &str, now_us: u64) {
         self.tallies.lost_arrivals.count(why as usize);
-        let is_silent = now_us.saturating_sub(self.told_us.get()) < TOLD_EVERY_US;
-        if is_silent && self.told_us.get() != 0 {
-            self.untold.set(self.untold.get() + 1);
+        let Some(others) = self.told.borrow_mut().tell(now_us) else {
             return;
-        }
-        self.told_us.set(now_us);
-        let others = self.untold.take();
+        };
         warn!(
             client = who,
             kind = why.label(),

@@ -31,8 +31,8 @@ use crate::resp::{Protocol, write};
 use crate::routing::scan_cursor::CurrentOrder;
 use crate::routing::split::Splitter;
 use crate::routing::{NodeKey, Target};
-use crate::telemetry::WorkerTallies;
 use crate::telemetry::worker_tallies::ErrorKind;
+use crate::telemetry::{Seldom, WorkerTallies};
 use crate::upstream::connection::ASKING;
 use crate::upstream::{Caching, Connection, Dispatched, Phase, Role};
 
@@ -172,8 +172,8 @@ pub struct Core {
     pub looked_after_us: u64,
     /// When slow clients were looked for.
     pub(super) looked_for_slow_us: u64,
-    /// When a client that speaks HTTP was last told of.
-    pub(super) told_http_us: u64,
+    /// Clients that speak HTTP, in the log.
+    pub(super) told_http: Seldom,
     /// No new clients; those that are left finish (contract: F7).
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
@@ -249,7 +249,7 @@ impl Core {
             local,
             looked_after_us: 0,
             looked_for_slow_us: 0,
-            told_http_us: 0,
+            told_http: Seldom::default(),
             is_draining: false,
             drained_waker: None,
             scrutiny: Scrutiny::default(),

@@ -92,11 +92,13 @@ impl Core {
     pub fn authenticate_again(&mut self, requests: &[Vec<u8>]) {
         let now_us = self.now_us;
         for (_, connection) in &mut self.connections {
-            let is_shared = matches!(
-                connection.role,
-                Role::Shared | Role::Read | Role::Tracking(_)
-            );
-            if is_shared && connection.phase == Phase::Ready {
+            let can_be_told = match connection.role {
+                Role::Shared | Role::Read | Role::Tracking(_) => true,
+                // In the middle of a request nothing can be said.
+                Role::Bulk => connection.upload.is_none(),
+                Role::Lease(_) | Role::Once | Role::Hub => false,
+            };
+            if can_be_told && connection.phase == Phase::Ready {
                 for request in requests {
                     connection.send_unheard(request, now_us);
                 }
@@ -215,11 +217,7 @@ impl Core {
 
     /// A request that was passed on in pieces was not sent whole.
     fn fail_unsent(&mut self, dispatched: &Dispatched, why: &str) {
-        let name = dispatched.command.name;
-        let text = format!(
-            "ERR '{name}' was not executed: the connection to the node was lost while the value was being sent \
-             ({why}); send it again"
-        );
+        let text = not_sent_whole(dispatched.command, why);
         self.fail(dispatched.ticket, ErrorKind::Deadline, &text);
     }
 
@@ -362,6 +360,15 @@ pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, Str
         );
         (ErrorKind::OutcomeUnknown, text)
     }
+}
+
+/// What a client is told whose request was passed on in pieces, and not to its end.
+pub(super) fn not_sent_whole(command: &Command, why: &str) -> String {
+    format!(
+        "ERR '{}' was not executed: the connection to the node was lost while the value was being sent ({why}); send \
+         it again",
+        command.name
+    )
 }
 
 /// What a client is told when nobody can know whether its request was executed.

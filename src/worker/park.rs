@@ -130,9 +130,11 @@ impl Core {
 
     /// Lets a request wait whose reply is large, until it is its turn.
     pub(super) fn park_large(&mut self, dispatched: Dispatched, bytes: Vec<u8>) {
-        let mut clients = self.clients.get(dispatched.ticket.client).into_iter();
         // What a client that tracks is told comes over its own connections only.
-        let is_large = clients.all(|client| client.tracking.is_none());
+        let is_large = self
+            .clients
+            .get(dispatched.ticket.client)
+            .is_none_or(|client| client.tracking.is_none());
         self.park_again(Parked {
             dispatched,
             bytes,

@@ -19,6 +19,7 @@ use crate::command::{Command, Handling, Keys, Local, Transaction};
 use crate::pipeline::ClientKey;
 use crate::resp::reply::{elements, text};
 use crate::resp::{Args, with_args};
+use crate::telemetry::Seldom;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
@@ -28,6 +29,7 @@ pub struct SharedAcl {
     /// `ACL LOG`
     pub log: Mutex<AclLog>,
     throttle: Mutex<Throttle>,
+    told: Mutex<Seldom>,
     /// Whether a password has been wrong yet: until then nobody looks at `throttle`.
     has_failed: AtomicBool,
 }
@@ -44,6 +46,7 @@ impl SharedAcl {
         SharedAcl {
             log: Mutex::new(AclLog::new(log_entries)),
             throttle: Mutex::new(Throttle::new(auth_failures)),
+            told: Mutex::default(),
             has_failed: AtomicBool::new(false),
         }
     }
@@ -320,16 +323,19 @@ impl Core {
         let address = client.session.address.clone();
         let is_in_transaction = client.transaction.is_some();
         local.acl.has_failed.store(true, Ordering::Relaxed);
-        let mut throttle = local
-            .acl
-            .throttle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(unlogged) = throttle.failed(host(&address), now_us) {
+        let lock = &local.acl.throttle;
+        lock.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .failed(host(&address), now_us);
+        let told = local.acl.told.lock().map(|mut told| told.tell(now_us));
+        if let Ok(Some(others)) = told {
             // What is given for a name may be a password that slipped: it is not logged.
-            warn!(client = %address, more = unlogged, "a wrong password, or a user that is not there or switched off");
+            warn!(
+                client = %address,
+                others_since_then = others,
+                "a wrong password, or a user that is not there or switched off"
+            );
         }
-        drop(throttle);
         let denial = Denial {
             reason: "auth",
             context: if is_in_transaction {

@@ -193,11 +193,10 @@ impl Core {
     pub(super) fn refuse_http(&mut self, key: ClientKey) -> Taken {
         self.tallies.failed(ErrorKind::Protocol);
         if let Some(client) = self.clients.get(key) {
-            // Anybody can make these lines: one a second is enough.
-            if self.now_us.saturating_sub(self.told_http_us) > 1_000_000 || self.told_http_us == 0 {
-                self.told_http_us = self.now_us;
+            if let Some(others) = self.told_http.tell(self.now_us) {
                 warn!(
                     client = %client.session.address,
+                    others_since_then = others,
                     "closed a client that speaks HTTP: a cross-protocol attack, or a wrong port"
                 );
             }

@@ -2,6 +2,7 @@
 
 use super::clients::{Phase, UNSETTLED};
 use super::core::Core;
+use super::links::not_sent_whole;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::requests::Processed;
@@ -151,11 +152,7 @@ impl Core {
         };
         match upload.state {
             State::Sending(at) if at == lost && !upload.framing.is_empty() => {
-                let text = format!(
-                    "ERR '{}' was not executed: the connection to the node was lost while the value was being sent \
-                     ({why}); send it again",
-                    upload.command.name
-                );
+                let text = not_sent_whole(upload.command, why);
                 self.drop_upload(key, ErrorKind::Deadline, &text);
             }
             State::Asked(at) | State::Sending(at) if at == lost => {
