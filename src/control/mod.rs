@@ -7,6 +7,7 @@ mod accept;
 mod admin;
 pub mod cli;
 mod engine;
+mod fingerprint;
 mod health;
 pub mod learn;
 mod pace;

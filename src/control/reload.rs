@@ -3,13 +3,14 @@
 //!
 //! What is wrong changes nothing: the rules that hold stay, and the log says why.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+use super::fingerprint::Fingerprint;
 use super::start::StartError;
 use super::users;
 use crate::config::{Effective, Environment, Settings, resolve};
@@ -34,20 +35,9 @@ pub(super) struct Reloaded {
     pub(super) credentials: SharedCredentials,
 }
 
-/// A file's looks: when any of it changes, it is read again. Symbolic links are followed, so that a secret
-/// that Kubernetes exchanges is noticed.
-type Looks = Option<(u64, u64, Option<SystemTime>)>;
-
-fn looks(path: &Path) -> Looks {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.ino(), metadata.len(), metadata.modified().ok()))
-}
-
 impl Reloaded {
-    fn all_looks(&self) -> Vec<(PathBuf, Looks)> {
-        let files = self.file.iter().chain(&self.files);
-        files.map(|path| (path.clone(), looks(path))).collect()
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.file.iter().chain(&self.files))
     }
 
     fn reload(&mut self) {
@@ -125,21 +115,26 @@ pub(super) async fn run(
     asked: Arc<Notify>,
     mut lifecycle: watch::Receiver<Lifecycle>,
 ) {
-    let mut seen = reloaded.all_looks();
+    let mut seen = reloaded.fingerprint();
     loop {
-        tokio::select! {
-            () = asked.notified() => reloaded.reload(),
-            () = tokio::time::sleep(LOOK_EVERY) => {
-                if reloaded.all_looks() == seen {
-                    continue;
-                }
-                reloaded.reload();
-            }
+        let is_asked = tokio::select! {
+            () = asked.notified() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
             stopped = lifecycle.wait_for(|state| *state == Lifecycle::Stopped) => {
                 let _ = stopped;
                 return;
             }
+        };
+        // Taken before the files are read, so that what changes meanwhile is seen the next time.
+        let now = reloaded.fingerprint();
+        if now == seen && !is_asked {
+            continue;
         }
-        seen = reloaded.all_looks();
+        seen = now;
+        let files = reloaded.files.clone();
+        reloaded.reload();
+        if reloaded.files != files {
+            seen = reloaded.fingerprint();
+        }
     }
 }

@@ -10,13 +10,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::fingerprint::Fingerprint;
 use crate::config::{
     ListenSettings, Settings, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion,
     UpstreamSettings,
 };
 use crate::net::tls::{
-    Acceptor, AcceptorSettings, ClientAuth, Connector, ConnectorSettings, Fingerprint,
-    IdentityRule, MinVersion, Roots, TlsFileError,
+    Acceptor, AcceptorSettings, ClientAuth, Connector, ConnectorSettings, IdentityRule, MinVersion,
+    Roots, TlsFileError,
 };
 use crate::net::{Entrance, Lifecycle, Visitors};
 use crate::telemetry::ControlTallies;
@@ -217,11 +218,6 @@ impl Reloader {
                 () = hangup.notified() => true,
                 () = pause => false,
             };
-            if is_asked && self.watched.is_empty() {
-                info!(
-                    "SIGHUP changes nothing: there are no certificates, and settings are read at start"
-                );
-            }
             self.look(is_asked, &tallies);
         }
     }

@@ -158,18 +158,7 @@ fn what_is_wrong_is_told(flavor: Flavor) {
 #[test]
 fn one_name_for_all() {
     let scene = TlsCluster::start(Flavor::Valkey, true);
-    let only = Subject {
-        hosts: &["localhost"],
-        ..Subject::named("cfg")
-    };
-    let pair = scene.authority.issue_for("node", &only);
-    for node in scene.cluster.nodes() {
-        node.ok(&format!(
-            "CONFIG SET tls-cert-file {} tls-key-file {}",
-            pair.certificate.display(),
-            pair.key.display()
-        ));
-    }
+    certify_localhost_alone(&scene);
     let port = scene.ports[0].number();
     let by_name = |rule: &str| {
         before(&scene)
@@ -196,18 +185,7 @@ fn announced_host_names_are_names_of_certificates() {
     for flavor in Flavor::ALL {
         let config = vec!["cluster-announce-hostname localhost".to_owned()];
         let scene = TlsCluster::start_with(flavor, true, config);
-        let only = Subject {
-            hosts: &["localhost"],
-            ..Subject::named("node")
-        };
-        let pair = scene.authority.issue_for("node", &only);
-        for node in scene.cluster.nodes() {
-            node.ok(&format!(
-                "CONFIG SET tls-cert-file {} tls-key-file {}",
-                pair.certificate.display(),
-                pair.key.display()
-            ));
-        }
+        certify_localhost_alone(&scene);
         let port = scene.ports[0].number();
         let keyway = before(&scene)
             .set("cluster.seeds", &format!("[\"localhost:{port}\"]"))
@@ -216,5 +194,21 @@ fn announced_host_names_are_names_of_certificates() {
         for number in 0..50 {
             client.expect(&format!("SET hosts:{number} {number}"), "+OK");
         }
+    }
+}
+
+/// All nodes show a certificate for this name and no address.
+fn certify_localhost_alone(scene: &TlsCluster) {
+    let only = Subject {
+        hosts: &["localhost"],
+        ..Subject::named("node")
+    };
+    let pair = scene.authority.issue_for("node", &only);
+    for node in scene.cluster.nodes() {
+        node.ok(&format!(
+            "CONFIG SET tls-cert-file {} tls-key-file {}",
+            pair.certificate.display(),
+            pair.key.display()
+        ));
     }
 }

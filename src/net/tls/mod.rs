@@ -16,7 +16,7 @@ pub use acceptor::{Acceptor, AcceptorSettings, ClientAuth};
 pub use certificate::IdentityRule;
 pub use connector::{Connector, ConnectorSettings, Roots};
 pub use explain::{explain, is_of_tls};
-pub use files::{Fingerprint, TlsFileError};
+pub use files::TlsFileError;
 
 use std::sync::Arc;
 
