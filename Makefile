@@ -26,7 +26,7 @@ overload: ## too many clients, commands and unread replies for too little memory
 	KEYWAY_OVERLOAD=1 $(CARGO) test --locked --profile simulation --test overload -- --nocapture --test-threads 1
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= requests replies views commands config addresses session
+FUZZ_TARGETS ?= requests replies views commands config addresses proxy_header users session
 
 # Rows that servers announce live as long as the process, so leaks are not looked for.
 fuzz: ## every fuzz target for FUZZ_SECONDS each (fuzz/README.md; needs nightly and cargo-fuzz)

@@ -39,6 +39,9 @@ impl Stage {
         let cluster = Cluster::start_with(ClusterOptions {
             replicas: 0,
             config,
+            // A node that is slow for half of this drops the links over which messages travel, and some
+            // with them; nobody fails here.
+            node_timeout_ms: 60_000,
             ..ClusterOptions::of(flavor)
         });
         let keyway = Keyway::start(&cluster.seeds());

@@ -15,6 +15,7 @@ each_flavor!(
     pipelined,
     pubsub_of_nobody,
     pubsub_counts,
+    pubsub_counts_before_they_change,
 );
 
 /// Runs the same steps on one server and through Keyway, and compares everything that the first client
@@ -248,32 +249,62 @@ fn names_of_any_bytes(flavor: Flavor) {
 
 /// In one write, with requests before and behind. contract: P2 S1
 fn pipelined(flavor: Flavor) {
-    let scene = Scene::shared(flavor);
-    let mut bytes = Vec::new();
-    for command in [
-        "SET pl:k v",
-        "GET pl:k",
-        "SUBSCRIBE pl:1 pl:2",
-        "GET pl:k",
-        "PING",
-        "UNSUBSCRIBE pl:1",
-        "SUBSCRIBE pl:3",
-        "UNSUBSCRIBE pl:3 pl:2",
-        "GET pl:k",
-        "QUIT",
-    ] {
-        let words = crate::support::client::words(command);
-        bytes.extend(crate::support::client::encode(&words));
-    }
     for protocol in [2, 3] {
-        let [expected, got] = [scene.plain().addr(), scene.keyway.addr()].map(|addr| {
-            let mut client = Client::connect(addr);
-            client.call(&format!("HELLO {protocol}"));
-            client.send_raw(&bytes);
-            client.read_to_end().escape_ascii().to_string()
-        });
-        assert_eq!(got, expected, "RESP{protocol}");
+        compare_one_write(
+            flavor,
+            protocol,
+            &[
+                "SET pl:k v",
+                "GET pl:k",
+                "SUBSCRIBE pl:1 pl:2",
+                "GET pl:k",
+                "PING",
+                "UNSUBSCRIBE pl:1",
+                "SUBSCRIBE pl:3",
+                "UNSUBSCRIBE pl:3 pl:2",
+                "GET pl:k",
+                "QUIT",
+            ],
+        );
     }
+}
+
+/// What ends right behind a question was still there. contract: P2 S4
+fn pubsub_counts_before_they_change(flavor: Flavor) {
+    for end in ["UNSUBSCRIBE {pb}:2 pb:4 pb:1", "RESET"] {
+        compare_one_write(
+            flavor,
+            3,
+            &[
+                "SUBSCRIBE pb:1 {pb}:2",
+                "PUBSUB NUMSUB pb:1 pb:3 {pb}:2 pb:1",
+                end,
+                "QUIT",
+            ],
+        );
+        compare_one_write(
+            flavor,
+            3,
+            &["SUBSCRIBE pb:4", "PUBSUB CHANNELS pb:*", end, "QUIT"],
+        );
+    }
+}
+
+/// Compares all that is heard until the end.
+#[track_caller]
+fn compare_one_write(flavor: Flavor, protocol: u8, commands: &[&str]) {
+    let scene = Scene::shared(flavor);
+    let requests = commands
+        .iter()
+        .map(|command| crate::support::client::encode(&crate::support::client::words(command)));
+    let bytes: Vec<u8> = requests.flatten().collect();
+    let [expected, got] = [scene.plain().addr(), scene.keyway.addr()].map(|addr| {
+        let mut client = Client::connect(addr);
+        client.call(&format!("HELLO {protocol}"));
+        client.send_raw(&bytes);
+        client.read_to_end().escape_ascii().to_string()
+    });
+    assert_eq!(got, expected, "RESP{protocol}: {commands:#?}");
 }
 
 /// contract: S4
