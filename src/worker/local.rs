@@ -125,7 +125,9 @@ impl Asked {
 impl Core {
     /// Answers a command here.
     pub fn answer_locally(&mut self, key: ClientKey, local: Local, args: &Args<'_>) -> Taken {
-        if self.has_to_wait_for_auth(key, local, args) {
+        if self.has_to_wait_for_auth(key, local, args)
+            || (local == Local::Reset && self.has_to_wait_for_replies(key))
+        {
             return Taken::NotYet;
         }
         let mut reply = self.spare_buffer();

@@ -10,6 +10,8 @@ pub enum Rule {
     Exact,
     /// `~` The order of elements is that of a hash table with a random seed.
     Sorted,
+    /// `^` As `Sorted`, and so are the elements of elements.
+    Deep,
     /// `%` As `Sorted`, for field and value in turn (RESP2 has no maps).
     Pairs,
     /// `#` Integers are times, ids or sizes: any is as good as another, unless it is negative.
@@ -27,6 +29,7 @@ impl Rule {
     pub fn marked(line: &'static str) -> (Rule, &'static str) {
         let rule = match line.as_bytes().first() {
             Some(b'~') => Rule::Sorted,
+            Some(b'^') => Rule::Deep,
             Some(b'%') => Rule::Pairs,
             Some(b'#') => Rule::Numbers,
             Some(b'?') => Rule::Shape,
@@ -44,6 +47,7 @@ impl Rule {
     pub fn normal(&self, value: &Value) -> Value {
         match (self, value) {
             (_, Value::Error(_)) | (Rule::Exact, _) => value.clone(),
+            (Rule::Deep, _) => deeply_sorted(value),
             (Rule::Sorted, Value::Array(items)) => Value::Array(sorted(items.clone())),
             (Rule::Sorted, Value::Set(items)) => Value::Set(sorted(items.clone())),
             (Rule::Pairs, Value::Array(items)) => {
@@ -73,6 +77,19 @@ impl Rule {
 fn sorted(mut items: Vec<Value>) -> Vec<Value> {
     items.sort_by_key(Value::to_string);
     items
+}
+
+fn deeply_sorted(value: &Value) -> Value {
+    let all = |items: &[Value]| sorted(items.iter().map(deeply_sorted).collect());
+    match value {
+        Value::Array(items) => Value::Array(all(items)),
+        Value::Set(items) => Value::Set(all(items)),
+        Value::Map(pairs) => {
+            let both = |(key, value): &(Value, Value)| (key.clone(), deeply_sorted(value));
+            Value::Map(pairs.iter().map(both).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 fn without_channel(items: &[Value]) -> Vec<Value> {

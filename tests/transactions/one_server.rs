@@ -165,6 +165,10 @@ fn withheld_replies(flavor: Flavor) {
             "+OK ",
         ),
         (
+            "CLIENT REPLY OFF | MULTI | GET {withheld}a | SUBSCRIBE {withheld} | EXEC | UNSUBSCRIBE",
+            "*3 $9 subscribe $10 {withheld} :1 *3 $11 unsubscribe $10 {withheld} :0 ",
+        ),
+        (
             "CLIENT REPLY SKIP | MULTI | SET {withheld}a 1 | EXEC | PING",
             "+QUEUED *1 +OK +PONG ",
         ),

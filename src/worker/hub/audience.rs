@@ -45,15 +45,6 @@ impl Heads {
     pub fn correct(self, counted: i64) -> i64 {
         (counted - self.hubs as i64).max(0) + self.clients as i64
     }
-
-    /// The same clients. Hubs came or went since then, before the node counted or after it: the more of them
-    /// are not taken for others' clients.
-    pub fn with_hubs_of(self, later: Heads) -> Heads {
-        Heads {
-            hubs: self.hubs.max(later.hubs),
-            ..self
-        }
-    }
 }
 
 impl Entry {

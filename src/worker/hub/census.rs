@@ -34,11 +34,8 @@ pub struct Published {
 pub struct Asked {
     census: Census,
     protocol: Protocol,
-    /// What clients were subscribed to when the question left, of the channels that `CHANNELS` is about.
-    /// Commands that came after it may have ended that by the time the nodes have answered.
-    names: Vec<Box<[u8]>>,
-    /// Who was subscribed then, for each number in the answer.
-    heads: Vec<Heads>,
+    /// The pattern of `CHANNELS`.
+    pattern: Option<Box<[u8]>>,
 }
 
 /// So often, all in all about half a second, a question waits for changes of subscriptions that are on their way.
@@ -135,22 +132,10 @@ impl Core {
         if is_changing && attempts < WAITS_MAX {
             return None;
         }
-        let audience = &self.local.audience;
-        let (mut names, mut heads) = (Vec::new(), Vec::new());
-        match census {
-            Census::Channels => names = audience.names(Kind::Channel, args.get(2)),
-            Census::ShardChannels => names = audience.names(Kind::Shard, args.get(2)),
-            Census::NumSub => heads.extend(numbered(args).map(|of| audience.of(Kind::Channel, of))),
-            Census::ShardNumSub => {
-                heads.extend(numbered(args).map(|of| audience.of(Kind::Shard, of)));
-            }
-            Census::NumPat => heads.push(audience.patterns()),
-        }
         Some(Finish::Census(Asked {
             census,
             protocol,
-            names,
-            heads,
+            pattern: args.get(2).map(Box::from),
         }))
     }
 
@@ -169,44 +154,37 @@ impl Core {
         };
         let mut merged = Vec::new();
         merge::merge(&plan, replies, &InfoFacts::default(), &mut merged);
+        let audience = &self.local.audience;
+        let pattern = asked.pattern.as_deref();
+        let is_right = audience.is_empty() || merged.starts_with(b"-");
         let corrected = match asked.census {
-            _ if merged.starts_with(b"-") => None,
-            Census::Channels | Census::ShardChannels => with_names(&merged, &asked.names),
-            Census::NumSub => self.corrected(Kind::Channel, &asked.heads, &merged),
-            Census::ShardNumSub => self.corrected(Kind::Shard, &asked.heads, &merged),
-            Census::NumPat => {
-                reply::integer(&merged)
-                    .zip(asked.heads.first())
-                    .map(|(counted, heads)| {
-                        let mut number = Vec::new();
-                        let now = self.local.audience.patterns();
-                        write::integer(&mut number, heads.with_hubs_of(now).correct(counted));
-                        number
-                    })
-            }
+            _ if is_right => None,
+            Census::Channels => with_names(&merged, &audience.names(Kind::Channel, pattern)),
+            Census::ShardChannels => with_names(&merged, &audience.names(Kind::Shard, pattern)),
+            Census::NumSub => self.corrected(Kind::Channel, &merged),
+            Census::ShardNumSub => self.corrected(Kind::Shard, &merged),
+            Census::NumPat => reply::integer(&merged).map(|counted| {
+                let mut number = Vec::new();
+                write::integer(&mut number, audience.patterns().correct(counted));
+                number
+            }),
         };
         out.extend_from_slice(&corrected.unwrap_or(merged));
     }
 
     /// Names and numbers in turn, the numbers put right.
-    fn corrected(&self, kind: Kind, heads: &[Heads], merged: &[u8]) -> Option<Vec<u8>> {
+    fn corrected(&self, kind: Kind, merged: &[u8]) -> Option<Vec<u8>> {
         let mut elements = reply::elements(merged)?;
         let mut out = Vec::new();
         write::array(&mut out, elements.left());
-        for heads in heads {
-            let name = elements.next()?;
+        while let Some(name) = elements.next() {
             let counted = reply::integer(elements.next()?)?;
-            let now = self.local.audience.of(kind, reply::text(name)?);
+            let heads = self.local.audience.of(kind, reply::text(name)?);
             out.extend_from_slice(name);
-            write::integer(&mut out, heads.with_hubs_of(now).correct(counted));
+            write::integer(&mut out, heads.correct(counted));
         }
         Some(out)
     }
-}
-
-/// The channels that `NUMSUB` and `SHARDNUMSUB` name.
-fn numbered<'a>(args: &'a Args<'a>) -> impl Iterator<Item = &'a [u8]> {
-    args.iter().skip(2)
 }
 
 /// The names in a reply and others, each once.

@@ -193,6 +193,13 @@ impl Core {
         })
     }
 
+    /// A subscription does not end before earlier requests of the client are answered: one of them may ask
+    /// who is subscribed to what.
+    pub(in crate::worker) fn has_to_wait_for_replies(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        client.is_some_and(|client| client.is_subscriber() && !client.is_settled())
+    }
+
     fn subscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
         if !self.is_settled(key) {
             return Taken::NotYet;
@@ -327,6 +334,9 @@ impl Core {
     }
 
     fn unsubscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
+        if self.has_to_wait_for_replies(key) {
+            return Taken::NotYet;
+        }
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };

@@ -301,9 +301,14 @@ impl Core {
         };
         // Contract P7: as on a server, what `CLIENT REPLY` withholds is missing inside `EXEC`'s array.
         let is_withheld = client.session.reply_mode() == ReplyMode::Off;
-        if let Some((_, exec)) = self.exec(key) {
+        if let Some((queue, exec)) = self.exec(key) {
+            let command = queue.commands.get(exec.next);
             exec.next += 1;
-            if !is_withheld {
+            // Confirmations of subscriptions are pushes, which nothing withholds.
+            let is_push = command
+                .is_some_and(|command| matches!(command.place, Place::Subscribes(_)))
+                && !reply.starts_with(b"-");
+            if is_push || !is_withheld {
                 exec.replies.extend_from_slice(reply);
             }
         }
