@@ -37,15 +37,15 @@ const fn case(name: &'static str, limit: u64, run: fn(u64)) -> Case {
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
-    case("scan request: GET key",              300, |turns| scan_request(turns, GET)),
-    case("scan request: SET key, 64 B",        390, |turns| scan_request(turns, &set())),
-    case("scan request: MGET of 10 keys",    1_150, |turns| scan_request(turns, &mget())),
+    case("scan request: GET key",              265, |turns| scan_request(turns, GET)),
+    case("scan request: SET key, 64 B",        345, |turns| scan_request(turns, &set())),
+    case("scan request: MGET of 10 keys",    1_020, |turns| scan_request(turns, &mget())),
     case("scan reply: 64 B",                   145, |turns| scan_reply(turns, &bulk())),
     case("scan reply: array of 10 x 64 B",   1_320, |turns| scan_reply(turns, &array())),
     case("look up GET",                        106, |turns| look_up(turns, GET)),
     case("look up CLIENT NO-EVICT",            188, |turns| look_up(turns, CLIENT_NO_EVICT)),
-    case("slot of one key, 18 B",              350, |turns| slots(turns, GET)),
-    case("slots of 10 keys, 18 B each",      3_120, |turns| slots(turns, &mget())),
+    case("slot of one key, 18 B",              245, |turns| slots(turns, GET)),
+    case("slots of 10 keys, 18 B each",      2_050, |turns| slots(turns, &mget())),
     // Counted without link-time optimization, with which they take less.
     case("judge GET: a free user",            150, |turns| judge(turns, GET, "on ~* &* +@all")),
     case("judge GET: one pattern of keys",     500, |turns| judge(turns, GET, "on ~small:* +@all -@dangerous")),

@@ -3,6 +3,7 @@
 
 pub mod address_map;
 pub mod command_listing;
+mod crc16;
 pub mod endpoint;
 pub mod ledger;
 pub mod redirect;

@@ -1,5 +1,7 @@
 //! The hash slot of a key.
 
+use super::crc16::crc16;
+
 /// One of the 16384 hash slots. The value is always below [`Slot::COUNT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
@@ -30,7 +32,7 @@ impl Slot {
     #[inline]
     pub fn of_key(key: &[u8]) -> Slot {
         let hashed = hash_tag(key).unwrap_or(key);
-        Slot(crc16::State::<crc16::XMODEM>::calculate(hashed) % Slot::COUNT as u16)
+        Slot(crc16(hashed) % Slot::COUNT as u16)
     }
 }
 

@@ -247,8 +247,13 @@ impl RequestScanner {
     /// Reads the decimal number from `start` to the end of its line.
     #[inline]
     pub(super) fn number(&mut self, bytes: &[u8], start: usize) -> Number {
-        let mut value = 0i64;
         let window = &bytes[start.min(bytes.len())..];
+        if let Some(line) = window.first_chunk()
+            && let Some((value, len)) = short_number(line)
+        {
+            return Number::Value(value, start + len);
+        }
+        let mut value = 0i64;
         for (index, &byte) in window.iter().take(NUMBER_DIGITS_MAX).enumerate() {
             if byte.is_ascii_digit() {
                 // At most 19 digits come here without the check, which cannot overflow.
@@ -319,6 +324,25 @@ impl RequestScanner {
             }
         }
     }
+}
+
+/// A number of one to three digits, which most are, and the length of its line.
+#[inline]
+fn short_number(line: &[u8; 5]) -> Option<(i64, usize)> {
+    let digit = |at: usize| Some(line[at].wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let first = digit(0)?;
+    if line[1] == b'\r' {
+        return Some((first.into(), 3));
+    }
+    if first == 0 {
+        return None;
+    }
+    let two = i64::from(first) * 10 + i64::from(digit(1)?);
+    if line[2] == b'\r' {
+        return Some((two, 4));
+    }
+    let three = two * 10 + i64::from(digit(2)?);
+    (line[3] == b'\r').then_some((three, 5))
 }
 
 /// A decimal integer as Redis reads one (`string2ll`): no plus sign, no leading zero, no space.
