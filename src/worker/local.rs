@@ -190,6 +190,9 @@ impl Core {
             write::error(reply, text);
             return Effect::None;
         }
+        if local == Local::Ping && self.answer_subscribed_ping(key, args, reply).is_some() {
+            return Effect::None;
+        }
         let facts = Arc::clone(&self.local);
         let now_us = self.now_us;
         let wording = self.wording();

@@ -282,7 +282,10 @@ impl<'a> Player<'a> {
             };
             keyway.retain(|message| !came_early(message));
             let [one, keyway] = [one, keyway].map(|messages| messages_in_order(messages));
-            if one != keyway {
+            let is_part = keyway.iter().all(|message| one.contains(message));
+            if one != keyway && is_part && self.stage.has_lost_messages() {
+                eprintln!("the cluster lost a message between its nodes; not compared");
+            } else if one != keyway {
                 let show = |messages: &[Value]| Value::Array(messages.to_vec()).to_string();
                 let what = format!("PUBLISH, as client {client} sees it");
                 return Err(Difference::new(what, show(&one), show(&keyway)));

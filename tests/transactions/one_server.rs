@@ -126,6 +126,7 @@ fn subscriptions_inside(flavor: Flavor) {
             "MULTI | SET {one}a 1 | SUBSCRIBE {one}c | GET {one}a | UNSUBSCRIBE {one}c | EXEC | GET {one}a",
             "MULTI | SUBSCRIBE {one}c | DISCARD | GET {one}a",
             "MULTI | SSUBSCRIBE {one}c | EXEC | PING",
+            "MULTI | PING | SUBSCRIBE {one}c | PING | PING hello | EXEC | PING",
         ] {
             // Valkey lets only subscribers unsubscribe, and looks when it queues.
             if flavor == Flavor::Valkey && talk.contains("UNSUBSCRIBE") {

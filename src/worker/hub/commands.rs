@@ -127,18 +127,8 @@ impl Core {
             return None;
         }
         let prefix = match command.handling {
-            Handling::Subscription(_) | Handling::Local(Local::Quit | Local::Reset) => return None,
-            Handling::Local(Local::Ping) if args.len() > 2 => return None,
-            Handling::Local(Local::Ping) => {
-                let is_muted = client.session.next_is_muted();
-                client.replies.answer(is_muted, |out| {
-                    write::array(out, 2);
-                    write::bulk(out, b"pong");
-                    write::bulk(out, args.get(1).unwrap_or_default());
-                });
-                self.tallies.replies.increment();
-                return Some(Taken::Yes);
-            }
+            Handling::Subscription(_)
+            | Handling::Local(Local::Ping | Local::Quit | Local::Reset) => return None,
             Handling::Transaction(Transaction::Exec) => {
                 "EXECABORT Transaction discarded because of: "
             }
@@ -154,8 +144,26 @@ impl Core {
         }))
     }
 
-    /// The same as a command of a transaction: returns its reply, or nothing when that comes later, for
-    /// the place of `EXEC`.
+    /// Writes the reply to a subscriber's `PING`, which in RESP2 looks like a message; `None` for everybody
+    /// else's.
+    pub(in crate::worker) fn answer_subscribed_ping(
+        &mut self,
+        key: ClientKey,
+        args: &Args<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Option<()> {
+        let client = self.clients.get(key)?;
+        if client.session.protocol != Protocol::Resp2 || !client.is_subscriber() || args.len() > 2 {
+            return None;
+        }
+        write::array(reply, 2);
+        write::bulk(reply, b"pong");
+        write::bulk(reply, args.get(1).unwrap_or_default());
+        Some(())
+    }
+
+    /// A change of subscriptions as a command of a transaction: returns its reply, or nothing when that comes
+    /// later, for the place of `EXEC`.
     pub(in crate::worker) fn subscribe_in_exec(
         &mut self,
         key: ClientKey,

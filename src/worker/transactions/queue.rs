@@ -138,6 +138,8 @@ impl Core {
                 }
                 place => place,
             },
+            // A subscriber, which the client may be by then, gets another reply than a node would give.
+            Handling::Local(Local::Ping) if self.is_cut(key) => Ok(Place::Here(Local::Ping)),
             Handling::Anywhere
             | Handling::Wait
             | Handling::Local(Local::Ping | Local::Echo)
@@ -254,6 +256,13 @@ impl Core {
             _ => return false,
         };
         asked != self.protocol_of(key)
+    }
+
+    /// Whether the transaction is more than one block by now, as one that subscribes is.
+    fn is_cut(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let transaction = client.and_then(|client| client.transaction.as_ref());
+        transaction.is_some_and(|transaction| transaction.queue.is_cut)
     }
 
     /// Forgets a transaction, and what is watched for it.
