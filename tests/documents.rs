@@ -1,33 +1,15 @@
 //! The tables in README.md are printed from the same data as the program. Run with
 //! `KEYWAY_WRITE_DOCUMENTS=1` to write them anew.
 
+#[path = "support/readme.rs"]
+mod readme;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
 
 use keyway::command::{Handling, supported};
 use keyway::config::KEYS;
 use keyway::telemetry::metrics;
-
-fn readme() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
-}
-
-/// Puts `content` between the markers of `name`.
-fn with_block(text: &str, name: &str, content: &str) -> String {
-    let (begin, end) = (
-        format!("<!-- {name}: begin -->\n"),
-        format!("<!-- {name}: end -->"),
-    );
-    let (before, rest) = text
-        .split_once(&begin)
-        .expect("README.md has the opening marker");
-    let (_, after) = rest
-        .split_once(&end)
-        .expect("README.md has the closing marker");
-    format!("{before}{begin}{content}{end}{after}")
-}
 
 /// One row for each way of handling, with the commands that are handled so.
 fn commands() -> String {
@@ -71,17 +53,9 @@ fn keys() -> String {
 
 #[test]
 fn the_tables_of_the_readme_are_true() {
-    let text = fs::read_to_string(readme()).expect("README.md is there");
-    let mut expected = with_block(&text, "commands", &commands());
-    expected = with_block(&expected, "keys", &keys());
-    expected = with_block(&expected, "metrics", &metrics::markdown());
-    if std::env::var_os("KEYWAY_WRITE_DOCUMENTS").is_some() {
-        fs::write(readme(), expected).expect("README.md can be written");
-        return;
-    }
-    assert!(
-        text == expected,
-        "the tables of README.md are out of date: run \
-         KEYWAY_WRITE_DOCUMENTS=1 cargo test --test documents"
-    );
+    readme::check_tables(&[
+        ("commands", commands()),
+        ("keys", keys()),
+        ("metrics", metrics::markdown()),
+    ]);
 }

@@ -10,7 +10,6 @@ struct Known {
     command: &'static str,
     seen: Seen,
     /// Why.
-    #[expect(dead_code, reason = "it is for who reads the table")]
     why: &'static str,
 }
 
@@ -64,6 +63,27 @@ const KNOWN: &[Known] = &[
     Known { command: "a range by name of a sorted set with different scores", seen: LeftOut, why: "what a skip list finds then is chance" },
     Known { command: "XADD *, keys about to expire, RESTORE with a time that overflows", seen: LeftOut, why: "time" },
 ];
+
+/// The table as README.md shows it.
+pub fn markdown() -> String {
+    let mut out =
+        String::from("| what a client does | one server | Keyway | why |\n|---|---|---|---|\n");
+    for known in KNOWN {
+        let anything = |pattern: &str| pattern.replace('*', "…");
+        let (what, one, keyway) = match known.seen {
+            LeftOut => {
+                let what = known.command.replace('*', "\\*");
+                (what, "left out".to_owned(), "left out".to_owned())
+            }
+            Replies { one, keyway } => {
+                let [one, keyway] = [one, keyway].map(|reply| format!("`{}`", anything(reply)));
+                (anything(known.command), one, keyway)
+            }
+        };
+        out.push_str(&format!("| {what} | {one} | {keyway} | {} |\n", known.why));
+    }
+    out
+}
 
 /// Whether the table names this difference.
 pub fn explains(command: &str, one: &Value, keyway: &Value) -> bool {

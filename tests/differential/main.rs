@@ -21,6 +21,8 @@ mod differences;
 mod peer;
 mod plan;
 mod player;
+#[path = "../support/readme.rs"]
+mod readme;
 mod scripts;
 mod shrink;
 mod stage;
@@ -59,6 +61,11 @@ const KINDS: &[Kind] = &[
 ];
 
 each_flavor! { every_reply_is_one_servers }
+
+#[test]
+fn the_readme_lists_the_differences() {
+    readme::check_tables(&[("differences", differences::markdown())]);
+}
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
