@@ -20,6 +20,8 @@ pub enum Rule {
     Shape,
     /// `@` A confirmation whose channel comes in the order of a hash table.
     Confirmation,
+    /// Whose reply it is, is not known: byte for byte, but for a `Confirmation`.
+    Unsure,
     /// Element by element, for `EXEC`.
     Each(Vec<Rule>),
 }
@@ -65,11 +67,17 @@ impl Rule {
             (Rule::Confirmation, Value::Array(items)) => Value::Array(without_channel(items)),
             (Rule::Confirmation, Value::Push(items)) => Value::Push(without_channel(items)),
             (Rule::Confirmation, _) => value.clone(),
+            (Rule::Unsure, _) if is_end(value) => Rule::Confirmation.normal(value),
+            (Rule::Unsure, Value::Array(items)) => {
+                let items = items.iter().map(|item| Rule::Unsure.normal(item));
+                Value::Array(items.collect())
+            }
+            (Rule::Unsure, _) => value.clone(),
             (Rule::Each(rules), Value::Array(items)) if rules.len() == items.len() => {
                 let each = rules.iter().zip(items);
                 Value::Array(each.map(|(rule, item)| rule.normal(item)).collect())
             }
-            (Rule::Each(_), _) => value.clone(),
+            (Rule::Each(_), _) => Rule::Unsure.normal(value),
         }
     }
 }
@@ -98,6 +106,15 @@ fn without_channel(items: &[Value]) -> Vec<Value> {
         items[1] = Value::bulk("a channel");
     }
     items
+}
+
+/// Whether this confirms that a subscription has ended.
+fn is_end(value: &Value) -> bool {
+    let (Value::Push(items) | Value::Array(items)) = value else {
+        return false;
+    };
+    let word = items.first().and_then(Value::bytes).unwrap_or_default();
+    items.len() == 3 && word.ends_with(b"unsubscribe")
 }
 
 /// A number is any number; that it is negative says something ("no such key").

@@ -105,7 +105,7 @@ impl Plan {
             || self.unsure_from.is_some_and(|from| index < from);
         match self.owners.get(index) {
             Some((command, rule)) if is_known => (Some(*command), rule),
-            _ => (None, &Rule::Exact),
+            _ => (None, &Rule::Unsure),
         }
     }
 
