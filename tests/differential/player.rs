@@ -286,6 +286,10 @@ impl<'a> Player<'a> {
             if one != keyway && is_part && self.stage.has_lost_messages() {
                 eprintln!("the cluster lost a message between its nodes; not compared");
             } else if one != keyway {
+                eprintln!("{}", self.stage.about_messages());
+                if let Ok(late) = peers[1].next_soon(3 * MESSAGE_PATIENCE) {
+                    eprintln!("it came later: {}", late.value);
+                }
                 let show = |messages: &[Value]| Value::Array(messages.to_vec()).to_string();
                 let what = format!("PUBLISH, as client {client} sees it");
                 return Err(Difference::new(what, show(&one), show(&keyway)));

@@ -78,6 +78,26 @@ impl Stage {
         }
     }
 
+    /// What the nodes know of messages and subscriptions, for whoever looks for a lost one.
+    pub fn about_messages(&self) -> String {
+        let nodes = self.cluster.nodes().iter().map(|node| {
+            let info = node.ok("CLUSTER INFO").text();
+            let counts: Vec<&str> = info
+                .lines()
+                .filter(|line| line.contains("publish"))
+                .collect();
+            format!(
+                "{}: {} patterns, {}\n{}{}",
+                node.addr(),
+                node.ok("PUBSUB NUMPAT"),
+                counts.join(", "),
+                node.ok("CLIENT LIST TYPE pubsub").text(),
+                node.ok("CLUSTER LINKS"),
+            )
+        });
+        nodes.collect::<Vec<_>>().join("\n")
+    }
+
     /// Whether, since this was last asked, nodes sent each other messages that did not arrive.
     pub fn has_lost_messages(&self) -> bool {
         let nodes = self.cluster.nodes().iter();
