@@ -21,7 +21,7 @@ use tracing::warn;
 use super::clients::{Client, Phase};
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
-use super::local::Asked;
+use super::local::{Asked, Seat};
 use super::requests::Taken;
 use crate::client::monitor::{self, Monitoring};
 use crate::client::{Question, ReplyMode};
@@ -43,8 +43,8 @@ pub(super) struct Monitors {
     own: Vec<ClientKey>,
     /// How many of its clients are on the way to become one.
     starting: usize,
-    /// How many others have, by their numbers.
-    elsewhere: Vec<usize>,
+    /// How many others have; only those that have any.
+    elsewhere: Vec<(Seat, usize)>,
     /// Lines that others' monitors have to be shown.
     lines: Vec<u8>,
     /// Something was too long to be shown; the others' monitors have to know.
@@ -56,13 +56,6 @@ pub(super) struct Monitors {
 /// What workers tell each other about monitors.
 #[derive(Clone, Debug)]
 pub enum MonitorNote {
-    /// A worker has so many.
-    Count {
-        /// Its number.
-        worker: usize,
-        /// How many.
-        count: usize,
-    },
     /// Lines to be shown.
     Lines(Arc<[u8]>),
     /// Something is not shown: it is too long, or this worker did not take lines over in time.
@@ -76,7 +69,7 @@ impl Monitors {
     }
 
     fn has_any_elsewhere(&self) -> bool {
-        self.elsewhere.iter().any(|count| *count > 0)
+        !self.elsewhere.is_empty()
     }
 
     /// How many clients of this worker the others have to know of.
@@ -113,7 +106,7 @@ impl Handovers {
         false
     }
 
-    fn taken(&self, worker: usize, bytes: usize) {
+    pub(super) fn taken(&self, worker: usize, bytes: usize) {
         if let Some(waiting) = self.0.get(worker) {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -152,11 +145,11 @@ impl Core {
             part: 0,
         };
         let question = Question::Monitors {
-            worker: self.index,
             count: self.scrutiny.monitors.count(),
         };
         self.questions.push(Asked {
-            asker: self.index,
+            asker: self.seat(),
+            scope: self.scope(),
             ticket,
             question,
         });
@@ -264,38 +257,51 @@ impl Core {
         }
     }
 
-    /// What other workers have to be told, each with the number of the worker.
-    pub(super) fn take_monitor_notes(&mut self) -> Vec<(usize, MonitorNote)> {
+    /// What is for others' monitors, each with whose they are.
+    pub(super) fn take_monitor_notes(&mut self) -> Vec<(Seat, MonitorNote)> {
         let mut notes = Vec::new();
         let monitors = &mut self.scrutiny.monitors;
         let lines: Arc<[u8]> = std::mem::take(&mut monitors.lines).into();
         let is_lost = std::mem::take(&mut monitors.has_lost);
-        let elsewhere = monitors.elsewhere.iter().enumerate();
-        for (worker, _) in elsewhere.filter(|(_, count)| **count > 0) {
-            if is_lost || !self.local.handovers.add(worker, lines.len()) {
-                notes.push((worker, MonitorNote::Lost));
+        for (seat, _) in &monitors.elsewhere {
+            if is_lost || !self.local.handovers.add(seat.worker, lines.len()) {
+                notes.push((*seat, MonitorNote::Lost));
             } else if !lines.is_empty() {
-                notes.push((worker, MonitorNote::Lines(Arc::clone(&lines))));
+                notes.push((*seat, MonitorNote::Lines(Arc::clone(&lines))));
             }
         }
-        if std::mem::take(&mut monitors.has_news) {
-            let worker = self.index;
-            let count = monitors.count();
-            let others = (0..self.local.workers.len()).filter(|other| *other != worker);
-            notes.extend(others.map(|other| (other, MonitorNote::Count { worker, count })));
-        }
         notes
+    }
+
+    /// How many there are here, if the others have to be told.
+    pub(super) fn take_monitor_count(&mut self) -> Option<usize> {
+        let monitors = &mut self.scrutiny.monitors;
+        std::mem::take(&mut monitors.has_news).then(|| monitors.count())
     }
 
     /// Another worker tells something about monitors.
     pub fn take_monitor_note(&mut self, note: MonitorNote) {
         match note {
-            MonitorNote::Count { worker, count } => self.monitors_elsewhere(worker, count),
             MonitorNote::Lines(lines) => {
                 self.local.handovers.taken(self.index, lines.len());
                 self.show_lines(&lines);
             }
             MonitorNote::Lost => self.close_monitors(),
+        }
+    }
+
+    /// Everybody who has monitors, as far as it is known here.
+    pub(super) fn monitors_known(&self) -> Vec<(Seat, usize)> {
+        let monitors = &self.scrutiny.monitors;
+        let mut known = monitors.elsewhere.clone();
+        known.push((self.seat(), monitors.count()));
+        known
+    }
+
+    /// What another core of the thread knows; this one has only been made.
+    pub(super) fn learn_of_monitors(&mut self, known: &[(Seat, usize)]) {
+        for (seat, count) in known {
+            self.monitors_elsewhere(*seat, *count);
         }
     }
 
@@ -315,17 +321,16 @@ impl Core {
         }
     }
 
-    /// Another worker has so many monitors.
-    pub(super) fn monitors_elsewhere(&mut self, worker: usize, count: usize) {
-        if worker == self.index {
+    /// Somebody has so many monitors. Those of other identities are shown nothing from here where the nodes
+    /// know the users.
+    pub(super) fn monitors_elsewhere(&mut self, seat: Seat, count: usize) {
+        if seat == self.seat() || self.scope().is_some_and(|own| own != seat.identity) {
             return;
         }
         let elsewhere = &mut self.scrutiny.monitors.elsewhere;
-        if elsewhere.len() <= worker {
-            elsewhere.resize(worker + 1, 0);
-        }
-        if let Some(known) = elsewhere.get_mut(worker) {
-            *known = count;
+        elsewhere.retain(|(other, _)| *other != seat);
+        if count > 0 {
+            elsewhere.push((seat, count));
         }
         self.scrutiny.settle();
     }
@@ -336,6 +341,8 @@ mod tests {
     use super::super::core::WorkerLimits;
     use super::super::local::LocalFacts;
     use super::*;
+    use crate::acl::{Identity, IdentityNumber};
+    use crate::config::IdentityMode;
     use crate::resp::write;
 
     fn core(index: usize, facts: &Arc<LocalFacts>) -> Core {
@@ -392,7 +399,7 @@ mod tests {
         let mut notes = writes.take_monitor_notes();
         assert!(!writes.has_errands());
         let (to, note) = notes.pop().expect("it is shown");
-        assert_eq!((to, notes.len()), (1, 0));
+        assert_eq!((to, notes.len()), (hangs.seat(), 0));
         hangs.take_monitor_note(note);
         let shown = output(&mut hangs, monitor);
         assert!(shown.ends_with(" [0 2.2.2.2:2] \"PING\"\r\n"), "{shown}");
@@ -417,25 +424,45 @@ mod tests {
         let phase = hangs.clients.get(monitor).map(|client| client.phase);
         assert_eq!(phase, Some(Phase::Gone));
         // The others are told that nobody is left, and what was taken over makes room again.
-        let told = hangs.take_monitor_notes();
-        assert!(matches!(
-            &told[..],
-            [(
-                0,
-                MonitorNote::Count {
-                    worker: 1,
-                    count: 0
-                }
-            )]
-        ));
+        assert_eq!(hangs.take_monitor_count(), Some(0));
+        assert_eq!(hangs.take_monitor_count(), None);
         for note in handed_over {
             hangs.take_monitor_note(note);
         }
         assert!(facts.handovers.add(1, HANDOVER_BYTES_MAX));
-        for (_, note) in told {
-            writes.take_monitor_note(note);
-        }
+        writes.monitors_elsewhere(hangs.seat(), 0);
         assert!(!writes.scrutiny.is_on());
+    }
+
+    /// Where the nodes know the users, each monitor is shown what its own user does. contract: S7 C1
+    #[test]
+    fn monitors_of_other_users() {
+        let of_a = Seat {
+            worker: 0,
+            identity: IdentityNumber(1),
+        };
+        for (mode, is_shown) in [
+            (IdentityMode::Service, true),
+            (IdentityMode::PassThrough, false),
+        ] {
+            let facts = Arc::new(LocalFacts {
+                workers: vec![Arc::default()],
+                handovers: Handovers::new(1),
+                identity_mode: mode,
+                ..LocalFacts::default()
+            });
+            let [mut a, mut b] = [1, 2].map(|number| {
+                let mut core = core(0, &facts);
+                let number = IdentityNumber(number);
+                core.identity = Some(Arc::new(Identity::new(number, "user")));
+                core
+            });
+            for core in [&mut a, &mut b] {
+                core.learn_of_monitors(&[(of_a, 1)]);
+            }
+            assert!(!a.scrutiny.is_on(), "its own");
+            assert_eq!(b.scrutiny.is_on(), is_shown);
+        }
     }
 
     /// Who leaves while the workers are being told was no monitor yet. contract: S7
@@ -456,16 +483,6 @@ mod tests {
         }
         core.client_left(monitor);
         assert!(!core.scrutiny.is_on());
-        let told = core.take_monitor_notes();
-        assert!(matches!(
-            &told[..],
-            [(
-                1,
-                MonitorNote::Count {
-                    worker: 0,
-                    count: 0
-                }
-            )]
-        ));
+        assert_eq!(core.take_monitor_count(), Some(0));
     }
 }
