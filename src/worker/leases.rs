@@ -146,6 +146,13 @@ impl Core {
         // The oldest stand first.
         let old = self.leases.idle.iter().take_while(|idle| is_old(idle));
         let count = old.count();
+        // Those that are not needed here may be what another identity waits for.
+        let has_others = self.tallies.identities.value() > 0;
+        let is_short = has_others && self.used.leases.get() >= self.limits.leases;
+        let count = match is_short {
+            true => count.max(1).min(self.leases.idle.len()),
+            false => count,
+        };
         let old: Vec<Idle> = self.leases.idle.drain(..count).collect();
         for idle in old {
             self.close_lease(idle.connection);

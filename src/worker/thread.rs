@@ -303,7 +303,11 @@ async fn deadline(until: Option<Instant>) {
 /// Ends when the worker drains and its last client has left (contract: F7).
 async fn drained(house: &Rc<Household>) {
     std::future::poll_fn(|context| {
-        let mut is_drained = true;
+        // Looked at again when it begins.
+        let mut is_drained = house.is_draining.get();
+        if !is_drained {
+            return Poll::Pending;
+        }
         house.each(|core| is_drained &= core.poll_drained(context.waker()).is_ready());
         match is_drained {
             true => Poll::Ready(()),

@@ -1,6 +1,6 @@
 //! Every way that a command can take is its own user's.
 
-use crate::scene::{DEADLINE, client, client_resp3, connections_of, mapped, shared};
+use crate::scene::{DEADLINE, client, client_resp3, connections_of, mapped, service, shared};
 use crate::support::{Flavor, Keyway, each_flavor, eventually};
 
 each_flavor!(
@@ -11,6 +11,7 @@ each_flavor!(
     large_values_are_the_users,
     reads_from_replicas_are_the_users,
     those_without_a_mapping_are_the_service_user,
+    who_names_no_user_may_have_a_mapping,
 );
 
 fn keyway(flavor: Flavor) -> Keyway {
@@ -182,4 +183,20 @@ fn those_without_a_mapping_are_the_service_user(flavor: Flavor) {
     nobody.expect_error("SET service:mapping 1", "NOPERM");
     nobody.expect("RESET", "+RESET");
     nobody.expect("GET service:mapping", "'1'");
+}
+
+/// contract: C1
+fn who_names_no_user_may_have_a_mapping(flavor: Flavor) {
+    let keyway = service(shared(flavor))
+        .env("KEYWAY_USERS_1_NAME", "default")
+        .env("KEYWAY_USERS_1_RULES", "on nopass ~* &* +@all")
+        .env("KEYWAY_USERS_1_UPSTREAM_USERNAME", "up-a")
+        .env("KEYWAY_USERS_1_UPSTREAM_PASSWORD", "pa")
+        .start();
+    let mut nobody = keyway.client();
+    nobody.expect("SET a:nobody 1", "+OK");
+    nobody.expect_error("SET service:nobody 1", "NOPERM");
+    nobody.expect("RESET", "+RESET");
+    nobody.expect("GET a:nobody", "'1'");
+    assert_eq!(keyway.metric("keyway_clients"), 1.0);
 }

@@ -5,13 +5,14 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::scene::{DEADLINE, client, own, service, shared};
-use crate::support::{Flavor, Keyway, each_flavor, eventually};
+use crate::scene::{DEADLINE, client, connections_of, own, service, shared};
+use crate::support::{Flavor, Keyway, each_flavor, eventually, eventually_none};
 
 each_flavor!(
     who_is_somebody_else_now_is_moved,
     what_is_wrong_changes_nothing,
     passwords_change_under_load,
+    another_service_user_on_every_connection,
 );
 
 /// The table of a user.
@@ -138,4 +139,50 @@ fn passwords_change_under_load(flavor: Flavor) {
     app.expect("PUBLISH a:rotated y", ":1");
     subscriber.expect_next("['message' 'a:rotated' 'y']");
     assert!(!keyway.log().contains("\"pa\""), "{}", keyway.log());
+}
+
+/// Also on those that are lent, and on those of subscriptions: the old user can go.
+fn another_service_user_on_every_connection(flavor: Flavor) {
+    let cluster = own(flavor);
+    let keyway = service(&cluster).start();
+    let config = fs::read_to_string(keyway.config_path()).expect("it was started with it");
+    let mut subscriber = keyway.client();
+    subscriber.expect("SUBSCRIBE service:news", "['subscribe' 'service:news' :1]");
+    let mut watcher = keyway.client();
+    watcher.expect("WATCH service:{w}", "+OK");
+    let mut blocked = keyway.client();
+    blocked.send("BLPOP service:{b} 0");
+    let mut tracker = keyway.client_resp3();
+    tracker.expect("CLIENT TRACKING on", "+OK");
+    tracker.expect("GET service:{t}", "null");
+    let mut other = keyway.client();
+    other.expect("BLPOP service:{lent} 0.01", "nil-array");
+    for node in cluster.nodes() {
+        node.ok("ACL SETUSER second on >p2 ~service:* &service:* +@all");
+    }
+    let changed = config
+        .replace("\"service\"", "\"second\"")
+        .replace("\"ps\"", "\"p2\"");
+    change(&keyway, &changed, "", READ);
+    eventually_none("the blocked one alone is left", DEADLINE, || {
+        let mut left = connections_of(&cluster, "service").into_iter();
+        left.find(|line| !line.contains(" cmd=blpop "))
+    });
+    other.expect("RPUSH service:{b} x", ":1");
+    blocked.expect_next("['service:{b}' 'x']");
+    eventually_none("one is left", DEADLINE, || {
+        connections_of(&cluster, "service").pop()
+    });
+    for node in cluster.nodes() {
+        node.ok("ACL DELUSER service");
+    }
+    watcher.expect("MULTI", "+OK");
+    watcher.expect("SET service:{w} 1", "+QUEUED");
+    watcher.expect("EXEC", "[+OK]");
+    other.expect("PUBLISH service:news y", ":1");
+    subscriber.expect_next("['message' 'service:news' 'y']");
+    other.expect("SET service:{t} 1", "+OK");
+    let push = tracker.read().to_string();
+    assert!(push.contains("service:{t}"), "{push}");
+    assert_eq!(keyway.metric("keyway_subscription_gaps_total"), 0.0);
 }
