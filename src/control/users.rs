@@ -217,6 +217,7 @@ pub(super) fn tell(settings: &Settings, doors: &Doors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::IdentityNumber;
     use crate::config::{Environment, resolve};
 
     fn doors_of(text: &str) -> Result<Doors, String> {
@@ -294,6 +295,27 @@ mod tests {
                 "both say who \"default\" is",
             ),
             (
+                "[[users]]\nname = \"a\"\nupstream_username = \"x\"",
+                "user \"a\": upstream_username needs upstream_password",
+            ),
+            (
+                "[[users]]\nname = \"a\"\nupstream_second_password = \"secret\"",
+                "user \"a\": upstream_password needs upstream_username",
+            ),
+            (
+                "[[users]]\nname = \"a\"\nupstream_username = \"x\"\nupstream_password = \"secret\"\n\
+                 [[users]]\nname = \"b\"\nupstream_username = \"x\"\nupstream_password = \"other\"",
+                "user \"b\": upstream_username is that of user \"a\", with other passwords",
+            ),
+            (
+                "[upstream]\nidentity = \"pass-through\"\n[[users]]\nname = \"a\"",
+                "leaves no use for [[users]]",
+            ),
+            (
+                "[upstream]\nidentity = \"pass-through\"\n[listen]\npassword = \"secret\"",
+                "leaves no use for listen.password",
+            ),
+            (
                 "[listen]\ndeny = [\"flushal\"]",
                 "listen.deny: \"flushal\": Unknown command",
             ),
@@ -306,5 +328,28 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn as_whom_users_go_to_the_nodes() {
+        let text = "[[users]]\nname = \"a\"\nupstream_username = \"x\"\nupstream_password = \"p\"\n\
+                    [[users]]\nname = \"b\"\nupstream_username = \"x\"\nupstream_password = \"p\"\n\
+                    [[users]]\nname = \"c\"\nupstream_username = \"y\"\nupstream_password = \"p\"\n\
+                    [[users]]\nname = \"d\"";
+        let doors = doors_of(text).expect("it is right");
+        let users = &doors.of_listener(0).users;
+        let number = |name: &str| {
+            let user = users.get(name.as_bytes()).expect("it is there");
+            user.identity_number()
+        };
+        assert_eq!(number("a"), number("b"), "they share connections");
+        assert_ne!(number("a"), number("c"));
+        for name in ["d", "default"] {
+            assert_eq!(number(name), IdentityNumber::SERVICE, "{name}");
+        }
+        let doors = doors_of("[upstream]\nidentity = \"pass-through\"").expect("it is right");
+        let users = &doors.of_listener(0).users;
+        assert!(users.are_at_the_nodes() && users.wants_authentication());
+        assert!(users.authenticate(b"default", b"").is_none());
     }
 }

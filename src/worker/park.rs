@@ -190,15 +190,15 @@ impl Core {
 
     fn park_again(&mut self, parked: Parked) {
         let ticket = parked.dispatched.ticket;
-        if let Reason::Refused(text) = &parked.reason {
-            let text = Arc::clone(text);
-            return self.fail(ticket, ErrorKind::NoAuth, &text);
-        }
         let Some(client) = self.clients.get(ticket.client) else {
             return;
         };
         if !client.replies.is_waiting(ticket.sequence) {
             return;
+        }
+        if let Reason::Refused(text) = &parked.reason {
+            let text = Arc::clone(text);
+            return self.fail(ticket, ErrorKind::NoAuth, &text);
         }
         client.map_version = UNSETTLED;
         if !client.is_listed_parked {

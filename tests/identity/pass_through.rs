@@ -27,7 +27,9 @@ fn client(keyway: &Keyway, user: &str) -> Client {
 }
 
 fn keyway(flavor: Flavor) -> Keyway {
-    passing_through(shared(flavor)).start()
+    passing_through(shared(flavor))
+        .set("proxy.workers", "2")
+        .start()
 }
 
 /// contract: C1

@@ -52,6 +52,9 @@ fn who_is_somebody_else_now_is_moved(flavor: Flavor) {
     subscriber.expect("SUBSCRIBE a:reload", "['subscribe' 'a:reload' :1]");
     let mut blocked = client(&keyway, "app");
     blocked.send("BLPOP a:reload:nothing 0");
+    eventually("it is blocked", DEADLINE, || {
+        keyway.metric("keyway_blocked_clients") == 1.0
+    });
     change(&keyway, &config, &user("app", "up-b", "pb"), READ);
     eventually("it is moved", DEADLINE, || {
         app.call("SET b:reload 1").to_string() == "+OK"
