@@ -5,6 +5,7 @@
 //! request.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::handshake::{Credentials, SharedCredentials};
@@ -24,6 +25,8 @@ pub struct TooMany(pub usize);
 #[derive(Debug)]
 pub struct Identities {
     max: usize,
+    /// Somebody was turned away.
+    is_crowded: AtomicBool,
     known: Mutex<Known>,
 }
 
@@ -50,6 +53,7 @@ impl Identities {
     pub fn new(max: usize) -> Identities {
         Identities {
             max,
+            is_crowded: AtomicBool::new(false),
             known: Mutex::default(),
         }
     }
@@ -93,13 +97,20 @@ impl Identities {
             return Ok(identity);
         }
         if known.by_name.len() >= self.max {
+            self.is_crowded.store(true, Ordering::Relaxed);
             return Err(TooMany(self.max));
         }
         let credentials = Credentials {
             username: Some(name.to_owned()),
             passwords: vec![password.clone()],
         };
+        self.is_crowded.store(false, Ordering::Relaxed);
         Ok(known.add(name, credentials))
+    }
+
+    /// Whether somebody was turned away since the last one was taken in: those that nobody uses make room at once.
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded.load(Ordering::Relaxed)
     }
 
     /// The credentials of an identity.
@@ -195,7 +206,9 @@ mod tests {
         }
         let current = identities.credentials(&a).expect("alive").load();
         assert!(current.same(&credentials("a", &["2", "3"])));
+        assert!(identities.is_crowded());
         drop(b);
         assert!(identities.vouched_for("c", &password("1")).is_ok());
+        assert!(!identities.is_crowded());
     }
 }

@@ -378,6 +378,10 @@ const TICK_PARKED: Duration = Duration::from_millis(5);
 pub(super) async fn keep_time(worker: Rc<Worker>) {
     let idle_us = worker.house.identity_idle.as_micros() as u64;
     loop {
+        let idle_us = match worker.house.identities.is_crowded() {
+            true => 0,
+            false => idle_us,
+        };
         if worker.turn(|core| core.is_deserted(idle_us)) {
             worker.end();
             return worker.house.dissolve(&worker);

@@ -217,7 +217,6 @@ fn wrong_passwords_are_slowed_and_counted(flavor: Flavor) {
 fn only_so_many_users(flavor: Flavor) {
     let keyway = passing_through(shared(flavor))
         .set("limits.identities", "1")
-        .set("upstream.identity_idle", "\"1s\"")
         .start();
     let mut a = client(&keyway, "a");
     a.expect("SET a:limit 1", "+OK");
