@@ -47,10 +47,10 @@ impl Reloaded {
         let environment = Environment::of_process();
         let read = resolve(self.file.as_deref(), &environment).map_err(StartError::from);
         let read = read.and_then(|effective| {
-            let mut effective = effective;
-            // It is read at start only, whatever depends on it.
-            effective.settings.upstream.identity = self.settings.upstream.identity;
-            let doors = users::doors(&effective.settings, &self.identities)?;
+            // As whom commands go is decided at start, whatever the file says now.
+            let mut as_started = effective.settings.clone();
+            as_started.upstream.identity = self.settings.upstream.identity;
+            let doors = users::doors(&as_started, &self.identities)?;
             Ok((effective, doors))
         });
         let (effective, doors) = match read {

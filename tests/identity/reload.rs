@@ -5,7 +5,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::scene::{DEADLINE, client, connections_of, own, service, shared};
+use crate::scene::{DEADLINE, client, connections_of, own, passing_through, service, shared};
 use crate::support::{Flavor, Keyway, each_flavor, eventually, eventually_none};
 
 each_flavor!(
@@ -13,6 +13,7 @@ each_flavor!(
     what_is_wrong_changes_nothing,
     passwords_change_under_load,
     another_service_user_on_every_connection,
+    the_mode_is_decided_at_start,
 );
 
 /// The table of a user.
@@ -188,4 +189,20 @@ fn another_service_user_on_every_connection(flavor: Flavor) {
     let push = tracker.read().to_string();
     assert!(push.contains("service:{t}"), "{push}");
     assert_eq!(keyway.metric("keyway_subscription_gaps_total"), 0.0);
+}
+
+/// contract: C1
+fn the_mode_is_decided_at_start(flavor: Flavor) {
+    let keyway = passing_through(shared(flavor)).start();
+    let config = fs::read_to_string(keyway.config_path()).expect("it was started with it");
+    let mut a = keyway.client();
+    a.expect("AUTH up-a pa", "+OK");
+    let changed = config.replace("\"pass-through\"", "\"service\"");
+    change(&keyway, &changed, "", READ);
+    eventually("it is told", DEADLINE, || {
+        keyway.log().contains("they are read at start only")
+    });
+    keyway.client().expect_error("GET service:mode", "NOAUTH");
+    a.expect("SET a:mode 1", "+OK");
+    a.expect_error("GET service:mode", "NOPERM");
 }
