@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("routing",   "resp command cluster"),
     ("acl",       "resp command cluster routing"),
     ("pipeline",  "resp command cluster routing"),
-    ("upstream",  "resp command cluster routing pipeline config net telemetry"),
+    ("upstream",  "resp command cluster routing pipeline acl config net telemetry"),
     ("client",    "resp command cluster routing pipeline acl config net telemetry"),
     ("worker",    "resp command cluster routing pipeline acl config net telemetry upstream client"),
     ("control",   "resp command cluster routing pipeline acl config net telemetry upstream client worker"),

@@ -11,6 +11,7 @@
 mod commands;
 mod describe;
 mod door;
+mod identity;
 pub mod log;
 pub mod password;
 pub mod rules;
@@ -22,6 +23,7 @@ pub mod wording;
 
 pub use commands::{CommandList, Permission};
 pub use door::{Door, Doors};
+pub use identity::{Identity, IdentityNumber};
 pub use log::{AclLog, Denial};
 pub use password::PasswordHash;
 pub use rules::RuleError;

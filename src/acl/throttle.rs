@@ -51,6 +51,17 @@ impl Throttle {
         let until_us = self.until_us.entry(place.into()).or_insert(now_us);
         *until_us = now_us.max(*until_us) + FAILURE_US;
     }
+
+    /// Takes back one failure: it was none.
+    pub fn forgive(&mut self, address: &str) {
+        let place = match self.until_us.contains_key(address) {
+            true => address,
+            false => OTHERS,
+        };
+        if let Some(until_us) = self.until_us.get_mut(place) {
+            *until_us = until_us.saturating_sub(FAILURE_US);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +77,10 @@ mod tests {
         }
         assert!(!throttle.is_open("a", 0) && throttle.is_open("b", 0));
         assert!(!throttle.is_open("a", 0) && throttle.is_open("a", 1));
+        throttle.forgive("a");
+        assert!(throttle.is_open("a", 0), "one of them was none");
+        throttle.failed("a", 0);
+        assert!(!throttle.is_open("a", 0));
         let free = Throttle::new(0);
         assert!(free.is_open("a", 0));
     }

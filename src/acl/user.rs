@@ -1,5 +1,8 @@
 //! One user: who it is, and what it may do.
 
+use std::sync::Arc;
+
+use super::identity::{Identity, IdentityNumber};
 use super::password::PasswordHash;
 use super::rules::{self, RuleError};
 use super::selector::{Denied, Request, Selector, needs_no_user};
@@ -16,6 +19,7 @@ pub struct User {
     /// The root selector first.
     pub(super) selectors: Vec<Selector>,
     is_unrestricted: bool,
+    identity: Option<Arc<Identity>>,
 }
 
 impl User {
@@ -29,6 +33,7 @@ impl User {
             passwords: Vec::new(),
             selectors: vec![Selector::default()],
             is_unrestricted: false,
+            identity: None,
         }
     }
 
@@ -123,6 +128,24 @@ impl User {
     fn settle(&mut self) {
         self.root().commands.settle();
         self.is_unrestricted = self.selectors.iter().any(Selector::is_everything);
+    }
+
+    /// The same user, whose commands travel as this identity.
+    #[must_use]
+    pub fn travelling_as(mut self, identity: Arc<Identity>) -> User {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// As whom its commands travel; without one as the service user.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// The number of that identity.
+    pub fn identity_number(&self) -> IdentityNumber {
+        let identity = self.identity.as_ref();
+        identity.map_or(IdentityNumber::SERVICE, |identity| identity.number())
     }
 
     /// Its name.

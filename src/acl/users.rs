@@ -43,6 +43,7 @@ pub enum FileError {
 pub struct Users {
     by_name: BTreeMap<Box<str>, Arc<User>>,
     initial: Arc<User>,
+    is_elsewhere: bool,
 }
 
 impl Default for Users {
@@ -65,7 +66,26 @@ impl Users {
             let default = by_name.entry(DEFAULT_USER.into());
             Arc::clone(default.or_insert_with(|| Arc::new(User::unrestricted(DEFAULT_USER, None))))
         });
-        Users { by_name, initial }
+        Users {
+            by_name,
+            initial,
+            is_elsewhere: false,
+        }
+    }
+
+    /// Nobody is known here: the nodes say who may come in, and until then a client may do nothing.
+    pub fn at_the_nodes() -> Users {
+        let nobody = Arc::new(User::new(DEFAULT_USER));
+        Users {
+            by_name: BTreeMap::from([(DEFAULT_USER.into(), Arc::clone(&nobody))]),
+            initial: nobody,
+            is_elsewhere: true,
+        }
+    }
+
+    /// Whether the nodes say who may come in.
+    pub fn are_at_the_nodes(&self) -> bool {
+        self.is_elsewhere
     }
 
     /// Who a client is at first.

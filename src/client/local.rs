@@ -10,14 +10,14 @@ mod help;
 mod tracking;
 mod view;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use crate::acl::{AclLog, Door, Wording};
+use crate::acl::{AclLog, Door, User, Wording};
 use crate::client::pause::Pause;
 use crate::client::{ClientFilter, Figures, Session};
 use crate::cluster::Topology;
 use crate::command::{LearntCommands, Local};
-use crate::config::ClusterView;
+use crate::config::{ClusterView, Secret};
 use crate::resp::{Args, write};
 
 /// What an answer may depend on besides the client's own session. All of it is the worker's.
@@ -40,8 +40,56 @@ pub struct World<'a> {
     pub advertised_port: u16,
     /// What they see.
     pub cluster_view: ClusterView,
+    /// What keeps the client from becoming somebody whose commands travel over other connections.
+    pub bound: Option<Bound>,
+    /// What the nodes said about the credentials in the request, where they know the users; `None` before they
+    /// were asked.
+    pub vouched: Option<Vouched>,
     /// What the worker knows of the client that asks.
     pub figures: Figures,
+}
+
+/// What a client has to end before it can become somebody whose commands travel over other connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It is between `MULTI` and `EXEC`.
+    Transaction,
+    /// It watches keys.
+    Watch,
+    /// It is subscribed.
+    Subscriptions,
+    /// It tracks keys.
+    Tracking,
+    /// It monitors.
+    Monitor,
+}
+
+impl Bound {
+    /// Why it cannot, and what to do.
+    fn text(self) -> String {
+        let (what, how) = match self {
+            Bound::Transaction => ("is inside MULTI", "send EXEC or DISCARD"),
+            Bound::Watch => ("watches keys", "send UNWATCH"),
+            Bound::Subscriptions => ("is subscribed", "end its subscriptions"),
+            Bound::Tracking => ("tracks keys", "send CLIENT TRACKING off"),
+            Bound::Monitor => ("is in MONITOR", "send RESET"),
+        };
+        format!(
+            "ERR this client {what} and cannot become a user whose commands go to the nodes as another user; {how} \
+             first"
+        )
+    }
+}
+
+/// What the nodes said about a client's credentials.
+#[derive(Clone, Debug)]
+pub enum Vouched {
+    /// They are right, and this is who it is.
+    Right(Arc<User>),
+    /// They are wrong, in the node's words.
+    Wrong(String),
+    /// It cannot be let in now, or nobody could say; the whole text of the error.
+    Unknown(String),
 }
 
 /// What is left to do for the worker once the reply was written.
@@ -57,6 +105,13 @@ pub enum Effect {
     ProtocolChanged,
     /// Credentials were wrong; the client was told so. Who it said to be.
     AuthFailed(Box<[u8]>),
+    /// No reply was written: the nodes have to be asked about these credentials, and the request answered then.
+    Vouch {
+        /// Who the client says to be.
+        name: Box<[u8]>,
+        /// Its password.
+        password: Secret,
+    },
     /// No reply was written: all workers have to be asked about their clients.
     Ask(Question),
 }
@@ -84,10 +139,8 @@ pub enum Question {
     Pause(Pause),
     /// They go on.
     Unpause,
-    /// A worker has so many clients in `MONITOR`; the reply is `OK` when all workers know.
+    /// Who asks has so many clients in `MONITOR`; the reply is `OK` when all workers know.
     Monitors {
-        /// Its number.
-        worker: usize,
         /// How many.
         count: usize,
     },

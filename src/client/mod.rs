@@ -14,6 +14,6 @@ pub mod tracking;
 
 pub use describe::{Figures, describe_client};
 pub use filter::ClientFilter;
-pub use local::{Effect, Question, World, answer};
+pub use local::{Bound, Effect, Question, Vouched, World, answer};
 pub use session::{ReplyMode, Session};
 pub use tracking::{Tracking, TrackingChange, TrackingMode};

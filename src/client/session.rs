@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Tracking;
-use crate::acl::{Door, User};
+use crate::acl::{Door, Identity, IdentityNumber, User};
 use crate::command::Command;
 use crate::resp::Protocol;
 
@@ -44,6 +44,8 @@ pub struct Session {
     is_free: bool,
     /// Whether its listener denies commands to everyone.
     is_watched: bool,
+    /// As whom the connections travel that its requests would take now.
+    home: IdentityNumber,
     user: Arc<User>,
     names: Option<Box<Names>>,
 }
@@ -107,6 +109,7 @@ impl Session {
             is_authenticated: !door.users.wants_authentication(),
             is_free: false,
             is_watched: door.denies_something(),
+            home: IdentityNumber::SERVICE,
             user: Arc::clone(door.users.initial()),
             names: None,
         };
@@ -121,7 +124,41 @@ impl Session {
     }
 
     fn settle(&mut self) {
-        self.is_free = self.is_authenticated && !self.is_watched && self.user.is_unrestricted();
+        self.is_free = self.is_authenticated
+            && !self.is_watched
+            && self.user.is_unrestricted()
+            && self.is_at_home();
+    }
+
+    /// Whether its requests may take the connections where it is. When it has become somebody else, none of
+    /// them may before it has been moved (contract: C1).
+    #[inline]
+    pub fn is_at_home(&self) -> bool {
+        self.identity_number() == self.home
+    }
+
+    /// As whom its commands travel; without one, and before it has said who it is, as the service user.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.user.identity().filter(|_| self.is_authenticated)
+    }
+
+    #[inline]
+    fn identity_number(&self) -> IdentityNumber {
+        match self.is_authenticated {
+            true => self.user.identity_number(),
+            false => IdentityNumber::SERVICE,
+        }
+    }
+
+    /// Whether as this user it would stay where it is.
+    pub fn is_home_of(&self, user: &User) -> bool {
+        user.identity_number() == self.home
+    }
+
+    /// It has been moved to the connections of this identity.
+    pub fn settle_at(&mut self, home: IdentityNumber) {
+        self.home = home;
+        self.settle();
     }
 
     /// Whether it may do more than authenticate.
@@ -166,7 +203,9 @@ impl Session {
     #[must_use]
     pub fn follow(&mut self, door: &Door) -> bool {
         self.is_watched = door.denies_something();
-        if self.is_authenticated {
+        if self.is_authenticated && door.users.are_at_the_nodes() {
+            // Its user is none of ours to take away.
+        } else if self.is_authenticated {
             let user = door.users.get(self.user.name().as_bytes());
             let Some(user) = user.filter(|user| user.is_on()) else {
                 return false;

@@ -1,6 +1,6 @@
 //! What is right key by key and wrong together.
 
-use super::kind::{ReadPolicy, TlsAuthClients, TlsClientUser};
+use super::kind::{IdentityMode, ReadPolicy, TlsAuthClients, TlsClientUser};
 use super::settings::{ListenSettings, Settings};
 
 impl Settings {
@@ -30,6 +30,15 @@ impl Settings {
         refuse(
             self.upstream.second_password.is_some() && self.upstream.password.is_none(),
             "upstream.second_password needs upstream.password, which is tried first",
+        );
+        let passes_through = self.upstream.identity == IdentityMode::PassThrough;
+        refuse(
+            passes_through && (!self.users.is_empty() || self.acl.file.is_some()),
+            "upstream.identity = \"pass-through\" leaves no use for [[users]] and acl.file: the nodes say who may come in; leave them out",
+        );
+        refuse(
+            passes_through && self.all_listeners().any(|listen| listen.password.is_some()),
+            "upstream.identity = \"pass-through\" leaves no use for listen.password: the nodes know the passwords; leave it out",
         );
         refuse(
             limits.argument_bytes > limits.query_buffer_bytes,

@@ -31,8 +31,9 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use key::Key;
 pub use kind::{
-    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, LogFormat,
-    ReadPolicy, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, fits_pattern,
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, HostPort, IdentityMode,
+    LogFormat, ReadPolicy, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion,
+    fits_pattern,
 };
 pub use resolve::{Effective, resolve, resolve_text};
 pub use secret::Secret;
@@ -40,4 +41,4 @@ pub use settings::{
     AclSettings, AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings,
     ListenSettings, LogSettings, Settings, TimeoutSettings, TlsSettings, UpstreamSettings,
 };
-pub use users::UserSettings;
+pub use users::{UpstreamUser, UserSettings};

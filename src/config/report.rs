@@ -58,7 +58,16 @@ fn write_user(out: &mut fmt::Formatter<'_>, user: &UserSettings) -> fmt::Result 
     writeln!(out, "{line:<42} # {}", user.place)?;
     writeln!(out, "rules = {}", quoted(&shown.join(" ")))?;
     let hidden: Vec<String> = (0..count).map(|_| quoted(HIDDEN)).collect();
-    writeln!(out, "passwords = [{}]", hidden.join(", "))
+    writeln!(out, "passwords = [{}]", hidden.join(", "))?;
+    let Some(upstream) = &user.upstream else {
+        return Ok(());
+    };
+    writeln!(out, "upstream_username = {}", quoted(&upstream.username))?;
+    let keys = ["upstream_password", "upstream_second_password"];
+    for (key, _) in keys.iter().zip(&upstream.passwords) {
+        writeln!(out, "{key} = {}", quoted(HIDDEN))?;
+    }
+    Ok(())
 }
 
 fn write_line(out: &mut fmt::Formatter<'_>, key: &Key, given: Option<&Given>) -> fmt::Result {

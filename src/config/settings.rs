@@ -15,9 +15,9 @@ use tracing::level_filters::LevelFilter;
 use super::key::sections;
 use super::kind::{
     Bytes, ClusterView, Count, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, FilePath,
-    HostAndPort, HostPort, List, ListenAddress, LogFormat, Mode, Network, OneOf, Optional, Pairs,
-    Password, PolicyByName, ReadPolicy, ServerNameRule, Several, SocketPath, Switch, Text, Time,
-    TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, Workers,
+    HostAndPort, HostPort, IdentityMode, List, ListenAddress, LogFormat, Mode, Network, OneOf,
+    Optional, Pairs, Password, PolicyByName, ReadPolicy, ServerNameRule, Several, SocketPath,
+    Switch, Text, Time, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion, Workers,
 };
 use super::resolve::Values;
 use super::secret::Secret;
@@ -185,6 +185,11 @@ sections! {
         password: Option<Secret> = Password short "KEYWAY_UPSTREAM_PASSWORD",
         /// Tried when a node does not take the first, so that passwords can be changed without an outage.
         second_password: Option<Secret> = Password,
+        /// As whom the commands of clients go to the nodes: "service", this user, or the one that their [[users]]
+        /// table names; or "pass-through", as whom they say to be, if the nodes agree.
+        identity: IdentityMode = OneOf<IdentityMode>("service"),
+        /// The connections of a user that no client is any more are closed after this time.
+        identity_idle: Duration = Time<{ SECOND }, { 24 * HOUR }>("60s"),
         /// How long connecting to a node may take, name look-up included.
         connect_timeout: Duration = Time<10, MINUTE>("1s"),
         /// Idle time after which TCP asks whether a node is still there; "0s" for never.
@@ -259,6 +264,9 @@ sections! {
         /// For learnt commands whose keys only the servers can tell: answers that each worker
         /// remembers. When there are so many all are forgotten.
         key_shapes: usize = Count<0, 1_000_000>("1024"),
+        /// Users whose connections live at the same time with upstream.identity = "pass-through"; one more is not
+        /// let in.
+        identities: usize = Count<1, 100_000>("100"),
         /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
         /// WAIT), watch, or track keys.
         leases: usize = Count<1, 1_000_000>("10000"),

@@ -18,7 +18,7 @@ pub(super) const USERS_PREFIX: &str = "KEYWAY_USERS_";
 const USERS_MAX: usize = 1_000;
 
 /// The keys of a table.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 12] = [
     "name",
     "rules",
     "password",
@@ -26,6 +26,11 @@ const NAMES: [&str; 7] = [
     "passwords",
     "password_files",
     "password_hashes",
+    "upstream_username",
+    "upstream_password",
+    "upstream_password_file",
+    "upstream_second_password",
+    "upstream_second_password_file",
 ];
 
 /// One user, as configured.
@@ -41,8 +46,19 @@ pub struct UserSettings {
     pub passwords: Vec<Secret>,
     /// Hashes (SHA-256, hexadecimal) of further ones.
     pub password_hashes: Vec<Secret>,
+    /// As whom its commands go to the nodes, if not as the user of `[upstream]`.
+    pub upstream: Option<UpstreamUser>,
     /// Files that were read for it.
     pub files: Vec<String>,
+}
+
+/// A user of the nodes.
+#[derive(Clone, Debug)]
+pub struct UpstreamUser {
+    /// Its name there.
+    pub username: String,
+    /// Its passwords, in the order in which they are tried.
+    pub passwords: Vec<Secret>,
 }
 
 /// What is given for one user.
@@ -53,6 +69,9 @@ pub(super) struct Given {
     rules: Option<String>,
     passwords: Vec<Secret>,
     password_hashes: Vec<Secret>,
+    upstream_username: Option<String>,
+    upstream_password: Option<Secret>,
+    upstream_second_password: Option<Secret>,
     files: Vec<String>,
 }
 
@@ -72,16 +91,31 @@ impl Given {
             [one] => Ok(one.clone()),
             _ => Err(wrong("one text")),
         };
+        let name_of = |name: String| {
+            let is_name =
+                !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '\0');
+            is_name
+                .then_some(name)
+                .ok_or_else(|| wrong("text without spaces"))
+        };
         match key {
-            "name" => {
-                let name = one()?;
-                let is_name = |name: &str| {
-                    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '\0')
-                };
-                if !is_name(&name) {
-                    return Err(wrong("text without spaces"));
+            "name" => self.name = Some(name_of(one()?)?),
+            "upstream_username" => self.upstream_username = Some(name_of(one()?)?),
+            "upstream_password" | "upstream_second_password" => {
+                let text = one()?;
+                if text.is_empty() {
+                    return Err(wrong("text that is not empty"));
                 }
-                self.name = Some(name);
+                self.set_upstream_password(key, Secret::new(text), &wrong)?;
+            }
+            "upstream_password_file" | "upstream_second_password_file" => {
+                let path = one()?;
+                let given = read_value_file(place, &path, true)?;
+                if given.text.is_empty() {
+                    return Err(wrong("the path of a file that is not empty"));
+                }
+                self.set_upstream_password(key, Secret::new(given.text), &wrong)?;
+                self.files.push(path);
             }
             "rules" => self.rules = Some(one()?),
             "password" | "passwords" => {
@@ -116,6 +150,45 @@ impl Given {
             _ => return Err(unknown(place, key)),
         }
         Ok(())
+    }
+}
+
+impl Given {
+    fn set_upstream_password(
+        &mut self,
+        key: &str,
+        password: Secret,
+        wrong: &dyn Fn(&str) -> ConfigError,
+    ) -> Result<(), ConfigError> {
+        let place = match key.starts_with("upstream_second") {
+            true => &mut self.upstream_second_password,
+            false => &mut self.upstream_password,
+        };
+        match place.replace(password) {
+            None => Ok(()),
+            Some(_) => Err(wrong("the password or its file, not both")),
+        }
+    }
+
+    /// The user of the nodes, if one is given whole.
+    fn take_upstream(&mut self) -> Result<Option<UpstreamUser>, &'static str> {
+        let passwords: Vec<Secret> = self
+            .upstream_password
+            .take()
+            .into_iter()
+            .chain(self.upstream_second_password.take())
+            .collect();
+        match (self.upstream_username.take(), passwords) {
+            (None, passwords) if passwords.is_empty() => Ok(None),
+            (None, _) => Err("upstream_password needs upstream_username: as whom?"),
+            (Some(_), passwords) if passwords.is_empty() => {
+                Err("upstream_username needs upstream_password: AUTH sends both")
+            }
+            (Some(username), passwords) => Ok(Some(UpstreamUser {
+                username,
+                passwords,
+            })),
+        }
     }
 }
 
@@ -235,8 +308,8 @@ pub(super) fn of_environment(
 /// The users, each with its name.
 pub(super) fn settle(given: GivenUsers, errors: &mut Vec<ConfigError>) -> Vec<UserSettings> {
     let mut users: Vec<UserSettings> = Vec::new();
-    for (number, given) in given {
-        let Some(name) = given.name else {
+    for (number, mut given) in given {
+        let Some(name) = given.name.take() else {
             errors.push(ConfigError::Missing {
                 key: format!("{USERS}[{number}].name"),
                 environment: format!("{USERS_PREFIX}{number}_NAME"),
@@ -251,12 +324,20 @@ pub(super) fn settle(given: GivenUsers, errors: &mut Vec<ConfigError>) -> Vec<Us
             )));
             continue;
         }
+        let upstream = given.take_upstream().unwrap_or_else(|reason| {
+            let place = &given.place;
+            errors.push(ConfigError::Together(format!(
+                "{place}: user \"{name}\": {reason}"
+            )));
+            None
+        });
         users.push(UserSettings {
             place: given.place,
             name,
             rules: Secret::new(given.rules.unwrap_or_default()),
             passwords: given.passwords,
             password_hashes: given.password_hashes,
+            upstream,
             files: given.files,
         });
     }

@@ -46,6 +46,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         config_file,
         doors,
         credentials,
+        identities,
         tallies,
         lifecycle,
     } = parts;
@@ -69,6 +70,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         pause: SharedPause::default(),
         handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
+        identity_mode: settings.upstream.identity,
     });
     #[expect(
         clippy::disallowed_methods,
@@ -101,6 +103,8 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
             scripts: Arc::clone(&scripts),
             learnt: Arc::clone(&learnt),
             doors: Arc::clone(&doors),
+            identities: Arc::clone(&identities),
+            identity_idle: settings.upstream.identity_idle,
             notes,
             workers: Arc::clone(&workers),
         })?;

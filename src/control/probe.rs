@@ -21,7 +21,7 @@ use crate::cluster::{AddressMap, Endpoint};
 use crate::net::Stream;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
-use crate::upstream::handshake::{self, OpenError};
+use crate::upstream::handshake::{self, Credentials, OpenError};
 
 /// Longer replies are not believed; `CLUSTER NODES` of a thousand nodes has 200 KB.
 const REPLY_BYTES_MAX: usize = 32 << 20;
@@ -32,6 +32,8 @@ const HOPS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Probe {
     stream: Stream,
+    /// What it was opened with.
+    credentials: Arc<Credentials>,
     /// Bytes read and not yet used.
     inbox: Vec<u8>,
     server: Server,
@@ -138,24 +140,14 @@ async fn ask_one(
     kept: Option<Probe>,
     settings: &ProbeSettings,
 ) -> Result<(Probe, Heard), ProbeError> {
-    if let Some(mut probe) = kept {
+    if let Some(mut probe) = kept.filter(|probe| probe.is_up_to_date(settings)) {
         match limited(settings, probe.hear(at)).await {
             // Servers close idle connections, and a node that was restarted is a new one.
             Err(ProbeError::Lost(_)) => {}
             other => return other.map(|heard| (probe, heard)),
         }
     }
-    let stream = handshake::open(at, Protocol::Resp2, &settings.open)
-        .await?
-        .stream;
-    let mut probe = Probe {
-        stream,
-        inbox: Vec::new(),
-        server: Server::default(),
-        wants_slots: false,
-        over_tls: settings.open.tls.is_some(),
-        is_fresh: true,
-    };
+    let mut probe = Probe::open(at, settings).await?;
     let heard = limited(settings, probe.hear(at)).await?;
     Ok((probe, heard))
 }
@@ -167,18 +159,9 @@ pub(super) async fn ask_info(
     settings: &ProbeSettings,
     sections: &[&str],
 ) -> Result<(Probe, Vec<String>), ProbeError> {
-    let mut probe = match kept {
+    let mut probe = match kept.filter(|probe| probe.is_up_to_date(settings)) {
         Some(probe) => probe,
-        None => Probe {
-            stream: handshake::open(at, Protocol::Resp2, &settings.open)
-                .await?
-                .stream,
-            inbox: Vec::new(),
-            server: Server::default(),
-            wants_slots: false,
-            over_tls: settings.open.tls.is_some(),
-            is_fresh: false,
-        },
+        None => Probe::open(at, settings).await?,
     };
     let commands: Vec<[&str; 2]> = sections.iter().map(|section| ["INFO", section]).collect();
     let commands: Vec<&[&str]> = commands.iter().map(|command| &command[..]).collect();
@@ -202,6 +185,25 @@ async fn limited<T>(
 }
 
 impl Probe {
+    async fn open(at: &Endpoint, settings: &ProbeSettings) -> Result<Probe, ProbeError> {
+        let credentials = settings.open.credentials.load();
+        let opened = handshake::open(at, Protocol::Resp2, &settings.open).await?;
+        Ok(Probe {
+            stream: opened.stream,
+            credentials,
+            inbox: Vec::new(),
+            server: Server::default(),
+            wants_slots: false,
+            over_tls: settings.open.tls.is_some(),
+            is_fresh: true,
+        })
+    }
+
+    /// Whether it was opened with the credentials that hold now: the nodes may forget others.
+    fn is_up_to_date(&self, settings: &ProbeSettings) -> bool {
+        Arc::ptr_eq(&self.credentials, &settings.open.credentials.load())
+    }
+
     async fn hear(&mut self, at: &Endpoint) -> Result<Heard, ProbeError> {
         let listing = match self.wants_slots {
             false => "SHARDS",

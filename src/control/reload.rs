@@ -15,6 +15,7 @@ use super::start::StartError;
 use super::users;
 use crate::config::{Effective, Environment, Settings, resolve};
 use crate::net::Lifecycle;
+use crate::upstream::Identities;
 use crate::upstream::handshake::{Credentials, SharedCredentials};
 use crate::worker::DoorsCell;
 
@@ -33,6 +34,8 @@ pub(super) struct Reloaded {
     pub(super) doors: Arc<DoorsCell>,
     /// Where credentials for the nodes go.
     pub(super) credentials: SharedCredentials,
+    /// As whom users' commands travel.
+    pub(super) identities: Arc<Identities>,
 }
 
 impl Reloaded {
@@ -44,7 +47,10 @@ impl Reloaded {
         let environment = Environment::of_process();
         let read = resolve(self.file.as_deref(), &environment).map_err(StartError::from);
         let read = read.and_then(|effective| {
-            let doors = users::doors(&effective.settings)?;
+            // As whom commands go is decided at start, whatever the file says now.
+            let mut as_started = effective.settings.clone();
+            as_started.upstream.identity = self.settings.upstream.identity;
+            let doors = users::doors(&as_started, &self.identities)?;
             Ok((effective, doors))
         });
         let (effective, doors) = match read {

@@ -26,14 +26,14 @@ use super::{accept, engine, health, reload, signals};
 use crate::acl::Doors;
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
-    ConfigErrors, Effective, Environment, ListenSettings, LogFormat, Settings, TlsAuthClients,
-    resolve,
+    ConfigErrors, Effective, Environment, IdentityMode, ListenSettings, LogFormat, Settings,
+    TlsAuthClients, resolve,
 };
 use crate::net::tls::TlsFileError;
 use crate::net::{BindError, Entrance, Lifecycle, Listener, Liveness, raise_file_limit};
 use crate::telemetry::{ControlTallies, Tally, clock, logging};
-use crate::upstream::UpstreamTls;
 use crate::upstream::handshake::SharedCredentials;
+use crate::upstream::{Identities, UpstreamTls};
 use crate::worker::DoorsCell;
 
 /// What serves requests, once it runs. Made by [`engine::start`].
@@ -64,6 +64,8 @@ pub struct EngineParts {
     pub doors: Arc<DoorsCell>,
     /// How Keyway presents itself to the nodes.
     pub credentials: SharedCredentials,
+    /// As whom users' commands travel.
+    pub identities: Arc<Identities>,
     /// Counters for what the engine does on the control thread.
     pub tallies: Arc<ControlTallies>,
     /// Serve, drain or stop.
@@ -157,7 +159,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     }
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
-    let doors = users::doors(&effective.settings)?;
+    let identities = Arc::new(Identities::new(effective.settings.limits.identities));
+    let doors = users::doors(&effective.settings, &identities)?;
     if cli.check {
         Tls::load(&effective.settings)?;
         print!("{effective}");
@@ -195,6 +198,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         address_map,
         zones,
         doors,
+        identities,
         tls,
     };
     serve(settings, found)
@@ -207,6 +211,7 @@ struct Found {
     address_map: AddressMap,
     zones: Zones,
     doors: Doors,
+    identities: Arc<Identities>,
     tls: Tls,
 }
 
@@ -218,6 +223,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         address_map,
         zones,
         doors,
+        identities,
         tls,
     } = found;
     let file_shown = file.as_ref().map(|file| file.display().to_string());
@@ -268,6 +274,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             config_file: file_shown.unwrap_or_default(),
             doors: Arc::clone(&rules),
             credentials: credentials.clone(),
+            identities: Arc::clone(&identities),
             tallies: Arc::clone(&tallies),
             lifecycle: lifecycle.subscribe(),
         })
@@ -281,6 +288,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             settings: Arc::clone(&settings),
             doors: rules,
             credentials,
+            identities,
         };
         tokio::spawn(reload::run(reloaded, reload, lifecycle.subscribe()));
         if let Some(listener) = listeners.admin {
@@ -403,11 +411,26 @@ const FILES_OF_PROCESS: usize = 64;
 /// File descriptors of a worker beside its clients': its connections to the nodes, a few each.
 const FILES_OF_WORKER: usize = 64;
 
+/// The same for each user that has connections of its own.
+const FILES_OF_IDENTITY: usize = 8;
+
+/// So many users may have connections of their own.
+fn identities(settings: &Settings) -> usize {
+    match settings.upstream.identity {
+        IdentityMode::PassThrough => settings.limits.identities,
+        IdentityMode::Service => {
+            let users = settings.users.iter();
+            users.filter(|user| user.upstream.is_some()).count()
+        }
+    }
+}
+
 /// Raises the limit of open files to hold as many clients as are allowed. When the system does not let
 /// it, fewer clients are allowed, as Redis does it: clients that took the last descriptors would leave
 /// none for connections to the nodes.
 fn fit_clients(settings: &mut Settings) {
-    let reserve = FILES_OF_PROCESS + settings.workers * FILES_OF_WORKER;
+    let of_worker = FILES_OF_WORKER + identities(settings) * FILES_OF_IDENTITY;
+    let reserve = FILES_OF_PROCESS + settings.workers * of_worker;
     let wanted = settings.limits.max_clients;
     let limit = raise_file_limit((wanted + reserve) as u64);
     let Some(allowed) = limit.allowed.filter(|_| !limit.is_enough()) else {

@@ -9,7 +9,9 @@ use tracing::{info, warn};
 use crate::acl::{
     CommandList, DEFAULT_USER, Door, Doors, PasswordHash, User, Users, read_file, rules,
 };
-use crate::config::{ListenSettings, Settings, UserSettings};
+use crate::config::{IdentityMode, ListenSettings, Settings, UpstreamUser, UserSettings};
+use crate::upstream::Identities;
+use crate::upstream::handshake::Credentials;
 
 /// What is wrong with users and rules; one line for each mistake, none with a password.
 #[derive(Debug, Error)]
@@ -19,16 +21,16 @@ pub struct UsersError(Vec<String>);
 /// No ACL file is larger.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The doors of all listeners.
+/// The doors of all listeners. What is wrong changes no credentials.
 ///
 /// # Errors
 /// Every mistake.
-pub(super) fn doors(settings: &Settings) -> Result<Doors, UsersError> {
-    let mut errors = Vec::new();
-    let mut users: Vec<Arc<User>> = Vec::new();
+pub(super) fn doors(settings: &Settings, identities: &Identities) -> Result<Doors, UsersError> {
+    let mut errors = rivals(&settings.users);
+    let mut users: Vec<User> = Vec::new();
     for given in &settings.users {
         match user(given) {
-            Ok(user) => users.push(Arc::new(user)),
+            Ok(user) => users.push(user),
             Err(error) => errors.push(error),
         }
     }
@@ -42,27 +44,78 @@ pub(super) fn doors(settings: &Settings) -> Result<Doors, UsersError> {
                             "acl.file and [[users]] both have the user \"{name}\": keep one"
                         ));
                     }
-                    users.push(user);
+                    users.push(User::clone(&user));
                 }
             }
             Err(more) => errors.extend(more),
         }
     }
+    let at_home: Vec<Arc<User>> = users.iter().cloned().map(Arc::new).collect();
+    let doors = doors_for(settings, &at_home, &mut errors);
+    if !errors.is_empty() {
+        return Err(UsersError(errors));
+    }
+    if settings.users.iter().all(|given| given.upstream.is_none()) {
+        return Ok(doors);
+    }
+    let users: Vec<Arc<User>> = users
+        .into_iter()
+        .map(|user| {
+            let mut given = settings.users.iter();
+            let given = given.find(|given| given.name == user.name());
+            let upstream = given.and_then(|given| given.upstream.as_ref());
+            Arc::new(match upstream {
+                Some(upstream) => user.travelling_as(identities.configured(credentials(upstream))),
+                None => user,
+            })
+        })
+        .collect();
+    Ok(doors_for(settings, &users, &mut errors))
+}
+
+fn credentials(upstream: &UpstreamUser) -> Credentials {
+    Credentials {
+        username: Some(upstream.username.clone()),
+        passwords: upstream.passwords.clone(),
+    }
+}
+
+/// Users who go to the nodes as the same user there share its connections, so they cannot disagree.
+fn rivals(users: &[UserSettings]) -> Vec<String> {
+    let mut errors = Vec::new();
+    for (at, user) in users.iter().enumerate() {
+        let Some(upstream) = &user.upstream else {
+            continue;
+        };
+        let rival = users[..at].iter().find(|other| {
+            let of_other = other.upstream.as_ref();
+            of_other.is_some_and(|of_other| {
+                of_other.username == upstream.username && of_other.passwords != upstream.passwords
+            })
+        });
+        if let Some(rival) = rival {
+            errors.push(format!(
+                "{}: user \"{}\": upstream_username is that of user \"{}\", with other passwords: give both the same",
+                user.place, user.name, rival.name
+            ));
+        }
+    }
+    errors
+}
+
+fn doors_for(settings: &Settings, users: &[Arc<User>], errors: &mut Vec<String>) -> Doors {
     let mut doors = Vec::new();
     for (number, listen) in settings.all_listeners().enumerate() {
         let section = match number {
             0 => "listen".to_owned(),
             number => format!("listeners[{number}]"),
         };
-        match door(&section, listen, &users) {
+        match door(&section, listen, settings.upstream.identity, users) {
             Ok(door) => doors.push(Arc::new(door)),
             Err(error) => errors.push(error),
         }
     }
-    match errors.is_empty() {
-        true => Ok(Doors(doors)),
-        false => Err(UsersError(errors)),
-    }
+    Doors(doors)
 }
 
 fn user(given: &UserSettings) -> Result<User, String> {
@@ -99,7 +152,12 @@ fn users_of_file(path: &Path) -> Result<Vec<Arc<User>>, Vec<String>> {
     })
 }
 
-fn door(section: &str, listen: &ListenSettings, users: &[Arc<User>]) -> Result<Door, String> {
+fn door(
+    section: &str,
+    listen: &ListenSettings,
+    identity: IdentityMode,
+    users: &[Arc<User>],
+) -> Result<Door, String> {
     let is_among = |name: &str| users.iter().any(|user| user.name() == name);
     let own = &listen.username;
     let initial = match &listen.password {
@@ -122,7 +180,10 @@ fn door(section: &str, listen: &ListenSettings, users: &[Arc<User>]) -> Result<D
             .map_err(|(name, error)| format!("{section}.{key}: \"{name}\": {error}"))
     };
     Ok(Door {
-        users: Users::new(users, initial),
+        users: match identity {
+            IdentityMode::Service => Users::new(users, initial),
+            IdentityMode::PassThrough => Users::at_the_nodes(),
+        },
         deny: list("deny", &listen.deny)?,
         allow: list("allow", &listen.allow)?,
     })
@@ -156,6 +217,7 @@ pub(super) fn tell(settings: &Settings, doors: &Doors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::IdentityNumber;
     use crate::config::{Environment, resolve};
 
     fn doors_of(text: &str) -> Result<Doors, String> {
@@ -164,7 +226,7 @@ mod tests {
         std::fs::write(&path, format!("[cluster]\nseeds = [\"a:1\"]\n{text}")).expect("ours");
         let effective =
             resolve(Some(&path), &Environment::default()).map_err(|error| error.to_string())?;
-        doors(&effective.settings).map_err(|error| error.to_string())
+        doors(&effective.settings, &Identities::default()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -233,6 +295,27 @@ mod tests {
                 "both say who \"default\" is",
             ),
             (
+                "[[users]]\nname = \"a\"\nupstream_username = \"x\"",
+                "user \"a\": upstream_username needs upstream_password",
+            ),
+            (
+                "[[users]]\nname = \"a\"\nupstream_second_password = \"secret\"",
+                "user \"a\": upstream_password needs upstream_username",
+            ),
+            (
+                "[[users]]\nname = \"a\"\nupstream_username = \"x\"\nupstream_password = \"secret\"\n\
+                 [[users]]\nname = \"b\"\nupstream_username = \"x\"\nupstream_password = \"other\"",
+                "user \"b\": upstream_username is that of user \"a\", with other passwords",
+            ),
+            (
+                "[upstream]\nidentity = \"pass-through\"\n[[users]]\nname = \"a\"",
+                "leaves no use for [[users]]",
+            ),
+            (
+                "[upstream]\nidentity = \"pass-through\"\n[listen]\npassword = \"secret\"",
+                "leaves no use for listen.password",
+            ),
+            (
                 "[listen]\ndeny = [\"flushal\"]",
                 "listen.deny: \"flushal\": Unknown command",
             ),
@@ -245,5 +328,28 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn as_whom_users_go_to_the_nodes() {
+        let text = "[[users]]\nname = \"a\"\nupstream_username = \"x\"\nupstream_password = \"p\"\n\
+                    [[users]]\nname = \"b\"\nupstream_username = \"x\"\nupstream_password = \"p\"\n\
+                    [[users]]\nname = \"c\"\nupstream_username = \"y\"\nupstream_password = \"p\"\n\
+                    [[users]]\nname = \"d\"";
+        let doors = doors_of(text).expect("it is right");
+        let users = &doors.of_listener(0).users;
+        let number = |name: &str| {
+            let user = users.get(name.as_bytes()).expect("it is there");
+            user.identity_number()
+        };
+        assert_eq!(number("a"), number("b"), "they share connections");
+        assert_ne!(number("a"), number("c"));
+        for name in ["d", "default"] {
+            assert_eq!(number(name), IdentityNumber::SERVICE, "{name}");
+        }
+        let doors = doors_of("[upstream]\nidentity = \"pass-through\"").expect("it is right");
+        let users = &doors.of_listener(0).users;
+        assert!(users.are_at_the_nodes() && users.wants_authentication());
+        assert!(users.authenticate(b"default", b"").is_none());
     }
 }

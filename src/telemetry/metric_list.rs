@@ -260,6 +260,16 @@ pub static METRICS: &[Metric] = &[
         "Changes of them that the nodes have not confirmed yet.",
     ),
     metric(
+        "keyway_identities",
+        Reading::Level(|worker| worker.identities.value()),
+        "Users besides the service user that have connections to the nodes now, counted in each worker.",
+    ),
+    metric(
+        "keyway_identities_refused_total",
+        Reading::Count(|worker| worker.identities_refused.value()),
+        "Clients that were not let in because as many users were connected as may be (limits.identities).",
+    ),
+    metric(
         "keyway_messages_total",
         Reading::Count(|worker| worker.messages.value()),
         "Messages handed to subscribers.",

@@ -42,6 +42,10 @@ pub struct WorkerTallies {
     pub upstream_connects: Tally,
     /// Connections to nodes that could not be opened or were lost.
     pub upstream_failures: Tally,
+    /// Users besides the service user that have connections of their own here.
+    pub identities: Gauge,
+    /// Clients that were not let in because there were too many such users.
+    pub identities_refused: Tally,
     /// Clients that wait for a private connection's reply now: blocking commands, `WAIT`, `WATCH`.
     pub blocked_clients: Gauge,
     /// Clients whose next request waits for the end of a pause.

@@ -38,6 +38,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// The name of that user at the nodes.
+    pub fn name(&self) -> &str {
+        self.username.as_deref().unwrap_or("default")
+    }
+
     /// Whether the other are the same.
     pub fn same(&self, other: &Credentials) -> bool {
         self.username == other.username && self.passwords == other.passwords
@@ -46,7 +51,7 @@ impl Credentials {
     /// `AUTH` with each of the passwords, for connections that are open: the nodes keep to the last that was
     /// right. The last is tried first, so that the first wins.
     pub fn auth_requests(&self) -> Vec<Vec<u8>> {
-        let username = self.username.as_deref().unwrap_or("default").as_bytes();
+        let username = self.name().as_bytes();
         let request = |password: &Secret| {
             let mut out = Vec::new();
             write::command(&mut out, &[b"AUTH", username, password.expose()]);
@@ -56,8 +61,8 @@ impl Credentials {
     }
 }
 
-/// The credentials of the process, which may be changed while it runs.
-#[derive(Clone)]
+/// Credentials that may be changed while the process runs.
+#[derive(Clone, Debug)]
 pub struct SharedCredentials {
     current: Arc<watch::Sender<Arc<Credentials>>>,
 }
@@ -83,6 +88,14 @@ impl SharedCredentials {
     /// Connections that are opened from now on use these.
     pub fn store(&self, credentials: Credentials) {
         self.current.send_replace(Arc::new(credentials));
+    }
+
+    /// The same, and nobody is told: connections that are open stay as they are.
+    pub fn store_unsaid(&self, credentials: Credentials) {
+        self.current.send_if_modified(|current| {
+            *current = Arc::new(credentials);
+            false
+        });
     }
 
     /// Tells of each change. Works across runtimes.

@@ -6,12 +6,14 @@
 
 pub mod connection;
 pub mod handshake;
+pub mod identities;
 pub mod in_flight;
 pub mod known_scripts;
 pub mod outbox;
 pub mod tls;
 
 pub use connection::{Connection, Phase, Role};
+pub use identities::Identities;
 pub use in_flight::{Caching, Dispatched, InFlight, Passing, Purpose, Queued, Refusal};
 pub use known_scripts::KnownScripts;
 pub use outbox::Outbox;

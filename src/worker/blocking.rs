@@ -191,8 +191,7 @@ impl Core {
         args: &Args<'_>,
     ) -> Option<Taken> {
         let limits = &self.limits;
-        if self.leases.is_exhausted(limits.leases) && self.blocked_retry.len() >= limits.lease_queue
-        {
+        if self.are_leases_exhausted() && self.blocked_retry.len() >= limits.lease_queue {
             let text = format!(
                 "ERR all {} private connections of this Keyway's worker are in use (limits.leases) and \
                  {} clients wait for one (limits.lease_queue); try again later",
@@ -300,6 +299,7 @@ impl Core {
             }
             if call.not_before_us > self.now_us || !self.make_call(key, &mut blocked, index) {
                 is_waiting = true;
+                is_over |= matches!(blocked.calls[index].reason, Reason::Refused(_));
             }
         }
         let Some(client) = self.clients.get(key) else {

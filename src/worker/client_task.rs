@@ -12,9 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::clients::Phase;
+use super::clients::{Errand, Phase};
 use super::core::Core;
 use super::thread::Worker;
+use super::vouching;
 use crate::net::{Stream, Visit};
 use crate::pipeline::ClientKey;
 
@@ -35,15 +36,22 @@ thread_local! {
 
 /// Serves one client until it leaves. Its place among the clients of its address is kept that long.
 pub(super) async fn run(
-    worker: Rc<Worker>,
-    key: ClientKey,
+    mut worker: Rc<Worker>,
+    mut key: ClientKey,
     mut stream: Stream,
     _visit: Option<Visit>,
 ) {
-    let end = poll_fn(|context| {
-        worker.turn(|core| poll_client(core, key, Pin::new(&mut stream), context))
-    })
-    .await;
+    let end = loop {
+        let end = poll_fn(|context| {
+            worker.turn(|core| poll_client(core, key, Pin::new(&mut stream), context))
+        })
+        .await;
+        match end {
+            End::Moves => (worker, key) = move_on(worker, key),
+            End::Asks => vouching::vouch(&worker, key).await,
+            End::Finished | End::Gone => break end,
+        }
+    };
     match end {
         End::Finished => {
             // What was written still reaches a peer that goes on sending: end of stream, no reset.
@@ -51,12 +59,28 @@ pub(super) async fn run(
             let _ = tokio::time::timeout(LINGER, farewell).await;
             linger(&mut stream).await;
         }
-        End::Gone => {
+        End::Gone | End::Moves | End::Asks => {
             drop(stream);
             poll_fn(|context| worker.turn(|core| poll_settled(core, key, context))).await;
         }
     }
     worker.turn(|core| core.client_left(key));
+}
+
+/// Takes a client over to the core of its identity, and says where it is now.
+fn move_on(worker: Rc<Worker>, key: ClientKey) -> (Rc<Worker>, ClientKey) {
+    let identity = worker.turn(|core| {
+        let client = core.clients.get(key)?;
+        client.session.identity().cloned()
+    });
+    let other = worker.house.member(identity.as_ref());
+    match worker.turn(|core| core.departs(key)) {
+        Some(client) => {
+            let key = other.turn(|core| core.arrives(client));
+            (other, key)
+        }
+        None => (worker, key),
+    }
 }
 
 /// Takes, and forgets, what a client sends after its last reply: on closing a socket whose input was
@@ -90,13 +114,17 @@ fn poll_forget<S: AsyncRead>(stream: Pin<&mut S>, context: &mut Context<'_>) -> 
     })
 }
 
-/// How serving a client's socket ended.
+/// Why serving a client's socket ended, here.
 #[derive(Debug)]
 pub enum End {
     /// Everything was answered.
     Finished,
     /// The socket is broken or was given up; requests may be outstanding.
     Gone,
+    /// The client goes on in another core.
+    Moves,
+    /// A node has to be asked about its credentials first.
+    Asks,
 }
 
 /// What a client asked for happens also when it is gone, in the order it asked.
@@ -160,6 +188,14 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
     }
     if client.has_finished() && is_flushed {
         return Poll::Ready(End::Finished);
+    }
+    if client.errand != Errand::None {
+        if client.is_ready_to_move() {
+            return Poll::Ready(End::Moves);
+        }
+        if client.is_ready_to_be_vouched() && is_flushed {
+            return Poll::Ready(End::Asks);
+        }
     }
     // Writing made room: what was stalled for it has to be tried again, and the socket, which was not
     // asked this time and so would not wake anyone, has to be read again.

@@ -15,6 +15,7 @@ use super::passing::Taking;
 use super::tracking::Tracker;
 use super::transactions::Transaction;
 use super::uploads::Upload;
+use super::vouching::Vouching;
 use super::wait::WrittenTo;
 use super::watch::Watch;
 use crate::client::Session;
@@ -40,6 +41,18 @@ pub enum Phase {
     Leaving,
     /// Its socket is broken. What it asked for still happens, as on a server that had read it.
     Gone,
+}
+
+/// What a client's task has to do for it before its next request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Errand {
+    /// Nothing.
+    #[default]
+    None,
+    /// It has become somebody whose commands travel over other connections: move it there.
+    Move,
+    /// The nodes have to be asked about its credentials.
+    Vouch,
 }
 
 /// One client.
@@ -75,6 +88,10 @@ pub struct Client {
     pub monitoring: Monitoring,
     /// How far its connection is.
     pub phase: Phase,
+    /// What has to be done for it outside the core.
+    pub errand: Errand,
+    /// The credentials that it gave, where the nodes know the users, until it is answered.
+    pub(super) vouching: Option<Box<Vouching>>,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
     /// Its own connections, if it tracks keys or is about to.
@@ -155,10 +172,8 @@ pub struct Clients {
 impl Clients {
     /// Takes in a client.
     pub fn insert(&mut self, session: Session) -> ClientKey {
-        self.next_generation = self.next_generation.wrapping_add(1);
-        let generation = self.next_generation;
-        let index = self.slots.insert(Client {
-            generation,
+        self.adopt(Client {
+            generation: 0,
             session,
             replies: Replies::default(),
             input: Vec::new(),
@@ -173,6 +188,8 @@ impl Clients {
             is_held_back: false,
             monitoring: Monitoring::No,
             phase: Phase::Open,
+            errand: Errand::None,
+            vouching: None,
             blocked: None,
             tracking: None,
             reads: None,
@@ -184,7 +201,15 @@ impl Clients {
             written: WrittenTo::default(),
             waker: None,
             is_woken: false,
-        });
+        })
+    }
+
+    /// Takes in a client that was somewhere else before.
+    pub(super) fn adopt(&mut self, mut client: Client) -> ClientKey {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let generation = self.next_generation;
+        client.generation = generation;
+        let index = self.slots.insert(client);
         // More than 2^32 clients do not fit into memory.
         ClientKey {
             index: index as u32,
@@ -253,7 +278,9 @@ impl Core {
         let door = self.doors.of_listener(listener);
         let mut session = Session::new(id, address, &local_address, &door, self.now_us);
         session.listener = listener;
+        session.settle_at(self.identity_number());
         let key = self.clients.insert(session);
+        self.follow_identity(key);
         self.refresh_policy(key);
         if self.is_draining {
             self.dismiss(key);
@@ -272,19 +299,30 @@ impl Core {
             let door = self.doors.of_listener(client.session.listener);
             client.session.show_certificate(&name, &door);
         }
+        self.follow_identity(key);
     }
 
     /// A client's task has ended.
     pub fn client_left(&mut self, key: ClientKey) {
+        self.let_go_of(key);
+        if let Some(client) = self.clients.remove(key) {
+            self.tallies.clients.subtract(1);
+            self.forget_taking(client.taking);
+        }
+        self.may_be_drained();
+    }
+
+    /// Ends what a client that goes away has at nodes and at other clients.
+    pub(super) fn let_go_of(&mut self, key: ClientKey) {
         self.stop_tracking(key);
         self.abandon_upload(key);
         self.forget_subscriptions(key);
         self.end_watch(key);
         self.end_scrutiny(key);
-        if let Some(client) = self.clients.remove(key) {
-            self.tallies.clients.subtract(1);
-            self.forget_taking(client.taking);
-        }
+    }
+
+    /// Wakes who waits for the last client to leave, if it has.
+    pub(super) fn may_be_drained(&mut self) {
         if self.is_draining
             && self.clients.is_empty()
             && let Some(waker) = self.drained_waker.take()

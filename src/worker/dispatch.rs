@@ -90,6 +90,7 @@ impl Core {
     pub(super) fn open_place(&mut self, key: ClientKey, lane: Option<Slot>) -> Sequence {
         match self.clients.get(key) {
             Some(client) => {
+                debug_assert!(client.session.is_at_home(), "it goes as somebody else");
                 let is_muted = client.session.next_is_muted();
                 client.replies.open(is_muted, lane)
             }

@@ -122,7 +122,13 @@ impl Core {
     }
 
     /// A private connection was lost with a call on it.
-    pub(super) fn lost_leased(&mut self, dispatched: Dispatched, was_written: bool, why: &str) {
+    pub(super) fn lost_leased(
+        &mut self,
+        dispatched: Dispatched,
+        was_written: bool,
+        reason: Reason,
+        why: &str,
+    ) {
         let now_us = self.now_us;
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
@@ -138,7 +144,7 @@ impl Core {
             return;
         };
         call.connection = None;
-        call.reason = Reason::Unreachable(why.to_owned());
+        call.reason = reason;
         call.not_before_us = now_us;
         self.tallies.retries.increment();
         self.make_calls(dispatched.ticket.client);

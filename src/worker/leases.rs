@@ -17,11 +17,10 @@ use crate::upstream::{Phase, Role};
 /// A lease that nobody used for this long is closed.
 const IDLE_US: u64 = 60_000_000;
 
-/// The private connections of a worker.
+/// The private connections that nobody has. How many there are in all stands in
+/// [`Used`](super::limits::Used).
 #[derive(Debug, Default)]
 pub struct Leases {
-    /// Open or being opened, lent or not.
-    open: usize,
     /// Not lent, the one that came back last at the end.
     idle: Vec<Idle>,
 }
@@ -41,23 +40,6 @@ pub enum NoLease {
     Busy,
     /// The node cannot be reached.
     Unreachable(Reason),
-}
-
-impl Leases {
-    /// How many there are, lent or not.
-    pub fn len(&self) -> usize {
-        self.open
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.open == 0
-    }
-
-    /// Whether as many as allowed are there, and all are lent.
-    pub fn is_exhausted(&self, limit: usize) -> bool {
-        self.open >= limit && self.idle.is_empty()
-    }
 }
 
 impl Core {
@@ -81,7 +63,7 @@ impl Core {
                 return Ok(key);
             }
         }
-        if self.leases.open >= self.limits.leases {
+        if self.used.leases.get() >= self.limits.leases {
             if self.leases.idle.is_empty() {
                 return Err(NoLease::Busy);
             }
@@ -93,9 +75,14 @@ impl Core {
         let key = self
             .open(node, protocol, Role::Lease(Some(client)))
             .map_err(NoLease::Unreachable)?;
-        self.leases.open += 1;
+        self.used.leases.add(1);
         self.tallies.leases.add(1);
         Ok(key)
+    }
+
+    /// Whether as many as allowed are there, and all are lent.
+    pub(super) fn are_leases_exhausted(&self) -> bool {
+        self.used.leases.get() >= self.limits.leases && self.leases.idle.is_empty()
     }
 
     /// Takes back a lease that holds nothing of its client.
@@ -127,7 +114,7 @@ impl Core {
     /// Makes `count` private connections count that are not lent but belong to one client
     /// (`CLIENT TRACKING`). Returns false when that would be too many.
     pub(super) fn reserve_leases(&mut self, count: usize) -> bool {
-        let wanted = self.leases.open + count;
+        let wanted = self.used.leases.get() + count;
         let excess = wanted.saturating_sub(self.limits.leases);
         if excess > self.leases.idle.len() {
             return false;
@@ -136,18 +123,18 @@ impl Core {
         for idle in self.leases.idle.drain(..excess).collect::<Vec<_>>() {
             self.close_lease(idle.connection);
         }
-        self.leases.open = wanted;
+        self.used.leases.add(count);
         true
     }
 
     /// So many private connections count no more.
     pub(super) fn give_back_leases(&mut self, count: usize) {
-        self.leases.open = self.leases.open.saturating_sub(count);
+        self.used.leases.subtract(count);
     }
 
     /// A lease's connection has ended.
     pub(super) fn lease_ended(&mut self, key: ConnectionKey) {
-        self.leases.open = self.leases.open.saturating_sub(1);
+        self.used.leases.subtract(1);
         self.tallies.leases.subtract(1);
         self.leases.idle.retain(|idle| idle.connection != key);
     }
@@ -159,6 +146,13 @@ impl Core {
         // The oldest stand first.
         let old = self.leases.idle.iter().take_while(|idle| is_old(idle));
         let count = old.count();
+        // Those that are not needed here may be what another identity waits for.
+        let has_others = self.tallies.identities.value() > 0;
+        let is_short = has_others && self.used.leases.get() >= self.limits.leases;
+        let count = match is_short {
+            true => count.max(1).min(self.leases.idle.len()),
+            false => count,
+        };
         let old: Vec<Idle> = self.leases.idle.drain(..count).collect();
         for idle in old {
             self.close_lease(idle.connection);

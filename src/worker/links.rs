@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::nodes::ConnectionKey;
-use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::cluster::Endpoint;
 use crate::command::Command;
@@ -71,6 +70,7 @@ impl Core {
             node.failures = 0;
             node.retry_at_us = 0;
             node.last_failure = None;
+            node.refusal = None;
         }
         match role {
             Role::Hub => self.hub_link_ready(key),
@@ -84,25 +84,6 @@ impl Core {
     pub fn connection_numbered(&mut self, key: ConnectionKey, client_id: Option<u64>) {
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.upstream_id = client_id;
-        }
-    }
-
-    /// Says the new credentials on the connections that are open: the nodes may forget the old user. Those
-    /// of subscriptions, and those lent out, go on as they are until they are opened anew.
-    pub fn authenticate_again(&mut self, requests: &[Vec<u8>]) {
-        let now_us = self.now_us;
-        for (_, connection) in &mut self.connections {
-            let can_be_told = match connection.role {
-                Role::Shared | Role::Read | Role::Tracking(_) => true,
-                // In the middle of a request nothing can be said.
-                Role::Bulk => connection.upload.is_none(),
-                Role::Lease(_) | Role::Once | Role::Hub => false,
-            };
-            if can_be_told && connection.phase == Phase::Ready {
-                for request in requests {
-                    connection.send_unheard(request, now_us);
-                }
-            }
         }
     }
 
@@ -136,6 +117,7 @@ impl Core {
                 node.last_failure = Some(Arc::from(format!("{endpoint}: {why}")));
             }
         }
+        self.note_refusal(node_key, loss, why);
         if !connection.is_retiring {
             self.request_refresh(match loss {
                 Loss::NotOpened | Loss::Refused => RefreshReason::ConnectRefused,
@@ -201,7 +183,7 @@ impl Core {
                     self.fail_unknown(&dispatched, why);
                 } else {
                     let bytes = connection.outbox.front(len).to_vec();
-                    let reason = Reason::Unreachable(why.to_owned());
+                    let reason = self.reason_of_loss(connection.node, why);
                     self.park(dispatched, bytes, false, reason);
                 }
             }
@@ -209,7 +191,8 @@ impl Core {
                 let was_written = connection.phase != Phase::Opening
                     && connection.outbox.is_front_written(len)
                     && !is_refused(dispatched.command);
-                self.lost_leased(dispatched, was_written, why);
+                let reason = self.reason_of_loss(connection.node, why);
+                self.lost_leased(dispatched, was_written, reason, why);
             }
             connection.outbox.pop(len);
         }

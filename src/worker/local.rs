@@ -15,11 +15,12 @@ use super::monitors::Handovers;
 use super::permission::SharedAcl;
 use super::requests::Taken;
 use super::scrutiny::SharedPause;
+use crate::acl::IdentityNumber;
 use crate::client::{Effect, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
 use crate::config::{
-    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, ReadPolicy,
+    ClusterView, CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions, IdentityMode, ReadPolicy,
 };
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, write};
@@ -76,6 +77,8 @@ pub struct LocalFacts {
     pub handovers: Handovers,
     /// Who is subscribed to what, over all workers.
     pub audience: Audience,
+    /// Who says who a client is.
+    pub identity_mode: IdentityMode,
 }
 
 impl LocalFacts {
@@ -98,11 +101,22 @@ impl LocalFacts {
     }
 }
 
+/// Where a core is: each thread has one for each identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seat {
+    /// The number of the thread.
+    pub worker: usize,
+    /// As whom the core's connections are opened.
+    pub identity: IdentityNumber,
+}
+
 /// A question for a worker about its clients.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The worker that asks.
-    pub asker: usize,
+    /// Who asks.
+    pub asker: Seat,
+    /// Only clients of this identity are meant.
+    pub scope: Option<IdentityNumber>,
     /// Where the answer goes.
     pub ticket: Ticket,
     /// What is asked.
@@ -135,6 +149,10 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return Taken::Yes;
         };
+        if let Effect::Vouch { name, password } = effect {
+            self.recycle(reply);
+            return self.begin_vouching(key, &name, password);
+        }
         let is_muted = client.session.next_is_muted();
         match effect {
             Effect::Ask(question) => {
@@ -174,7 +192,7 @@ impl Core {
                 client.map_version = super::clients::UNSETTLED;
             }
             Effect::Close => client.phase = super::clients::Phase::Leaving,
-            Effect::None | Effect::AuthFailed(_) | Effect::Ask(_) => {}
+            Effect::None | Effect::AuthFailed(_) | Effect::Vouch { .. } | Effect::Ask(_) => {}
         }
     }
 
@@ -193,6 +211,10 @@ impl Core {
         if local == Local::Ping && self.answer_subscribed_ping(key, args, reply).is_some() {
             return Effect::None;
         }
+        if let Some(text) = self.is_theirs_to_say(local) {
+            write::error(reply, text);
+            return Effect::None;
+        }
         let facts = Arc::clone(&self.local);
         let now_us = self.now_us;
         let wording = self.wording();
@@ -202,6 +224,11 @@ impl Core {
         let listener = facts.listener(client.session.listener);
         let door = self.doors.of_listener(client.session.listener);
         let figures = client.figures(now_us);
+        let is_login = matches!(local, Local::Auth | Local::Hello | Local::Reset);
+        let (bound, vouched) = match is_login {
+            true => (client.bound(), client.take_vouched()),
+            false => (None, None),
+        };
         let (advertised_host, advertised_port) =
             advertised(listener, &client.session.local_address);
         let world = World {
@@ -214,10 +241,15 @@ impl Core {
             advertised_host: &advertised_host,
             advertised_port,
             cluster_view: listener.cluster_view,
+            bound,
+            vouched,
             figures,
         };
         let effect = answer(local, args, &mut client.session, &world, reply);
         self.policy_may_change(key, local);
+        if is_login {
+            self.follow_identity(key);
+        }
         effect
     }
 
@@ -240,10 +272,17 @@ impl Core {
             part: 0,
         };
         self.questions.push(Asked {
-            asker: self.index,
+            asker: self.seat(),
+            scope: self.scope(),
             ticket,
             question,
         });
+    }
+
+    /// Whom its clients may ask about: where the nodes know the users, nobody but themselves.
+    pub(super) fn scope(&self) -> Option<IdentityNumber> {
+        let is_own = self.local.identity_mode == IdentityMode::PassThrough;
+        is_own.then(|| self.identity_number())
     }
 
     /// Answers another worker's question, or this one's own.
@@ -271,8 +310,8 @@ impl Core {
                 self.take_over_pause();
                 write::integer(&mut out, 1);
             }
-            Question::Monitors { worker, count } => {
-                self.monitors_elsewhere(*worker, *count);
+            Question::Monitors { count } => {
+                self.monitors_elsewhere(asked.asker, *count);
                 write::integer(&mut out, 1);
             }
             Question::Kill(filter) | Question::KillAddress(filter) => {
@@ -286,7 +325,7 @@ impl Core {
                     .collect();
                 write::integer(&mut out, keys.len() as i64);
                 for key in keys {
-                    if asked.asker == self.index && asked.ticket.client == key {
+                    if asked.asker == self.seat() && asked.ticket.client == key {
                         self.dismiss(key);
                     } else {
                         self.cut_off(key);

@@ -21,7 +21,7 @@ use tracing::warn;
 use super::clients::{Client, Phase};
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
-use super::local::Asked;
+use super::local::{Asked, Seat};
 use super::requests::Taken;
 use crate::client::monitor::{self, Monitoring};
 use crate::client::{Question, ReplyMode};
@@ -43,8 +43,10 @@ pub(super) struct Monitors {
     own: Vec<ClientKey>,
     /// How many of its clients are on the way to become one.
     starting: usize,
-    /// How many others have, by their numbers.
-    elsewhere: Vec<usize>,
+    /// How many others have; only those that have any.
+    known: Vec<(Seat, usize)>,
+    /// Those of them that are shown what passes here.
+    elsewhere: Vec<Seat>,
     /// Lines that others' monitors have to be shown.
     lines: Vec<u8>,
     /// Something was too long to be shown; the others' monitors have to know.
@@ -56,13 +58,6 @@ pub(super) struct Monitors {
 /// What workers tell each other about monitors.
 #[derive(Clone, Debug)]
 pub enum MonitorNote {
-    /// A worker has so many.
-    Count {
-        /// Its number.
-        worker: usize,
-        /// How many.
-        count: usize,
-    },
     /// Lines to be shown.
     Lines(Arc<[u8]>),
     /// Something is not shown: it is too long, or this worker did not take lines over in time.
@@ -76,7 +71,7 @@ impl Monitors {
     }
 
     fn has_any_elsewhere(&self) -> bool {
-        self.elsewhere.iter().any(|count| *count > 0)
+        !self.elsewhere.is_empty()
     }
 
     /// How many clients of this worker the others have to know of.
@@ -113,7 +108,7 @@ impl Handovers {
         false
     }
 
-    fn taken(&self, worker: usize, bytes: usize) {
+    pub(super) fn taken(&self, worker: usize, bytes: usize) {
         if let Some(waiting) = self.0.get(worker) {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -152,11 +147,12 @@ impl Core {
             part: 0,
         };
         let question = Question::Monitors {
-            worker: self.index,
             count: self.scrutiny.monitors.count(),
         };
         self.questions.push(Asked {
-            asker: self.index,
+            asker: self.seat(),
+            // All have to know, because cores of its identity may be made anywhere.
+            scope: None,
             ticket,
             question,
         });
@@ -264,38 +260,51 @@ impl Core {
         }
     }
 
-    /// What other workers have to be told, each with the number of the worker.
-    pub(super) fn take_monitor_notes(&mut self) -> Vec<(usize, MonitorNote)> {
+    /// What is for others' monitors, each with whose they are.
+    pub(super) fn take_monitor_notes(&mut self) -> Vec<(Seat, MonitorNote)> {
         let mut notes = Vec::new();
         let monitors = &mut self.scrutiny.monitors;
         let lines: Arc<[u8]> = std::mem::take(&mut monitors.lines).into();
         let is_lost = std::mem::take(&mut monitors.has_lost);
-        let elsewhere = monitors.elsewhere.iter().enumerate();
-        for (worker, _) in elsewhere.filter(|(_, count)| **count > 0) {
-            if is_lost || !self.local.handovers.add(worker, lines.len()) {
-                notes.push((worker, MonitorNote::Lost));
+        for seat in &monitors.elsewhere {
+            if is_lost || !self.local.handovers.add(seat.worker, lines.len()) {
+                notes.push((*seat, MonitorNote::Lost));
             } else if !lines.is_empty() {
-                notes.push((worker, MonitorNote::Lines(Arc::clone(&lines))));
+                notes.push((*seat, MonitorNote::Lines(Arc::clone(&lines))));
             }
         }
-        if std::mem::take(&mut monitors.has_news) {
-            let worker = self.index;
-            let count = monitors.count();
-            let others = (0..self.local.workers.len()).filter(|other| *other != worker);
-            notes.extend(others.map(|other| (other, MonitorNote::Count { worker, count })));
-        }
         notes
+    }
+
+    /// How many there are here, if the others have to be told.
+    pub(super) fn take_monitor_count(&mut self) -> Option<usize> {
+        let monitors = &mut self.scrutiny.monitors;
+        std::mem::take(&mut monitors.has_news).then(|| monitors.count())
     }
 
     /// Another worker tells something about monitors.
     pub fn take_monitor_note(&mut self, note: MonitorNote) {
         match note {
-            MonitorNote::Count { worker, count } => self.monitors_elsewhere(worker, count),
             MonitorNote::Lines(lines) => {
                 self.local.handovers.taken(self.index, lines.len());
                 self.show_lines(&lines);
             }
             MonitorNote::Lost => self.close_monitors(),
+        }
+    }
+
+    /// Everybody who has monitors, as far as it is known here.
+    pub(super) fn monitors_known(&self) -> Vec<(Seat, usize)> {
+        let monitors = &self.scrutiny.monitors;
+        let mut known = monitors.known.clone();
+        known.push((self.seat(), monitors.count()));
+        known
+    }
+
+    /// What another core of the thread knows; this one has only been made.
+    pub(super) fn learn_of_monitors(&mut self, known: &[(Seat, usize)]) {
+        for (seat, count) in known {
+            self.monitors_elsewhere(*seat, *count);
         }
     }
 
@@ -315,157 +324,26 @@ impl Core {
         }
     }
 
-    /// Another worker has so many monitors.
-    pub(super) fn monitors_elsewhere(&mut self, worker: usize, count: usize) {
-        if worker == self.index {
+    /// Somebody has so many monitors. Those of other identities are shown nothing from here where the nodes
+    /// know the users.
+    pub(super) fn monitors_elsewhere(&mut self, seat: Seat, count: usize) {
+        if seat == self.seat() {
             return;
         }
-        let elsewhere = &mut self.scrutiny.monitors.elsewhere;
-        if elsewhere.len() <= worker {
-            elsewhere.resize(worker + 1, 0);
+        let scope = self.scope();
+        let monitors = &mut self.scrutiny.monitors;
+        monitors.known.retain(|(other, _)| *other != seat);
+        if count > 0 {
+            monitors.known.push((seat, count));
         }
-        if let Some(known) = elsewhere.get_mut(worker) {
-            *known = count;
-        }
+        let seats = monitors.known.iter().map(|(seat, _)| *seat);
+        monitors.elsewhere = seats
+            .filter(|seat| scope.is_none_or(|own| own == seat.identity))
+            .collect();
         self.scrutiny.settle();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::core::WorkerLimits;
-    use super::super::local::LocalFacts;
-    use super::*;
-    use crate::resp::write;
-
-    fn core(index: usize, facts: &Arc<LocalFacts>) -> Core {
-        Core::new(
-            index,
-            WorkerLimits::default(),
-            Arc::default(),
-            Arc::default(),
-            Arc::default(),
-            Arc::clone(facts),
-        )
-    }
-
-    fn ask(core: &mut Core, key: ClientKey, words: &[&[u8]]) {
-        let mut frame = Vec::new();
-        write::command(&mut frame, words);
-        assert_eq!(core.process(key, &frame).consumed, frame.len());
-    }
-
-    fn output(core: &mut Core, key: ClientKey) -> String {
-        let client = core.clients.get(key).expect("it is there");
-        String::from_utf8_lossy(client.replies.output()).into_owned()
-    }
-
-    /// What a worker does not take over in time costs it its monitors, and nothing else. contract: S7 F6
-    #[test]
-    fn a_worker_that_hangs_loses_its_monitors() {
-        let facts = Arc::new(LocalFacts {
-            workers: vec![Arc::default(), Arc::default()],
-            handovers: Handovers::new(2),
-            ..LocalFacts::default()
-        });
-        let (mut writes, mut hangs) = (core(0, &facts), core(1, &facts));
-        let monitor = hangs.client_joins(1, "1.1.1.1:1", None);
-        ask(&mut hangs, monitor, &[b"MONITOR"]);
-        let asked = hangs.questions.pop().expect("all workers are asked");
-        for (part, core) in [&mut writes, &mut hangs].into_iter().enumerate() {
-            let answer = core.answer_asked(&asked.for_part(part as u32));
-            assert_eq!(answer, b":1\r\n");
-        }
-        assert_eq!(
-            output(&mut hangs, monitor),
-            "",
-            "not before all have answered"
-        );
-        for part in 0..2 {
-            hangs.reply(asked.for_part(part).ticket, b":1\r\n");
-        }
-        assert_eq!(output(&mut hangs, monitor), "+OK\r\n");
-
-        let writer = writes.client_joins(2, "2.2.2.2:2", None);
-        ask(&mut writes, writer, &[b"PING"]);
-        assert!(writes.has_errands());
-        let mut notes = writes.take_monitor_notes();
-        assert!(!writes.has_errands());
-        let (to, note) = notes.pop().expect("it is shown");
-        assert_eq!((to, notes.len()), (1, 0));
-        hangs.take_monitor_note(note);
-        let shown = output(&mut hangs, monitor);
-        assert!(shown.ends_with(" [0 2.2.2.2:2] \"PING\"\r\n"), "{shown}");
-
-        // It does not matter what the writer hears.
-        let client = writes.clients.get(writer).expect("it is there");
-        client.replies.discard_output();
-        let large = vec![b'x'; 8 << 20];
-        let mut handed_over = Vec::new();
-        let is_lost = (0..8).any(|_| {
-            ask(&mut writes, writer, &[b"ECHO", &large]);
-            handed_over.extend(
-                writes
-                    .take_monitor_notes()
-                    .into_iter()
-                    .map(|(_, note)| note),
-            );
-            matches!(handed_over.last(), Some(MonitorNote::Lost))
-        });
-        assert!(is_lost && handed_over.len() == 4, "{}", handed_over.len());
-        hangs.take_monitor_note(MonitorNote::Lost);
-        let phase = hangs.clients.get(monitor).map(|client| client.phase);
-        assert_eq!(phase, Some(Phase::Gone));
-        // The others are told that nobody is left, and what was taken over makes room again.
-        let told = hangs.take_monitor_notes();
-        assert!(matches!(
-            &told[..],
-            [(
-                0,
-                MonitorNote::Count {
-                    worker: 1,
-                    count: 0
-                }
-            )]
-        ));
-        for note in handed_over {
-            hangs.take_monitor_note(note);
-        }
-        assert!(facts.handovers.add(1, HANDOVER_BYTES_MAX));
-        for (_, note) in told {
-            writes.take_monitor_note(note);
-        }
-        assert!(!writes.scrutiny.is_on());
-    }
-
-    /// Who leaves while the workers are being told was no monitor yet. contract: S7
-    #[test]
-    fn leaving_before_ok() {
-        let facts = Arc::new(LocalFacts {
-            workers: vec![Arc::default(), Arc::default()],
-            handovers: Handovers::new(2),
-            ..LocalFacts::default()
-        });
-        let mut core = core(0, &facts);
-        let monitor = core.client_joins(1, "1.1.1.1:1", None);
-        ask(&mut core, monitor, &[b"MONITOR"]);
-        core.cut_off(monitor);
-        let asked = core.questions.pop().expect("all workers are asked");
-        for part in 0..2 {
-            core.reply(asked.for_part(part).ticket, b":1\r\n");
-        }
-        core.client_left(monitor);
-        assert!(!core.scrutiny.is_on());
-        let told = core.take_monitor_notes();
-        assert!(matches!(
-            &told[..],
-            [(
-                1,
-                MonitorNote::Count {
-                    worker: 0,
-                    count: 0
-                }
-            )]
-        ));
-    }
-}
+#[path = "monitors_tests.rs"]
+mod tests;

@@ -34,6 +34,8 @@ pub struct WorkerNode {
     pub failures: u32,
     /// Why the last attempt failed; shown to clients whose deadline passed.
     pub last_failure: Option<Arc<str>>,
+    /// It does not know the identity's credentials: what clients are told at once until the next attempt.
+    pub(super) refusal: Option<Arc<str>>,
     /// Whether the current snapshot knows it (or a redirect named it since).
     pub is_member: bool,
     /// Whether the cluster agreed that it failed.
@@ -219,6 +221,7 @@ impl Nodes {
             retry_at_us: 0,
             failures: 0,
             last_failure: None,
+            refusal: None,
             is_member: true,
             has_failed: false,
             reads: NodeReads::default(),

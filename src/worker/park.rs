@@ -11,6 +11,8 @@
 //! 3. A later one that was carried out meanwhile, on the same key, leaves no place for the earlier
 //!    one: a read is done once more in its turn; after a write the earlier one is given up.
 
+use std::sync::Arc;
+
 use crate::cluster::Slot;
 use crate::command::Handling;
 use crate::pipeline::ClientKey;
@@ -49,6 +51,8 @@ pub enum Reason {
     Large,
     /// No connection for large things was free.
     NoBulk,
+    /// The nodes do not know the client's user, or another password of it; the whole text. It waits no longer.
+    Refused(Arc<str>),
 }
 
 /// A request, or a part of one, that waits.
@@ -191,6 +195,10 @@ impl Core {
         };
         if !client.replies.is_waiting(ticket.sequence) {
             return;
+        }
+        if let Reason::Refused(text) = &parked.reason {
+            let text = Arc::clone(text);
+            return self.fail(ticket, ErrorKind::NoAuth, &text);
         }
         client.map_version = UNSETTLED;
         if !client.is_listed_parked {
@@ -410,6 +418,7 @@ impl Reason {
                 "CLUSTERDOWN no connection for large replies was free for {seconds:.1} s (limits.bulk_connections); \
                  '{name}' was not executed; try again later"
             ),
+            Reason::Refused(text) => text.to_string(),
             Reason::Overtaken => format!(
                 "TRYAGAIN '{name}' was not executed: its slot moved, and a later request on the same \
                  key was carried out first"

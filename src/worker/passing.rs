@@ -50,7 +50,7 @@ impl Core {
         if let (Some(ticket), Some(room)) = (to, room)
             && let Some(client) = self.clients.get(ticket.client)
         {
-            self.stream_bytes_reserved += room;
+            self.used.stream_bytes.add(room);
             let taking = client.taking.get_or_insert_default();
             taking.reserved += room;
             taking.in_room += 1;
@@ -110,7 +110,7 @@ impl Core {
         if self.has_stream_room(step) {
             if let Some(taking) = self.taking(ticket.client) {
                 taking.reserved += step;
-                self.stream_bytes_reserved += step;
+                self.used.stream_bytes.add(step);
             }
             if let Some(passing) = self.passing_of(key) {
                 passing.room = Some(step);
@@ -140,7 +140,7 @@ impl Core {
     /// Whether so many bytes more may be reserved for large replies.
     pub(super) fn has_stream_room(&self, len: usize) -> bool {
         let room = self.limits.stream_buffer_bytes;
-        len <= room.saturating_sub(self.stream_bytes_reserved)
+        len <= room.saturating_sub(self.used.stream_bytes.get())
     }
 
     fn stream_window(&self) -> usize {
@@ -261,7 +261,9 @@ impl Core {
             !may_go_on
         });
         if taking.in_room == 0 && (has_room || is_gone) {
-            self.stream_bytes_reserved -= std::mem::take(&mut taking.reserved);
+            self.used
+                .stream_bytes
+                .subtract(std::mem::take(&mut taking.reserved));
             if taking.left_unread.is_empty() {
                 client.taking = None;
             }
@@ -271,7 +273,7 @@ impl Core {
     /// A client has left; what was reserved for it is free.
     pub(super) fn forget_taking(&mut self, taking: Option<Box<Taking>>) {
         if let Some(taking) = taking {
-            self.stream_bytes_reserved -= taking.reserved;
+            self.used.stream_bytes.subtract(taking.reserved);
         }
     }
 

@@ -5,7 +5,7 @@
 //! tell the keys, it is judged again once they are told, before it is sent (`learn.rs`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
@@ -52,13 +52,27 @@ impl SharedAcl {
     }
 
     fn is_open(&self, address: &str, now_us: u64) -> bool {
-        let throttle = || self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.has_failed.load(Ordering::Relaxed) || throttle().is_open(host(address), now_us)
+        !self.has_failed.load(Ordering::Relaxed) || self.throttle().is_open(host(address), now_us)
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A password of this host is being looked at; until that is known it counts as wrong.
+    pub(super) fn suspect(&self, host: &str, now_us: u64) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        self.throttle().failed(host, now_us);
+    }
+
+    /// It is known: what it counted is taken back.
+    pub(super) fn clear(&self, host: &str) {
+        self.throttle().forgive(host);
     }
 }
 
 /// The address without its port.
-fn host(address: &str) -> &str {
+pub(super) fn host(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
@@ -80,6 +94,9 @@ impl Core {
                 return None;
             }
             return Some(self.refuse_judged(key, command, args, ErrorKind::NoAuth, NOAUTH));
+        }
+        if !client.session.is_at_home() {
+            return Some(self.wait_to_move(key));
         }
         let is_in_transaction = client.transaction.is_some();
         if is_in_transaction && self.is_never_inside(command) {
@@ -322,11 +339,7 @@ impl Core {
         };
         let address = client.session.address.clone();
         let is_in_transaction = client.transaction.is_some();
-        local.acl.has_failed.store(true, Ordering::Relaxed);
-        let lock = &local.acl.throttle;
-        lock.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .failed(host(&address), now_us);
+        local.acl.suspect(host(&address), now_us);
         let told = local.acl.told.lock().map(|mut told| told.tell(now_us));
         if let Ok(Some(others)) = told {
             // What is given for a name may be a password that slipped: it is not logged.
@@ -383,6 +396,8 @@ impl Core {
         let now_us = self.now_us;
         let acl = &self.local.acl;
         let client = self.clients.get(key).filter(|_| has_password);
+        // It waited already where the nodes were asked.
+        let client = client.filter(|client| !client.is_vouched());
         client.is_some_and(|client| !acl.is_open(&client.session.address, now_us))
     }
 
@@ -407,9 +422,17 @@ impl Core {
                 continue;
             };
             let door = self.doors.of_listener(client.session.listener);
-            if !client.session.follow(&door) || !hears_only_what_it_may(&self.hub, client) {
+            let is_welcome =
+                client.session.follow(&door) && hears_only_what_it_may(&self.hub, client);
+            // What it holds of a connection cannot be taken over to another identity.
+            let has_to_move = !client.session.is_at_home();
+            let is_stuck =
+                client.bound().is_some() || client.blocked.is_some() || client.upload.is_some();
+            if !is_welcome || (has_to_move && is_stuck) {
                 closed += 1;
                 self.cut_off(key);
+            } else if has_to_move {
+                self.follow_identity(key);
             } else if !self.may_execute(key)
                 && let Some(client) = self.clients.get(key)
                 && let Some(transaction) = &mut client.transaction

@@ -299,6 +299,9 @@ impl Core {
             Handling::Script(script) => self.plan_script(key, command, args, script),
             Handling::Publish => self.plan_publish(key, command, args),
             Handling::Subscription(subscription) => self.plan_subscription(key, subscription, args),
+            Handling::Local(local) if self.asks_nodes_for(local) => {
+                self.forward(key, command, Target::Any, args.frame())
+            }
             Handling::Local(local) => self.answer_locally(key, local, args),
             Handling::Monitor => self.plan_monitor(key),
             Handling::Blocking => self.plan_blocking(key, command, args),

@@ -1,5 +1,7 @@
 //! Which connection a request takes: the shared one of its node, or its client's own.
 
+use std::sync::Arc;
+
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
@@ -81,6 +83,9 @@ impl Core {
             return Err(Reason::Unreachable("it left the cluster".to_owned()));
         };
         if node.retry_at_us > self.now_us {
+            if let Some(text) = &node.refusal {
+                return Err(Reason::Refused(Arc::clone(text)));
+            }
             let why = node
                 .last_failure
                 .as_deref()

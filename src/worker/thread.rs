@@ -1,6 +1,6 @@
 //! The worker's thread: its runtime, what it is told, its clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,38 +8,48 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tracing::warn;
 
 use super::arrivals::{self, ArrivalSettings, Arrivals};
 use super::core::{Core, WorkerLimits};
 use super::doors_cell::DoorsCell;
+use super::household::Household;
 use super::learnt_cell::LearntCell;
-use super::local::{Asked, LocalFacts};
+use super::limits::Used;
+use super::local::{Asked, LocalFacts, Seat};
 use super::monitors::MonitorNote;
 use super::refresh_requests::RefreshRequests;
 use super::replica_facts::ReplicaFacts;
 use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
-use super::{client_task, upstream_task};
+use super::{client_task, upstream_task, vouching};
+use crate::acl::IdentityNumber;
 use crate::cluster::{AddressMap, Slot};
 use crate::net::{Accepted, Entrance, Lifecycle};
 use crate::pipeline::Ticket;
 use crate::telemetry::WorkerTallies;
 use crate::telemetry::clock::now_us;
-use crate::upstream::handshake;
+use crate::upstream::{Identities, handshake};
 
 /// What workers tell each other.
 #[derive(Debug)]
 pub enum Note {
     /// A question about this worker's clients.
     Asked(Asked),
-    /// A slot is moving to another node.
-    Moving(Slot),
-    /// The answer to a question of this worker's.
-    Answer(Ticket, Vec<u8>),
-    /// About clients in `MONITOR`.
-    Monitor(MonitorNote),
+    /// A slot is moving to another node, somebody has seen.
+    Moving(Slot, Seat),
+    /// The answer to a question of the clients of this identity.
+    Answer(IdentityNumber, Ticket, Vec<u8>),
+    /// So many clients of somebody's are in `MONITOR`.
+    Monitors {
+        /// Whose.
+        seat: Seat,
+        /// How many.
+        count: usize,
+    },
+    /// For the clients of this identity that are in `MONITOR`.
+    Monitor(IdentityNumber, MonitorNote),
 }
 
 /// What a worker needs.
@@ -74,6 +84,10 @@ pub struct WorkerContext {
     pub learnt: Arc<LearntCell>,
     /// Users and rules.
     pub doors: Arc<DoorsCell>,
+    /// As whom users' commands travel.
+    pub identities: Arc<Identities>,
+    /// The connections of an identity that has no clients any more are closed after this time.
+    pub identity_idle: Duration,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
     /// open as requests (`limits.requests_in_flight_per_client`), and what monitors are to be shown is
     /// counted in [`Handovers`](super::monitors::Handovers).
@@ -82,15 +96,44 @@ pub struct WorkerContext {
     pub workers: Arc<[mpsc::UnboundedSender<Note>]>,
 }
 
-/// The state and what its tasks share.
+/// The state of one identity's clients and connections, and what its tasks share.
 pub(super) struct Worker {
     core: RefCell<Core>,
     upstream: handshake::Settings,
-    pub(super) arrivals: Arrivals,
-    workers: Arc<[mpsc::UnboundedSender<Note>]>,
+    /// As whom its connections are opened.
+    pub(super) identity: IdentityNumber,
+    pub(super) arrivals: Rc<Arrivals>,
+    pub(super) house: Rc<Household>,
+    is_over: Cell<bool>,
+    end: Notify,
 }
 
 impl Worker {
+    /// Around a core whose connections are opened with these settings.
+    pub(super) fn new(core: Core, upstream: handshake::Settings, house: &Rc<Household>) -> Worker {
+        Worker {
+            identity: core.identity_number(),
+            core: RefCell::new(core),
+            upstream,
+            arrivals: Rc::clone(&house.arrivals),
+            house: Rc::clone(house),
+            is_over: Cell::new(false),
+            end: Notify::new(),
+        }
+    }
+
+    /// Ends its tasks: no client of its identity is left.
+    pub(super) fn end(&self) {
+        self.is_over.set(true);
+        self.end.notify_waiters();
+    }
+
+    async fn ended(&self) {
+        while !self.is_over.get() {
+            self.end.notified().await;
+        }
+    }
+
     /// One turn: tells the core the time, lets `work` run, and does what it left to be done outside.
     #[inline]
     pub(super) fn turn<R>(self: &Rc<Self>, work: impl FnOnce(&mut Core) -> R) -> R {
@@ -108,22 +151,27 @@ impl Worker {
         for key in std::mem::take(&mut core.to_open) {
             tokio::task::spawn_local(upstream_task::run(Rc::clone(self), key));
         }
+        let workers = &self.house.workers;
         for slot in std::mem::take(&mut core.trackers.moving) {
-            for (index, worker) in self.workers.iter().enumerate() {
-                if index != core.index {
-                    let _ = worker.send(Note::Moving(slot));
-                }
+            for worker in workers.iter() {
+                let _ = worker.send(Note::Moving(slot, core.seat()));
             }
         }
         for asked in std::mem::take(&mut core.questions) {
-            for (part, worker) in self.workers.iter().enumerate() {
+            for (part, worker) in workers.iter().enumerate() {
                 // A worker that has ended has no clients to tell of; the process is ending.
                 let _ = worker.send(Note::Asked(asked.for_part(part as u32)));
             }
         }
-        for (worker, note) in core.take_monitor_notes() {
-            if let Some(worker) = self.workers.get(worker) {
-                let _ = worker.send(Note::Monitor(note));
+        for (to, note) in core.take_monitor_notes() {
+            if let Some(worker) = workers.get(to.worker) {
+                let _ = worker.send(Note::Monitor(to.identity, note));
+            }
+        }
+        if let Some(count) = core.take_monitor_count() {
+            let seat = core.seat();
+            for worker in workers.iter() {
+                let _ = worker.send(Note::Monitors { seat, count });
             }
         }
     }
@@ -163,76 +211,79 @@ pub fn spawn(context: WorkerContext) -> io::Result<()> {
 
 async fn run(context: WorkerContext) {
     let WorkerContext {
+        index,
         mut accepted,
         mut lifecycle,
-        topology,
         mut notes,
         mut replicas,
         ..
     } = context;
-    let arrivals = Arrivals::new(context.arrivals, Arc::clone(&context.tallies));
-    let mut core = Core::new(
-        context.index,
-        context.limits,
-        context.tallies,
-        context.address_map,
-        context.refresh,
-        context.local,
-    );
-    core.scripts = context.scripts;
-    core.teaching = Arc::clone(&context.learnt);
-    core.awaits_learnt = true;
-    let worker = Rc::new(Worker {
-        core: RefCell::new(core),
+    let house = Rc::new(Household {
+        index,
+        limits: context.limits,
+        address_map: context.address_map,
+        refresh: context.refresh,
+        local: context.local,
+        scripts: context.scripts,
+        learnt: context.learnt,
+        topology: context.topology,
+        doors: context.doors,
+        replicas: replicas.clone(),
         upstream: context.upstream,
-        arrivals,
+        arrivals: Rc::new(Arrivals::new(
+            context.arrivals,
+            Arc::clone(&context.tallies),
+        )),
+        tallies: context.tallies,
         workers: context.workers,
+        identities: context.identities,
+        identity_idle: context.identity_idle,
+        used: Used::default(),
+        vouching: Semaphore::new(vouching::AT_ONCE),
+        is_draining: Cell::new(false),
+        has_grown: Notify::new(),
+        members: RefCell::default(),
     });
-    let mut versions = topology.subscribe();
-    let learnt = context.learnt;
-    let mut lessons = learnt.subscribe();
-    tokio::task::spawn_local(keep_time(Rc::clone(&worker)));
-    tokio::task::spawn_local(keep_handing_out(Rc::clone(&worker)));
-    apply(&worker, &topology);
-    if *lessons.borrow_and_update() > 0 {
-        worker.turn(|core| core.take_learnt(learnt.load()));
-    }
-    let doors = context.doors;
-    let mut rules = doors.subscribe();
-    worker.turn(|core| core.doors = doors.load());
-    let mut credentials = worker.upstream.credentials.subscribe();
+    let mut versions = house.topology.subscribe();
+    let mut lessons = house.learnt.subscribe();
+    let mut rules = house.doors.subscribe();
+    let service = house.add(None);
     let mut drain_until = None;
     loop {
         tokio::select! {
             client = accepted.recv() => match client {
-                Some(client) => serve(&worker, client),
+                Some(client) => serve(&service, client),
                 None => break,
             },
-            Some(note) = notes.recv() => handle(&worker, note),
-            Ok(()) = versions.changed() => apply(&worker, &topology),
+            Some(note) = notes.recv() => house.handle(note),
+            Ok(()) = versions.changed() => {
+                if let Some(topology) = house.topology.load() {
+                    house.each(|core| core.apply_topology(Arc::clone(&topology)));
+                }
+            }
             Ok(()) = replicas.changed() => {
                 let facts = Arc::clone(&replicas.borrow_and_update());
-                worker.turn(|core| core.apply_replica_facts(facts));
+                house.each(|core| core.apply_replica_facts(Arc::clone(&facts)));
             }
-            Ok(()) = lessons.changed() => worker.turn(|core| core.take_learnt(learnt.load())),
-            Ok(()) = rules.changed() => worker.turn(|core| core.take_doors(doors.load())),
-            Ok(()) = credentials.changed() => {
-                let requests = worker.upstream.credentials.load().auth_requests();
-                worker.turn(|core| core.authenticate_again(&requests));
-            }
+            Ok(()) = lessons.changed() => house.each(|core| core.take_learnt(house.learnt.load())),
+            Ok(()) = rules.changed() => house.each(|core| core.take_doors(house.doors.load())),
             Ok(()) = lifecycle.changed() => match *lifecycle.borrow_and_update() {
                 Lifecycle::Starting | Lifecycle::Ready => {}
                 Lifecycle::Draining { until } => {
                     drain_until = Some(until);
-                    worker.turn(Core::drain);
+                    house.is_draining.set(true);
+                    house.each(Core::drain);
                 }
                 Lifecycle::Stopped => break,
             },
-            () = drained(&worker) => break,
+            // One more has to be drained.
+            () = house.has_grown.notified() => {}
+            () = drained(&house) => break,
             () = deadline(drain_until) => {
-                let clients = worker.turn(|core| core.clients.len());
+                let mut clients = 0;
+                house.each(|core| clients += core.clients.len());
                 warn!(
-                    worker = context.index,
+                    worker = index,
                     clients, "the deadline of draining has passed; closing those left"
                 );
                 break;
@@ -250,14 +301,20 @@ async fn deadline(until: Option<Instant>) {
 }
 
 /// Ends when the worker drains and its last client has left (contract: F7).
-async fn drained(worker: &Rc<Worker>) {
-    std::future::poll_fn(|context| worker.turn(|core| core.poll_drained(context.waker()))).await;
-}
-
-fn apply(worker: &Rc<Worker>, topology: &TopologyCell) {
-    if let Some(topology) = topology.load() {
-        worker.turn(|core| core.apply_topology(topology));
-    }
+async fn drained(house: &Rc<Household>) {
+    std::future::poll_fn(|context| {
+        // Looked at again when it begins.
+        let mut is_drained = house.is_draining.get();
+        if !is_drained {
+            return Poll::Pending;
+        }
+        house.each(|core| is_drained &= core.poll_drained(context.waker()).is_ready());
+        match is_drained {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 fn serve(worker: &Rc<Worker>, mut accepted: Accepted) {
@@ -285,25 +342,31 @@ fn serve(worker: &Rc<Worker>, mut accepted: Accepted) {
     }
 }
 
-fn handle(worker: &Rc<Worker>, note: Note) {
-    match note {
-        Note::Asked(asked) => {
-            let answer = worker.turn(|core| core.answer_asked(&asked));
-            if let Some(asker) = worker.workers.get(asked.asker) {
-                let _ = asker.send(Note::Answer(asked.ticket, answer));
-            }
-        }
-        Note::Moving(slot) => {
-            worker.turn(|core| core.slot_is_moving(slot));
-        }
-        Note::Monitor(note) => worker.turn(|core| core.take_monitor_note(note)),
-        Note::Answer(ticket, reply) => worker.turn(|core| core.reply(ticket, &reply)),
+/// Hands messages out to subscribers, in turns with the clients that write them.
+pub(super) async fn keep_handing_out(worker: Rc<Worker>) {
+    let handing_out =
+        std::future::poll_fn(|context| worker.turn(|core| core.poll_fan_out(context.waker())));
+    tokio::select! {
+        () = handing_out => {}
+        () = worker.ended() => {}
     }
 }
 
-/// Hands messages out to subscribers, in turns with the clients that write them.
-async fn keep_handing_out(worker: Rc<Worker>) {
-    std::future::poll_fn(|context| worker.turn(|core| core.poll_fan_out(context.waker()))).await;
+/// Tells connections that are open of new credentials.
+pub(super) async fn keep_credentials(worker: Rc<Worker>) {
+    let mut credentials = worker.upstream.credentials.subscribe();
+    loop {
+        tokio::select! {
+            Ok(()) = credentials.changed() => {
+                let requests = credentials.borrow_and_update().auth_requests();
+                worker.turn(|core| {
+                    core.forget_refusals();
+                    core.authenticate_again(&requests);
+                });
+            }
+            () = worker.ended() => return,
+        }
+    }
 }
 
 /// How often deadlines are looked at.
@@ -312,8 +375,17 @@ const TICK: Duration = Duration::from_millis(100);
 const TICK_PARKED: Duration = Duration::from_millis(5);
 
 /// Looks after deadlines and pauses.
-async fn keep_time(worker: Rc<Worker>) {
+pub(super) async fn keep_time(worker: Rc<Worker>) {
+    let idle_us = worker.house.identity_idle.as_micros() as u64;
     loop {
+        let idle_us = match worker.house.identities.is_crowded() {
+            true => 0,
+            false => idle_us,
+        };
+        if worker.turn(|core| core.is_deserted(idle_us)) {
+            worker.end();
+            return worker.house.dissolve(&worker);
+        }
         let (has_parked, paused_until_us, now_us) = worker.turn(|core| {
             core.tick();
             let paused_until_us = core.scrutiny.paused_until_us();

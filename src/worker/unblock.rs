@@ -41,7 +41,7 @@ impl Core {
             let was_sent = connection.is_some();
             match kind {
                 // As a server that had nothing for so long.
-                BlockedBy::Command if !matches!(reason, Reason::NoLease) => {
+                BlockedBy::Command if !matches!(reason, Reason::NoLease | Reason::Refused(_)) => {
                     write::null_array(&mut reply, protocol)
                 }
                 BlockedBy::Command | BlockedBy::Replicas | BlockedBy::Watch | BlockedBy::Exec => {

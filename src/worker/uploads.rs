@@ -258,7 +258,8 @@ impl Core {
             else {
                 continue;
             };
-            if now_us.saturating_sub(upload.since_us) >= timeout_us {
+            let is_refused = matches!(reason, Reason::Refused(_));
+            if is_refused || now_us.saturating_sub(upload.since_us) >= timeout_us {
                 let (reason, received_us) = (reason.clone(), upload.since_us);
                 let dispatched = Dispatched {
                     received_us,

@@ -30,6 +30,7 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     };
     let (role, more) = worker.turn(|core| (core.role_of(key), core.asked_first(key)));
     let settings = worker.upstream();
+    let credentials = settings.credentials.load();
     let opened = match handshake::open_as(&endpoint, protocol, role, &more, settings).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -48,6 +49,11 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
     worker.turn(|core| {
         core.connection_ready(key);
         core.connection_numbered(key, opened.client_id);
+        let newest = settings.credentials.load();
+        if !newest.same(&credentials) {
+            // They changed meanwhile, and it may have been opened with the old ones.
+            core.authenticate_connection(key, &newest.auth_requests());
+        }
     });
     let why = poll_fn(|context| {
         worker.turn(|core| poll_connection(core, key, Pin::new(&mut stream), context))

@@ -47,6 +47,13 @@ impl WrittenTo {
         }
     }
 
+    /// It is not known any more which they are, if there are any.
+    pub(super) fn forget_which(&mut self) {
+        if self.0 != 0 {
+            self.0 |= 1 << OTHERS;
+        }
+    }
+
     /// The nodes; `None` when it is not known of one which it is.
     fn nodes(self) -> Option<Vec<NodeKey>> {
         if self.0 >> OTHERS != 0 {

@@ -279,6 +279,7 @@ impl World {
                         client.flag = Flag::raised();
                         false
                     }
+                    Poll::Ready(End::Moves | End::Asks) => unreachable!("all are one user"),
                     Poll::Pending => false,
                 }
             }

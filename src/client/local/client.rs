@@ -23,7 +23,8 @@ pub(super) fn list(args: &Args<'_>) -> Answered {
 }
 
 pub(super) fn kill(args: &Args<'_>, session: &Session, world: &World<'_>) -> Answered {
-    let is_user = |user: &[u8]| world.door.users.get(user).is_some();
+    let users = &world.door.users;
+    let is_user = |user: &[u8]| users.are_at_the_nodes() || users.get(user).is_some();
     Ok(Effect::Ask(
         match ClientFilter::for_kill(args, session.id, is_user)? {
             Kill::Address(filter) => Question::KillAddress(filter),

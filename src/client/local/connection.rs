@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Answered, Effect, World, ok, refuse, shown, syntax_error};
+use super::{Answered, Bound, Effect, Vouched, World, ok, refuse, shown, syntax_error};
+use crate::acl::User;
 use crate::client::Session;
 use crate::client::local::client::check_name;
+use crate::config::Secret;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, write};
 
@@ -65,18 +67,69 @@ pub(super) fn auth(
         (3, Some(user), Some(password)) => (user, password),
         _ => return syntax_error(),
     };
-    match users.authenticate(name, password) {
-        Some(user) => {
-            session.authenticate(Arc::clone(user));
+    match user_with(name, password, session, world) {
+        Ok(user) => {
+            session.authenticate(user);
             ok(out)
         }
-        None => wrong_password(name, out),
+        Err(refusal) => refusal.tell(name, password, out),
     }
 }
 
-fn wrong_password(name: &[u8], out: &mut Vec<u8>) -> Answered {
-    write::error(out, WRONGPASS);
-    Ok(Effect::AuthFailed(name.into()))
+/// Why a client does not become a user.
+enum NotIn {
+    /// The credentials are wrong, in these words.
+    Wrong(String),
+    /// It would have to go to other connections.
+    Bound(Bound),
+    /// The nodes know its user and were not asked yet.
+    Unasked,
+    /// For another reason.
+    Refused(String),
+}
+
+impl NotIn {
+    fn tell(self, name: &[u8], password: &[u8], out: &mut Vec<u8>) -> Answered {
+        match self {
+            NotIn::Wrong(text) => {
+                write::error(out, text);
+                Ok(Effect::AuthFailed(name.into()))
+            }
+            NotIn::Bound(bound) => Err(bound.text()),
+            NotIn::Unasked => Ok(Effect::Vouch {
+                name: name.into(),
+                password: Secret::new(password),
+            }),
+            NotIn::Refused(text) => Err(text),
+        }
+    }
+}
+
+/// The user that a client becomes by these credentials.
+fn user_with(
+    name: &[u8],
+    password: &[u8],
+    session: &Session,
+    world: &World<'_>,
+) -> Result<Arc<User>, NotIn> {
+    let users = &world.door.users;
+    let user = if !users.are_at_the_nodes() {
+        let user = users.authenticate(name, password);
+        Arc::clone(user.ok_or_else(|| NotIn::Wrong(WRONGPASS.to_owned()))?)
+    } else {
+        match (&world.vouched, world.bound) {
+            (Some(Vouched::Right(user)), _) => Arc::clone(user),
+            (Some(Vouched::Wrong(text)), _) => return Err(NotIn::Wrong(text.clone())),
+            (Some(Vouched::Unknown(text)), _) => return Err(NotIn::Refused(text.clone())),
+            // Inside `EXEC` nothing can wait.
+            (None, Some(Bound::Transaction)) => return Err(NotIn::Bound(Bound::Transaction)),
+            (None, _) => return Err(NotIn::Unasked),
+        }
+    };
+    match world.bound {
+        Some(bound) if !session.is_home_of(&user) => Err(NotIn::Bound(bound)),
+        _ => Ok(user),
+    }
 }
 
 /// What one `HELLO` asks for. It is read as a whole first, so that a failing one changes nothing.
@@ -133,9 +186,9 @@ pub(super) fn hello(
     let hello = Hello::parse(args)?;
     let name = server_name(world);
     match hello.credentials {
-        Some((name, password)) => match world.door.users.authenticate(name, password) {
-            Some(user) => session.authenticate(Arc::clone(user)),
-            None => return wrong_password(name, out),
+        Some((name, password)) => match user_with(name, password, session, world) {
+            Ok(user) => session.authenticate(user),
+            Err(refusal) => return refusal.tell(name, password, out),
         },
         None if !session.is_authenticated() => {
             let version = if name == "valkey" { "<proto> " } else { "" };

@@ -93,6 +93,8 @@ impl Talk {
         let words: Vec<_> = line.split(' ').collect();
         let (acl_log, learnt) = (Mutex::new(AclLog::new(10)), LearntCommands::default());
         let world = World {
+            bound: None,
+            vouched: None,
             topology: self.topology.as_ref(),
             door: &self.door,
             wording: Wording::Later,

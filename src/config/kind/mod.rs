@@ -5,6 +5,7 @@
 //! environment or the default, and is read in the same way from all three.
 
 mod compatibility;
+mod identity;
 mod number;
 mod place;
 mod reads;
@@ -14,6 +15,7 @@ mod tls;
 use std::marker::PhantomData;
 
 pub use compatibility::{CrossSlotBlocking, CrossSlotReads, CrossSlotTransactions};
+pub use identity::IdentityMode;
 pub use number::{Bytes, Count, Time, Workers};
 pub use place::{FilePath, HostAndPort, HostPort, ListenAddress, Mode, Network, SocketPath};
 pub use reads::{PolicyByName, ReadPolicy, fits_pattern};

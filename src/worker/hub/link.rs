@@ -5,6 +5,8 @@
 //! that fails by one error. `PONG` ends the batch. So an error belongs to the first command that has not
 //! been confirmed whole.
 
+use std::collections::VecDeque;
+
 use super::channel::{ChannelKey, Kind};
 use crate::cluster::Slot;
 use crate::resp::write;
@@ -21,6 +23,8 @@ pub(super) struct Link {
     pub connection: ConnectionKey,
     /// Channels whose spot at this node is not as it should be.
     pub dirty: Vec<ChannelKey>,
+    /// Requests that say new credentials, to be sent one after another.
+    pub credentials: VecDeque<Vec<u8>>,
     /// What was asked and is not answered yet.
     pub batch: Option<Vec<Group>>,
     /// Channels that have a spot at this node.
@@ -60,6 +64,7 @@ impl Link {
             node,
             connection,
             dirty: Vec::new(),
+            credentials: VecDeque::new(),
             batch: None,
             spots: 0,
             idle_since_us: now_us,

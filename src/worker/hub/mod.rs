@@ -30,6 +30,7 @@ mod upstream;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -66,10 +67,14 @@ pub struct Hub {
     last_id: u64,
     /// Why a node could not be asked, the last time.
     last_obstacle: String,
+    /// What a node said that does not accept the credentials, since the last look at those who wait.
+    refusal: Option<Arc<str>>,
     /// What is interrupted at the moment.
     gap: Gap,
     /// The nodes are not read: too much is to be handed out.
     is_held_back: bool,
+    /// Changes on their way to nodes, as they were counted last.
+    changes_counted: usize,
 }
 
 /// Subscriptions that clients believe in and no node serves.
@@ -121,7 +126,7 @@ impl Hub {
     }
 
     /// Whether there is nothing to look after.
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.channels.is_empty() && self.links.is_empty()
     }
 

@@ -3,6 +3,8 @@
 //! [`Core::place`] may be called at any time and as often as one likes: it compares what should be with
 //! what is, and notes the difference for [`Core::flush_hub`] to send.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
 use super::channel::{Channel, ChannelKey, Reach, Spot, SpotState};
@@ -138,6 +140,10 @@ impl Core {
             Reason::NoTopology => "no seed has answered yet".to_owned(),
             Reason::NoOwner(slot) => format!("slot {} has no owner", slot.number()),
             Reason::Unreachable(why) => why.clone(),
+            Reason::Refused(text) => {
+                self.hub.refusal = Some(Arc::clone(text));
+                text.to_string()
+            }
             other => format!("{other:?}"),
         };
     }

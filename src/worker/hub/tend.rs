@@ -14,6 +14,9 @@ const SILENT_US: u64 = 10_000_000;
 /// A connection that no channel needs is closed after this long.
 const IDLE_US: u64 = 5_000_000;
 
+/// A `SUBSCRIBE` waits so long for a node that accepts the user's credentials, while others do not.
+const REFUSED_US: u64 = 500_000;
+
 impl Core {
     /// Called at least every 100 ms.
     pub fn tend_hub(&mut self) {
@@ -46,6 +49,7 @@ impl Core {
     /// A `SUBSCRIBE` whose deadline has passed is answered (contract: F1).
     fn expire_waiting(&mut self) {
         let mut left = Vec::new();
+        let refusal = self.hub.refusal.take();
         for key in std::mem::take(&mut self.hub.waiting) {
             let client = self.clients.get(key);
             let subscriptions = client.and_then(|client| client.subscriptions.as_ref());
@@ -53,6 +57,12 @@ impl Core {
                 continue;
             };
             let waited_us = self.now_us.saturating_sub(waiting.received_us);
+            if let Some(text) = refusal.as_ref().filter(|_| waited_us >= REFUSED_US) {
+                let mut error = Vec::new();
+                write::error(&mut error, &**text);
+                self.refuse_waiting(key, ErrorKind::NoAuth, &error);
+                continue;
+            }
             if waited_us < self.limits.request_timeout_us {
                 left.push(key);
                 continue;

@@ -32,13 +32,35 @@ impl Core {
             };
             let connection = self.connections.get(link.connection.0 as usize);
             let is_ready = connection.is_some_and(|connection| connection.phase == Phase::Ready);
-            if is_ready && link.batch.is_none() && !link.dirty.is_empty() {
+            if !is_ready || link.batch.is_some() {
+                continue;
+            }
+            if let Some(request) = link.credentials.pop_front() {
+                // Its reply ends it, as that to `PING` ends a batch.
+                self.send_to_link(index, Vec::new(), &request);
+            } else if !link.dirty.is_empty() {
                 let dirty = std::mem::take(&mut link.dirty);
                 self.send_batch(index, dirty);
             }
         }
         let changes = self.hub.links.iter().map(Link::changes).sum::<usize>();
-        self.tallies.hub_changes.set(changes as u64);
+        // Other cores of the thread count into the same.
+        let counted = std::mem::replace(&mut self.hub.changes_counted, changes);
+        self.tallies.hub_changes.add(changes as u64);
+        self.tallies.hub_changes.subtract(counted as u64);
+    }
+
+    /// Says new credentials over a connection, when the last batch is answered.
+    pub(in crate::worker) fn authenticate_hub_link(
+        &mut self,
+        key: ConnectionKey,
+        requests: &[Vec<u8>],
+    ) {
+        let mut links = self.hub.links.iter_mut();
+        if let Some(link) = links.find(|link| link.connection == key) {
+            link.credentials = requests.iter().cloned().collect();
+        }
+        self.flush_hub();
     }
 
     fn send_batch(&mut self, index: usize, dirty: Vec<ChannelKey>) {
