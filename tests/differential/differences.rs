@@ -49,7 +49,6 @@ const KNOWN: &[Known] = &[
     Known { command: "PUBLISH in a transaction", seen: LeftOut, why: "its number of receivers is the node's own, in which each hub of a Keyway is one; the messages are compared" },
     Known { command: "the order of messages of different channels or patterns", seen: LeftOut, why: "they come through different nodes; within one they are in order" },
     Known { command: "a message published just before a SUBSCRIBE", seen: LeftOut, why: "on its way through the cluster it may still reach the new subscriber" },
-    Known { command: "a message that one node sent and another never got", seen: LeftOut, why: "the nodes' own counts say so (CLUSTER INFO); links between nodes are made anew at times" },
     Known { command: "PUBLISH and UNSUBSCRIBE, RESET in one pipeline of a subscriber", seen: LeftOut, why: "the message comes back through the cluster, when the client has left the channel" },
     Known { command: "a subscriber's PUBLISH in its own transaction (RESP3)", seen: LeftOut, why: "Redis 7.0 puts the message between the elements of EXEC's reply; Keyway never does (contract: P6)" },
     // What the servers themselves get wrong.

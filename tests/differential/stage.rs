@@ -1,6 +1,5 @@
 //! What the sequences are played to: one server, and Keyway before a cluster of the same program.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 
 use super::scripts;
@@ -12,7 +11,6 @@ pub struct Stage {
     one: Server,
     cluster: Cluster,
     keyway: Keyway,
-    lost_messages: Cell<i64>,
     /// What `DUMP` gives of a value of each type.
     pub payloads: Vec<Vec<u8>>,
 }
@@ -58,7 +56,6 @@ impl Stage {
             cluster,
             keyway,
             payloads,
-            lost_messages: Cell::default(),
         }
     }
 
@@ -78,50 +75,11 @@ impl Stage {
         }
     }
 
-    /// What the nodes know of messages and subscriptions, for whoever looks for a lost one.
-    pub fn about_messages(&self) -> String {
-        let nodes = self.cluster.nodes().iter().map(|node| {
-            let info = node.ok("CLUSTER INFO").text();
-            let counts: Vec<&str> = info
-                .lines()
-                .filter(|line| line.contains("publish"))
-                .collect();
-            format!(
-                "{}: {} patterns, {}\n{}{}",
-                node.addr(),
-                node.ok("PUBSUB NUMPAT"),
-                counts.join(", "),
-                node.ok("CLIENT LIST TYPE pubsub").text(),
-                node.ok("CLUSTER LINKS"),
-            )
-        });
-        nodes.collect::<Vec<_>>().join("\n")
-    }
-
-    /// Whether, since this was last asked, nodes sent each other messages that did not arrive.
-    pub fn has_lost_messages(&self) -> bool {
-        let nodes = self.cluster.nodes().iter();
-        let lost = nodes.map(messages_on_their_way).sum();
-        self.lost_messages.replace(lost) < lost
-    }
-
     /// How many clients wait in a blocking command: at the one server, and in the cluster.
     pub fn blocked(&self) -> [usize; 2] {
         let nodes = self.cluster.nodes().iter().map(blocked_at).sum();
         [blocked_at(&self.one), nodes]
     }
-}
-
-/// Messages that a node sent to other nodes, less those it got from them.
-fn messages_on_their_way(server: &Server) -> i64 {
-    let text = server.ok("CLUSTER INFO").text();
-    let count = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|number| number.trim().parse::<i64>().ok())
-            .unwrap_or(0)
-    };
-    count("cluster_stats_messages_publish_sent:")
-        - count("cluster_stats_messages_publish_received:")
 }
 
 fn blocked_at(server: &Server) -> usize {

@@ -130,6 +130,7 @@ impl Core {
             Handling::Subscription(_)
             | Handling::Local(Local::Ping | Local::Quit | Local::Reset) => return None,
             Handling::Transaction(Transaction::Exec) => {
+                self.end_transaction(key);
                 "EXECABORT Transaction discarded because of: "
             }
             _ => "ERR ",
