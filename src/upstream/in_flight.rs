@@ -93,6 +93,8 @@ pub struct Passing {
     /// What is left of the room that was reserved for it; without any it is left unread while its client
     /// does not take what came.
     pub room: Option<usize>,
+    /// When it began, in microseconds.
+    pub since_us: u64,
     /// Since when it is left unread, in microseconds.
     pub waits_since_us: Option<u64>,
 }

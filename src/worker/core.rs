@@ -275,7 +275,7 @@ impl Core {
     /// Takes over a new snapshot: requests that waited for it leave, connections to nodes that left
     /// are closed once idle (contract: R10).
     pub fn apply_topology(&mut self, topology: Arc<Topology>) {
-        let is_moved = self.nodes.apply(topology);
+        let is_moved = self.nodes.apply(topology, self.now_us);
         self.map_version += 1;
         if is_moved {
             self.slots_moved();

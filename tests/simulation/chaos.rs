@@ -231,10 +231,7 @@ fn trouble(world: &mut World, event: Event) {
         Event::MoveKey => cluster.move_key(rng),
         Event::FinishMove => cluster.finish_move(rng),
         Event::AbortMove => cluster.abort_move(rng),
-        Event::FailOver => {
-            world.oracle.has_failed_over = true;
-            cluster.fail_over(rng)
-        }
+        Event::FailOver => cluster.fail_over(rng),
         Event::Gossip => {
             if let Some(other) = other
                 && cluster.nodes[other].is_alive
@@ -397,9 +394,21 @@ fn unsettled(world: &World) -> String {
     let clients = world.clients.iter().filter(|client| !client.is_heard());
     let waiting: Vec<String> = clients.map(client::Client::describe).collect();
     format!(
-        "not settled though all is well; in flight {}, parked {}, waiting: {waiting:?}; moves: {:?}",
+        "not settled though all is well; in flight {}, parked {}, waiting: {waiting:?}; connections: {:?}; moves: {:?}",
         world.tallies.in_flight.value(),
         world.tallies.parked.value(),
+        world
+            .core
+            .connections
+            .iter()
+            .filter(|(_, connection)| !connection.in_flight.is_empty())
+            .map(|(index, connection)| (
+                index,
+                connection.role,
+                connection.phase,
+                connection.in_flight.len()
+            ))
+            .collect::<Vec<_>>(),
         world
             .cluster
             .nodes

@@ -64,7 +64,7 @@ impl Wire {
     }
 
     /// One that moves everything at once.
-    #[allow(dead_code)] // for `tests/regression.rs`, which shares this file
+    #[allow(dead_code)] // for `tests/regression`, which shares this file
     pub fn wide() -> Shared {
         let wire = Wire::new(&mut Rng::with_seed(0));
         wire.borrow_mut().capacity = usize::MAX;

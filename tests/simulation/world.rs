@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use fastrand::Rng;
 use keyway::cluster::AddressMap;
 use keyway::config::{CrossSlotTransactions, ReadPolicy};
+use keyway::pipeline::ClientKey;
 use keyway::telemetry::WorkerTallies;
-use keyway::upstream::Purpose;
+use keyway::upstream::{Phase, Purpose};
 use keyway::worker::client_task::{End, poll_client, poll_settled};
 use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
@@ -432,6 +433,19 @@ impl World {
         let limits = &self.core.limits;
         let latest_us = limits.request_timeout_us + LATE_US;
         let most = limits.requests_in_flight_per_client;
+        // A connection that was given up ends at its task's next turn, which a runtime gives it at once; here any
+        // other task may have its turn, and time may jump, before. What is in flight there is not Keyway's delay.
+        let given_up: Vec<ClientKey> = self
+            .core
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.phase == Phase::Closed)
+            .flat_map(|(_, connection)| &connection.in_flight)
+            .filter_map(|entry| match entry.purpose {
+                Purpose::Reply(dispatched) => Some(dispatched.ticket.client),
+                _ => None,
+            })
+            .collect();
         for client in &mut self.clients {
             let Some(inside) = self.core.clients.get(client.key) else {
                 continue;
@@ -449,7 +463,8 @@ impl World {
                 ));
             }
             // A client that does not take its replies is late itself.
-            if inside.taking.is_some() || inside.replies.is_passing() {
+            let is_behind = inside.taking.is_some() || inside.replies.is_passing();
+            if is_behind || given_up.contains(&client.key) {
                 client.took_us = self.core.now_us;
             }
             if pending == 0 || !is_counted {

@@ -111,6 +111,12 @@ impl<M> Replies<M> {
         slots.any(|slot| matches!(slot.state, State::Passing(_)))
     }
 
+    /// Whether the oldest request's reply comes in pieces at the moment.
+    pub fn is_first_passing(&self) -> bool {
+        let first = self.slots.front();
+        first.is_some_and(|slot| matches!(slot.state, State::Passing(_)))
+    }
+
     fn passing(&mut self, sequence: Sequence) -> Option<&mut Passing> {
         let offset = self.offset(sequence)?;
         match &mut self.slots.get_mut(offset)?.state {
