@@ -254,6 +254,9 @@ impl Core {
         let mut session = Session::new(id, address, &local_address, &door, self.now_us);
         session.listener = listener;
         let key = self.clients.insert(session);
+        if let Some(client) = self.clients.get(key) {
+            client.replies.guess_len(self.limits.first_reply_bytes);
+        }
         self.refresh_policy(key);
         if self.is_draining {
             self.dismiss(key);
@@ -374,6 +377,7 @@ impl Core {
         self.expire_in_flight();
         self.look_after_passing();
         self.look_after_uploads();
+        self.close_slow_holders();
         self.leave_silent_strangers();
         self.leave_silent_replicas();
         self.measure_nodes();

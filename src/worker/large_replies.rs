@@ -244,6 +244,8 @@ impl Core {
             return;
         }
         connection.role = Role::Bulk;
+        // Nobody else may have one on which `READONLY` was said.
+        connection.is_retiring |= connection.is_read_only;
         let (node, protocol) = (connection.node, connection.protocol);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
         let behind = connection
@@ -317,6 +319,7 @@ impl Core {
             None => {
                 // Those of the other version make room; they count until their tasks have ended.
                 self.close_idle_bulk_beyond(node, self.limits.bulk_connections.saturating_sub(1));
+                self.want_bulk(node);
                 Err(Reason::NoBulk)
             }
         }

@@ -62,6 +62,7 @@ impl Core {
                 framing: ReplyPassing::default(),
                 to,
                 room,
+                passed: 0,
                 since_us,
                 waits_since_us: None,
             }));
@@ -85,6 +86,7 @@ impl Core {
         };
         let count = passing.framing.pass(bytes)?;
         let is_over = passing.framing.is_done();
+        passing.passed += count;
         if let Some(ticket) = passing.to {
             let left = passing.room.map(|room| room.checked_sub(count));
             passing.room = passing.room.map(|room| room.saturating_sub(count));
@@ -186,7 +188,7 @@ impl Core {
         let Some(passing) = connection.passing.take() else {
             return;
         };
-        let Some(entry) = connection.in_flight.pop_front() else {
+        let Some(entry) = connection.pop_in_flight() else {
             return;
         };
         connection.outbox.pop(entry.len as usize);

@@ -2,6 +2,8 @@
 //! reply of twenty is large.
 
 use keyway::pipeline::ClientKey;
+use keyway::resp::Protocol;
+use keyway::routing::NodeKey;
 use keyway::upstream::{Connection, Phase, Role};
 use keyway::worker::links::Loss;
 use keyway::worker::nodes::ConnectionKey;
@@ -267,4 +269,16 @@ fn what_stands_behind_a_late_large_reply_is_late_as_well() {
         scene.pass(TIMEOUT_US / 10);
     }
     scene.expect_output(client, &["did not answer 'get'"]);
+}
+
+/// A connection for reads from a replica that was given away was used again, for writes, and for reads that belong to
+/// the primary (simulation of requests in pieces, seed 32).
+#[test]
+fn a_connection_for_reads_is_not_used_for_anything_else() {
+    for (role, is_usable) in [(Role::Shared, true), (Role::Read, false)] {
+        let mut connection = Connection::new(NodeKey(0), Protocol::Resp2, role);
+        connection.phase = Phase::Ready;
+        connection.role = Role::Bulk;
+        assert_eq!(connection.is_idle_bulk(), is_usable, "{role:?}");
+    }
 }

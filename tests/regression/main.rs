@@ -11,6 +11,7 @@ mod wire;
 
 mod large;
 mod scene;
+mod slow;
 
 use std::pin::Pin;
 use std::task::Context;

@@ -7,9 +7,10 @@
 //!
 //! An ordinary run lives through a few hundred; `make test` through 10,000, and `make simulation SEEDS=100000` through
 //! as many as one likes (`KEYWAY_SIMULATION_SEEDS`, from `KEYWAY_SIMULATION_FIRST` on, which is 0).
-//! `KEYWAY_SIMULATION_SEED=17 cargo test --test simulation` replays one and tells the story.
+//! `KEYWAY_SIMULATION_SEED=17 cargo test --test simulation whatever_happens` replays one and tells the story.
 
 mod chaos;
+mod check;
 mod client;
 mod cluster;
 mod link;
@@ -27,6 +28,8 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use world::Life;
 
 /// Seeds in an ordinary test run.
 const SEEDS: u64 = 300;
@@ -46,25 +49,36 @@ fn variable(name: &str) -> Option<u64> {
 /// contract: P1 P2 P4 P7, R3 to R7, R10, R13, M1, T1 T2 T3, F1 F2 F3 F5 F6
 #[test]
 fn whatever_happens_the_contract_holds() {
+    simulate(Life::Whole, "whatever_happens", MENDED);
+}
+
+/// Clients send large values in pieces, leave in the middle of one, or send it slowly to slow nodes, which die in the
+/// middle or give the slot away. contract: P2 P8, R3 R4 R5 R13, F1 F2 F5 F6
+#[test]
+fn whatever_is_sent_in_pieces_the_contract_holds() {
+    simulate(Life::InPieces, "in_pieces", &[]);
+}
+
+fn simulate(life: Life, test: &str, mended: &[u64]) {
     if let Some(seed) = variable("KEYWAY_SIMULATION_SEED") {
-        let summary = chaos::live(seed, true).expect("the contract holds");
+        let summary = chaos::live(seed, true, life).expect("the contract holds");
         eprintln!("{summary}");
         return;
     }
     let first = variable("KEYWAY_SIMULATION_FIRST").unwrap_or(0);
     let count = variable("KEYWAY_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let seeds: Vec<u64> = MENDED.iter().copied().chain(first..first + count).collect();
-    live_all(&seeds);
+    let seeds: Vec<u64> = mended.iter().copied().chain(first..first + count).collect();
+    live_all(&seeds, life, test);
 }
 
 /// Lives through all of these, on all CPUs.
-fn live_all(seeds: &[u64]) {
+fn live_all(seeds: &[u64], life: Life, test: &str) {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     let all = Mutex::new(summary::Summary::default());
     let work = || {
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = catch_unwind(AssertUnwindSafe(|| chaos::live(*seed, false)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| chaos::live(*seed, false, life)));
             let problem = match outcome {
                 Ok(Ok(life)) => {
                     all.lock().expect("nobody panics with it").join(life);
@@ -74,7 +88,7 @@ fn live_all(seeds: &[u64]) {
                 Err(_) => "a panic".to_owned(),
             };
             eprintln!("seed {seed}: {problem}");
-            eprintln!("    KEYWAY_SIMULATION_SEED={seed} cargo test --test simulation");
+            eprintln!("    KEYWAY_SIMULATION_SEED={seed} cargo test --test simulation {test}");
             let mut failed = failed.lock().expect("nobody panics with it");
             failed.push(*seed);
             if failed.len() >= FAILED_MAX {

@@ -116,7 +116,8 @@ impl Wire {
     }
 
     fn portion(&mut self, most: usize) -> usize {
-        self.rng.usize(1..=most.min(self.piece))
+        // Much in single bytes would take for ever.
+        self.rng.usize(1..=most.min(self.piece.max(most / 64)))
     }
 }
 

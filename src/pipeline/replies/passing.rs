@@ -35,7 +35,7 @@ impl<M> Replies<M> {
         slot.has_parts = true;
         self.held_count += 1;
         // As `fill`: a client whose replies are large is not asked for many at once.
-        self.usual_len = (self.usual_len * 7 + len.min(LEN_MAX)) / 8;
+        self.lengths.note(len.min(LEN_MAX));
         true
     }
 
