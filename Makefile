@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos overload fuzz lint bench bench-tls bench-instructions clean
+.PHONY: help demo test simulation chaos overload fuzz lint bench bench-tls bench-instructions clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,15 @@ demo: ## a six-node cluster, Keyway before it, and a short tour (installs redis-
 test: ## all tests, against real Redis and Valkey clusters (installs the servers when missing)
 	@scripts/install-servers.sh --clients
 	$(CARGO) test --locked
+	@$(MAKE) --no-print-directory simulation
+
+SEEDS ?= 10000
+FIRST ?= 0
+
+# Optimized, or it would take ten times as long.
+simulation: ## SEEDS histories of the simulated worker, from FIRST on (10000 from 0); every promise checked
+	KEYWAY_SIMULATION_SEEDS=$(SEEDS) KEYWAY_SIMULATION_FIRST=$(FIRST) \
+		$(CARGO) test --locked --profile simulation --test simulation
 
 # Without the debug build's slowness, with its assertions.
 chaos: ## ten minutes of faults for each server, every reply checked (KEYWAY_CHAOS_SECONDS, _SEED, _FLAVOR)

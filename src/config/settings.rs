@@ -233,6 +233,9 @@ sections! {
         /// How long a request may take to arrive, and a second more for each 64 KB of it; "0s" for any
         /// time.
         request_arrival: Duration = Time<0, HOUR>("60s"),
+        /// How long a client may hold a connection for large values while others wait for one, and a second
+        /// more for each 64 KB that it took or sent; "0s" for any time.
+        large_value: Duration = Time<0, HOUR>("5s"),
     }
 
     /// How much things may hold.

@@ -21,8 +21,10 @@ use crate::worker::core::WorkerLimits;
 use crate::worker::hub::Audience;
 use crate::worker::hub::MESSAGE_COPIES_PER_TURN;
 use crate::worker::monitors::Handovers;
+use crate::worker::pacing::FIRST_REPLY_BYTES;
 use crate::worker::passing::WINDOW_BYTES;
 use crate::worker::scrutiny::SharedPause;
+use crate::worker::upload_flow::UPLOAD_WINDOW_BYTES;
 use crate::worker::{
     ArrivalSettings, LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts,
     ScriptCache, SharedAcl, TopologyCell, WorkerContext, spawn,
@@ -218,6 +220,9 @@ fn limits(settings: &Settings) -> WorkerLimits {
         transaction_bytes: limits.transaction_bytes,
         client_idle_us: timeouts.client_idle.as_micros() as u64,
         authentication_us: timeouts.authentication.as_micros() as u64,
+        large_value_us: timeouts.large_value.as_micros() as u64,
+        upload_window_bytes: UPLOAD_WINDOW_BYTES,
+        first_reply_bytes: FIRST_REPLY_BYTES,
         request_arrival_us: timeouts.request_arrival.as_micros() as u64,
         replica_timeout_us: settings.cluster.replica_timeout.as_micros() as u64,
         subscriptions_per_client: limits.subscriptions_per_client,

@@ -4,11 +4,15 @@
 //! the slot leaves; a reply for a later slot waits in `held` until all before it have left. In the
 //! steady state of one node nothing is ever held, and a reply is copied once.
 
+mod lengths;
 mod messages;
 mod passing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
+use self::lengths::Lengths;
 use self::messages::Messages;
 use self::passing::Passing;
 use super::{Gather, Mark, Sequence};
@@ -70,8 +74,8 @@ pub struct Replies<M> {
     written: usize,
     /// Nobody reads any more.
     is_discarding: bool,
-    /// About how long this client's replies are, in bytes; follows the last ones.
-    usual_len: usize,
+    /// How long this client's replies may be.
+    lengths: Lengths,
 }
 
 impl<M> Default for Replies<M> {
@@ -86,7 +90,7 @@ impl<M> Default for Replies<M> {
             out: Vec::new(),
             written: 0,
             is_discarding: false,
-            usual_len: 0,
+            lengths: Lengths::default(),
         }
     }
 }
@@ -161,7 +165,7 @@ impl<M> Replies<M> {
         if matches!(slot.state, State::Held { .. } | State::Passing(_)) {
             return;
         }
-        self.usual_len = (self.usual_len * 7 + reply.len()) / 8;
+        self.lengths.see(reply.len());
         if offset == 0 {
             if !(slot.is_muted || self.is_discarding) {
                 self.out.extend_from_slice(reply);
@@ -181,6 +185,17 @@ impl<M> Replies<M> {
             self.held.extend_from_slice(reply);
             self.held_count += 1;
         }
+    }
+
+    /// What its replies are taken to be long before the first one came.
+    pub fn guess_len(&mut self, len: usize) {
+        self.lengths.guess(len);
+    }
+
+    /// How long its next replies may be.
+    #[inline]
+    pub fn usual_len(&self) -> usize {
+        self.lengths.usual()
     }
 
     /// Takes the reply to a request, or to one part of it.
@@ -354,7 +369,7 @@ impl<M> Replies<M> {
     /// Bytes that are buffered, and those to be expected of the requests without reply.
     #[inline]
     pub fn expected_bytes(&self) -> usize {
-        self.buffered_bytes() + self.slots.len() * self.usual_len
+        self.buffered_bytes() + self.slots.len() * self.lengths.usual()
     }
 
     /// Bytes that wait to be written, and those that wait for their turn.
@@ -402,82 +417,3 @@ impl<M> Replies<M> {
 const KEPT_BYTES: usize = 256;
 /// So many places stay with an idle client.
 const KEPT_SLOTS: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn output(replies: &Replies<()>) -> String {
-        String::from_utf8_lossy(replies.output()).into_owned()
-    }
-
-    /// contract: P2
-    #[test]
-    fn replies_leave_in_the_order_of_requests() {
-        let mut replies = Replies::<()>::default();
-        let (first, second, third) = (
-            replies.open(false, None),
-            replies.open(false, None),
-            replies.open(false, None),
-        );
-        replies.fill(third, b"3");
-        replies.fill(second, b"2");
-        assert_eq!(output(&replies), "");
-        replies.answer(false, |out| out.push(b'4'));
-        replies.fill(first, b"1");
-        assert_eq!(output(&replies), "1234");
-        assert!(replies.is_settled());
-    }
-
-    /// contract: F3
-    #[test]
-    fn a_place_is_filled_once() {
-        let mut replies = Replies::<()>::default();
-        let (first, second) = (replies.open(false, None), replies.open(false, None));
-        replies.fill(second, b"2");
-        replies.fill(second, b"x");
-        replies.fill(first, b"1");
-        replies.fill(first, b"x");
-        replies.fill(Sequence(9), b"x");
-        assert_eq!(output(&replies), "12");
-    }
-
-    /// contract: P7
-    #[test]
-    fn muted_places_say_nothing() {
-        let mut replies = Replies::<()>::default();
-        let (first, second) = (replies.open(true, None), replies.open(true, None));
-        replies.answer(true, |out| out.push(b'3'));
-        let last = replies.open(false, None);
-        replies.fill(last, b"4");
-        replies.fill(second, b"2");
-        replies.fill(first, b"1");
-        assert_eq!(output(&replies), "4");
-    }
-
-    #[test]
-    fn parts_make_one_reply() {
-        let mut replies = Replies::<()>::default();
-        let merged = replies.open(false, None);
-        replies.gather_at(merged, Gather::new((), 2));
-        let next = replies.open(false, None);
-        replies.fill(next, b"n");
-        assert_eq!(replies.fill_part(merged, 1, b"b"), Filled::Waiting);
-        assert_eq!(replies.fill_part(merged, 0, b"a"), Filled::Complete);
-        let gather = replies.take_gather(merged).expect("it was gathering");
-        assert_eq!(gather.replies().collect::<Vec<_>>().concat(), b"ab");
-        replies.fill(merged, b"ab");
-        assert_eq!(output(&replies), "abn");
-    }
-
-    #[test]
-    fn writing_in_pieces() {
-        let mut replies = Replies::<()>::default();
-        replies.answer(false, |out| out.extend_from_slice(b"hello"));
-        assert!(replies.written(2).is_none());
-        assert_eq!(output(&replies), "llo");
-        assert_eq!(replies.buffered_bytes(), 3);
-        replies.written(3);
-        assert_eq!(output(&replies), "");
-    }
-}

@@ -167,7 +167,7 @@ pub static METRICS: &[Metric] = &[
             || SlowClient::ALL.iter().map(|kind| kind.label()).collect(),
             |worker, kind| worker.slow_clients.value(kind),
         ),
-        "Clients closed because they did not authenticate (timeouts.authentication) or their request did not arrive (timeouts.request_arrival).",
+        "Clients closed because they did not authenticate (timeouts.authentication), their request did not arrive (timeouts.request_arrival), or they were slow with a large value while others waited for the connection (timeouts.large_value).",
     ),
     metric(
         "keyway_tls_certificate_expiry_timestamp_seconds",

@@ -293,6 +293,8 @@ label_values! {
         Authentication = "authentication",
         /// Its request did not arrive.
         Request = "request",
+        /// It took or sent a large value while others waited for the connection.
+        LargeValue = "large_value",
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Connection {
     pub node: NodeKey,
     /// Whose it is.
     pub role: Role,
+    /// `READONLY` was said on it: a replica would answer what is for its primary.
+    pub is_read_only: bool,
     /// Its client number at the node (`CLIENT ID`), once that is known.
     pub upstream_id: Option<u64>,
     /// The version its replies come in (contract: P1).
@@ -79,6 +81,8 @@ pub struct Connection {
     pub scanner: ReplyScanner,
     /// The reply that is coming in pieces, if one is.
     pub passing: Option<Box<Passing>>,
+    /// About how many bytes are to come as replies of which each may be large.
+    pub reply_bytes_ahead: usize,
     /// The client whose request is passed on over it in pieces, and is not whole yet. Meanwhile nothing that
     /// was written is kept.
     pub upload: Option<ClientKey>,
@@ -131,6 +135,7 @@ impl Connection {
         Connection {
             node,
             role,
+            is_read_only: role == Role::Read,
             upstream_id: None,
             protocol,
             phase: Phase::Opening,
@@ -140,6 +145,7 @@ impl Connection {
             input: Vec::new(),
             scanner: ReplyScanner::default(),
             passing: None,
+            reply_bytes_ahead: 0,
             upload: None,
             heard_us: 0,
             waiting_since_us: 0,
@@ -263,6 +269,7 @@ impl Connection {
                     is_first: false,
                 }),
                 len: 0,
+                reply_bytes: 0,
             });
         }
     }
@@ -305,6 +312,7 @@ impl Connection {
         self.in_flight.push_back(InFlight {
             purpose,
             len: len as u32,
+            reply_bytes: 0,
         });
         self.wake();
     }
@@ -387,6 +395,7 @@ impl Connection {
             && self.in_flight.is_empty()
             && self.upload.is_none()
             && !self.is_retiring
+            && !self.is_read_only
     }
 
     /// Closes a connection that nobody needs any more, which is no failure.
@@ -416,11 +425,28 @@ impl Connection {
             let entry = InFlight {
                 purpose: Purpose::Push,
                 len: 0,
+                reply_bytes: 0,
             };
             return Ok(Some(Arrived { entry, len }));
         }
-        let entry = self.in_flight.pop_front().ok_or(ReadError::Unexpected)?;
+        let entry = self.pop_in_flight().ok_or(ReadError::Unexpected)?;
         Ok(Some(Arrived { entry, len }))
+    }
+
+    /// Takes out what the first reply is for.
+    #[inline]
+    pub fn pop_in_flight(&mut self) -> Option<InFlight> {
+        let entry = self.in_flight.pop_front()?;
+        self.reply_bytes_ahead -= entry.reply_bytes as usize;
+        Some(entry)
+    }
+
+    /// The reply to the request that was just handed over may have this many bytes.
+    pub fn expect_reply_bytes(&mut self, bytes: u32) {
+        if let Some(entry) = self.in_flight.back_mut() {
+            self.reply_bytes_ahead += bytes as usize - entry.reply_bytes as usize;
+            entry.reply_bytes = bytes;
+        }
     }
 
     /// Makes the connection's task run, once for any number of calls before it runs.

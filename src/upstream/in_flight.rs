@@ -93,6 +93,10 @@ pub struct Passing {
     /// What is left of the room that was reserved for it; without any it is left unread while its client
     /// does not take what came.
     pub room: Option<usize>,
+    /// Bytes that were passed on.
+    pub passed: usize,
+    /// When it began, in microseconds.
+    pub since_us: u64,
     /// Since when it is left unread, in microseconds.
     pub waits_since_us: Option<u64>,
 }
@@ -123,4 +127,6 @@ pub struct InFlight {
     pub purpose: Purpose,
     /// Length of the request's bytes in the outbox.
     pub len: u32,
+    /// Bytes that its reply may have; 0 unless that is many.
+    pub reply_bytes: u32,
 }

@@ -281,6 +281,9 @@ impl Core {
         session.settle_at(self.identity_number());
         let key = self.clients.insert(session);
         self.follow_identity(key);
+        if let Some(client) = self.clients.get(key) {
+            client.replies.guess_len(self.limits.first_reply_bytes);
+        }
         self.refresh_policy(key);
         if self.is_draining {
             self.dismiss(key);
@@ -412,6 +415,7 @@ impl Core {
         self.expire_in_flight();
         self.look_after_passing();
         self.look_after_uploads();
+        self.close_slow_holders();
         self.leave_silent_strangers();
         self.leave_silent_replicas();
         self.measure_nodes();

@@ -119,6 +119,8 @@ pub struct Core {
     pub(super) identity: Option<Arc<Identity>>,
     /// Since when it has had no client.
     pub(super) deserted_since_us: Option<u64>,
+    /// Nodes to which somebody found no connection for large things free, and when last.
+    pub(super) bulk_wanted: Vec<(NodeKey, u64)>,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -179,6 +181,7 @@ impl Core {
             used: Used::default(),
             identity: None,
             deserted_since_us: None,
+            bulk_wanted: Vec::new(),
             scripts: Arc::default(),
             seen_scripts: SeenScripts::default(),
             address_map,
@@ -190,7 +193,7 @@ impl Core {
     /// Takes over a new snapshot: requests that waited for it leave, connections to nodes that left
     /// are closed once idle (contract: R10).
     pub fn apply_topology(&mut self, topology: Arc<Topology>) {
-        let is_moved = self.nodes.apply(topology);
+        let is_moved = self.nodes.apply(topology, self.now_us);
         self.map_version += 1;
         if is_moved {
             self.slots_moved();
@@ -200,8 +203,9 @@ impl Core {
         self.leave_silent_strangers();
         for (_, connection) in &mut self.connections {
             let node = self.nodes.get(connection.node);
-            connection.is_retiring =
-                connection.role == Role::Once || node.is_none_or(|node| !node.is_member);
+            let is_used_once = connection.role == Role::Once
+                || (connection.role == Role::Bulk && connection.is_read_only);
+            connection.is_retiring = is_used_once || node.is_none_or(|node| !node.is_member);
             if connection.is_retiring {
                 connection.wake();
             }

@@ -192,8 +192,10 @@ impl Core {
             return Taken::Yes;
         }
         let connection = self.planned_connection(key, plan, target, protocol);
+        let reply_bytes = self.reply_bytes_of(key, command);
         if let Ok(connection) = &connection
-            && !self.has_room(*connection, key)
+            && !(self.has_room(*connection, key)
+                && (reply_bytes == 0 || self.has_reply_room(*connection, key, reply_bytes)))
         {
             return Taken::NotYet;
         }
@@ -210,7 +212,12 @@ impl Core {
         let mut dispatched = self.dispatched(ticket, command, target, lane, protocol);
         dispatched.is_noted = plan.is_noted();
         match connection {
-            Ok(connection) => self.send(connection, dispatched, bytes),
+            Ok(connection) => {
+                self.send(connection, dispatched, bytes);
+                if reply_bytes > 0 {
+                    self.expect_reply_bytes(connection, ticket, reply_bytes);
+                }
+            }
             Err(reason) => self.park(dispatched, bytes.to_vec(), false, reason),
         }
         Taken::Yes

@@ -26,7 +26,7 @@ use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::resp::scan::parse_integer;
 use crate::routing::NodeKey;
-use crate::upstream::{Connection, Dispatched, Purpose, Role};
+use crate::upstream::{Connection, Dispatched, Phase, Purpose, Role};
 
 /// A connection for large things that nobody used for this long is closed.
 const IDLE_US: u64 = 60_000_000;
@@ -36,7 +36,7 @@ const IDLE_US: u64 = 60_000_000;
 struct Behind {
     /// Requests of other clients.
     has_others: bool,
-    /// Earlier requests of the same client.
+    /// Earlier requests of the same client, or such for which its earlier ones wait.
     has_earlier: bool,
     /// Later requests of the same client before which the first must take effect.
     must_be_later: bool,
@@ -51,9 +51,7 @@ impl Behind {
             };
             if other.ticket.client != first.ticket.client {
                 behind.has_others = true;
-            } else if other.ticket.sequence < first.ticket.sequence {
-                behind.has_earlier = true;
-            } else {
+            } else if other.ticket.sequence > first.ticket.sequence {
                 let is_apart =
                     matches!((other.lane, first.lane), (Some(one), Some(two)) if one != two);
                 behind.must_be_later |= !is_apart && !other.command.is_repeatable();
@@ -106,6 +104,10 @@ impl Core {
         let Some(entry) = connection.in_flight.front_mut() else {
             return false;
         };
+        if bytes.first() == Some(&b'>') {
+            // It is the reply to nothing, whatever is waited for.
+            return false;
+        }
         let first = match entry.purpose {
             Purpose::Reply(first) | Purpose::Uploaded(first) => first,
             Purpose::Discard => {
@@ -121,7 +123,7 @@ impl Core {
             | Purpose::Measure(_) => return false,
         };
         let ticket = first.ticket;
-        if matches!(bytes.first(), None | Some(b'-' | b'>')) || first.command.is_block() {
+        if matches!(bytes.first(), None | Some(b'-')) || first.command.is_block() {
             return false;
         }
         let Some(client) = self.clients.get(ticket.client) else {
@@ -141,12 +143,16 @@ impl Core {
 
     /// The same, for a reply that is for a client as it is.
     fn take_clients(&mut self, key: ConnectionKey, first: &Dispatched, bytes: &[u8]) -> bool {
+        let has_earlier = self.waits_for_connection(key, first.ticket);
         let Some(connection) = self.connections.get(key.0 as usize) else {
             return false;
         };
         let request_len = connection.in_flight.front().map_or(0, |entry| entry.len);
         let request = connection.outbox.front(request_len as usize).to_vec();
-        let behind = Behind::of(connection, first);
+        let behind = Behind {
+            has_earlier,
+            ..Behind::of(connection, first)
+        };
         let len = expected_len(connection, bytes);
         let (node, role) = (connection.node, connection.role);
         let may_be_repeated = first.command.is_repeatable() && !behind.must_be_later;
@@ -158,8 +164,9 @@ impl Core {
         }
         let is_shared = match role {
             Role::Shared | Role::Read => true,
-            // One that was given away while others waited on it.
-            Role::Bulk => behind.has_others,
+            // One that was given away while others waited on it. Were it left unread for a client whose earlier
+            // replies are behind, nobody would ever go on.
+            Role::Bulk => behind.has_others || behind.has_earlier,
             Role::Lease(_) | Role::Tracking(_) | Role::Once | Role::Hub => false,
         };
         if !is_shared {
@@ -237,6 +244,8 @@ impl Core {
             return;
         }
         connection.role = Role::Bulk;
+        // Nobody else may have one on which `READONLY` was said.
+        connection.is_retiring |= connection.is_read_only;
         let (node, protocol) = (connection.node, connection.protocol);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
         let behind = connection
@@ -266,13 +275,11 @@ impl Core {
     }
 
     /// Makes the request for a large reply once more, if it is its turn. Returns the connection that took it.
-    pub(super) fn attempt_large(&mut self, mut parked: Parked) -> Option<ConnectionKey> {
-        let dispatched = &mut parked.dispatched;
+    pub(super) fn attempt_large(&mut self, parked: Parked) -> Option<ConnectionKey> {
+        let dispatched = &parked.dispatched;
         let ticket = dispatched.ticket;
         let client = self.clients.get(ticket.client)?;
         if !client.replies.is_next(ticket.sequence) {
-            // Its client has other replies to take first, which may be slow: nobody is late.
-            dispatched.received_us = self.now_us;
             self.park_in_vain(parked, Reason::Large);
             return None;
         }
@@ -310,13 +317,9 @@ impl Core {
             Some((index, _)) => Ok(ConnectionKey(index as u32)),
             None if self.may_open_bulk(node) => self.open(node, protocol, Role::Bulk),
             None => {
-                // One of the other version makes room; it counts until its task has ended.
-                let mut connections = self.connections.iter_mut();
-                if let Some((_, other)) =
-                    connections.find(|(_, other)| other.node == node && other.is_idle_bulk())
-                {
-                    other.close_quietly();
-                }
+                // Those of the other version make room; they count until their tasks have ended.
+                self.close_idle_bulk_beyond(node, self.limits.bulk_connections.saturating_sub(1));
+                self.want_bulk(node);
                 Err(Reason::NoBulk)
             }
         }
@@ -330,9 +333,37 @@ impl Core {
         open.count() < self.limits.bulk_connections
     }
 
-    /// Closes connections for large things that nobody needed for a while.
+    /// Closes as many idle ones of a node as are open beyond `most`. There may be more than the limit, because a
+    /// connection that was given away while others waited on it is one from then on.
+    fn close_idle_bulk_beyond(&mut self, node: NodeKey, most: usize) {
+        let connections = self.connections.iter();
+        let open = connections.filter(|(_, connection)| {
+            connection.role == Role::Bulk
+                && connection.node == node
+                && connection.phase != Phase::Closed
+        });
+        let excess = open.count().saturating_sub(most);
+        let connections = self.connections.iter_mut();
+        let idle = connections
+            .filter(|(_, connection)| connection.node == node && connection.is_idle_bulk());
+        for (_, connection) in idle.take(excess) {
+            connection.close_quietly();
+        }
+    }
+
+    /// Closes connections for large things that nobody needed for a while, and those that are too many.
     pub(super) fn close_idle_bulk(&mut self) {
         let now_us = self.now_us;
+        let connections = self.connections.iter();
+        let mut nodes: Vec<NodeKey> = connections
+            .filter(|(_, connection)| connection.is_idle_bulk())
+            .map(|(_, connection)| connection.node)
+            .collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        for node in nodes {
+            self.close_idle_bulk_beyond(node, self.limits.bulk_connections);
+        }
         for (_, connection) in &mut self.connections {
             if connection.is_idle_bulk() && now_us.saturating_sub(connection.heard_us) > IDLE_US {
                 connection.close_quietly();

@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::hub::MESSAGE_COPIES_PER_TURN;
+use super::pacing::FIRST_REPLY_BYTES;
 use super::passing::WINDOW_BYTES;
+use super::upload_flow::UPLOAD_WINDOW_BYTES;
 
 /// The limits a worker keeps, in the units it uses.
 #[derive(Clone, Debug)]
@@ -62,6 +64,12 @@ pub struct WorkerLimits {
     pub stream_window_bytes: usize,
     /// Connections to one node for what is too large to share one.
     pub bulk_connections: usize,
+    /// How long a client may hold one of those while others wait for it, in microseconds; 0 for any time.
+    pub large_value_us: u64,
+    /// So much of a request that is passed on in pieces may wait for its node's socket.
+    pub upload_window_bytes: usize,
+    /// A client's replies are taken to be this long before its first.
+    pub first_reply_bytes: usize,
 }
 
 impl Default for WorkerLimits {
@@ -94,6 +102,9 @@ impl Default for WorkerLimits {
             stream_buffer_bytes: 16 << 20,
             stream_window_bytes: WINDOW_BYTES,
             bulk_connections: 32,
+            large_value_us: 5_000_000,
+            upload_window_bytes: UPLOAD_WINDOW_BYTES,
+            first_reply_bytes: FIRST_REPLY_BYTES,
         }
     }
 }

@@ -152,7 +152,7 @@ impl Core {
     fn settle_in_flight(&mut self, connection: &mut Connection, why: &str) {
         // Of a block of which the node refused a command, nothing will have been executed.
         let mut refusal = connection.refusal.take();
-        while let Some(entry) = connection.in_flight.pop_front() {
+        while let Some(entry) = connection.pop_in_flight() {
             let len = entry.len as usize;
             if let Purpose::Queued(queued) = entry.purpose {
                 refusal = refusal.filter(|_| !queued.is_first);
@@ -236,6 +236,7 @@ impl Core {
         let mut emptied = Connection::new(connection.node, connection.protocol, connection.role);
         emptied.in_flight = std::mem::take(&mut connection.in_flight);
         emptied.outbox = std::mem::take(&mut connection.outbox);
+        emptied.reply_bytes_ahead = std::mem::take(&mut connection.reply_bytes_ahead);
         let waiting_for_room = std::mem::take(&mut connection.waiting_for_room);
         let upload = connection.upload.take();
         if let Role::Lease(_) = connection.role {

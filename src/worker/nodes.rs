@@ -40,6 +40,8 @@ pub struct WorkerNode {
     pub is_member: bool,
     /// Whether the cluster agreed that it failed.
     pub has_failed: bool,
+    /// Since when it is a primary, in microseconds. A snapshot that lacks it does not end that.
+    primary_since_us: Option<u64>,
     /// Its part in reading from replicas.
     pub reads: NodeReads,
 }
@@ -129,6 +131,12 @@ impl Nodes {
         self.owner(slot) == Some(key) || self.owns_slots(key)
     }
 
+    /// Whether a node was a primary at a time, and has been one since.
+    pub fn was_primary(&self, key: NodeKey, at_us: u64) -> bool {
+        let since_us = self.get(key).and_then(|node| node.primary_since_us);
+        since_us.is_some_and(|since_us| since_us <= at_us)
+    }
+
     /// The replicas in service.
     pub fn replicas(&self) -> &[NodeKey] {
         &self.replicas
@@ -202,6 +210,9 @@ impl Nodes {
         }
         self.owners[slot.index()] = to.0;
         self.redirected.push((slot, to, now_us));
+        if let Some(node) = self.get_mut(to) {
+            node.primary_since_us.get_or_insert(now_us);
+        }
         true
     }
 
@@ -224,6 +235,7 @@ impl Nodes {
             refusal: None,
             is_member: true,
             has_failed: false,
+            primary_since_us: None,
             reads: NodeReads::default(),
         });
         let key = NodeKey(index as u32);
@@ -232,7 +244,7 @@ impl Nodes {
     }
 
     /// Takes over a snapshot. Returns whether any slot has another owner than before.
-    pub fn apply(&mut self, topology: Arc<Topology>) -> bool {
+    pub fn apply(&mut self, topology: Arc<Topology>, now_us: u64) -> bool {
         for (_, node) in &mut self.nodes {
             node.is_member = false;
             node.reads.replicas.clear();
@@ -269,6 +281,11 @@ impl Nodes {
             .into_iter()
             .filter_map(|(slot, index)| Some((slot, key_of(index)?)))
             .collect();
+        for (_, key) in self.shards.clone() {
+            if let Some(node) = self.get_mut(key) {
+                node.primary_since_us.get_or_insert(now_us);
+            }
+        }
         self.replicas = topology
             .nodes
             .iter()
@@ -279,9 +296,13 @@ impl Nodes {
             .map(|(_, key)| *key)
             .collect();
         for (node, key) in topology.nodes.iter().zip(&keys) {
-            if let Role::Replica(primary) = node.role
-                && let Some(primary) = key_of(primary).and_then(|primary| self.get_mut(primary))
-            {
+            let Role::Replica(primary) = node.role else {
+                continue;
+            };
+            if let Some(node) = self.get_mut(*key) {
+                node.primary_since_us = None;
+            }
+            if let Some(primary) = key_of(primary).and_then(|primary| self.get_mut(primary)) {
                 primary.reads.replicas.push(*key);
             }
         }

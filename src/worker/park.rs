@@ -250,6 +250,9 @@ impl Core {
             return;
         }
         let waiting = std::mem::take(&mut client.parked);
+        // What stands behind a reply that its client is taking waits for the client: its time stands still. Where
+        // the replies before it are missing, the nodes are late, and its time runs.
+        let is_taking = client.replies.is_first_passing();
         let mut lanes = Lanes::new(
             client.replies.waiting_lanes(),
             waiting.iter().filter_map(|parked| parked.dispatched.lane),
@@ -257,7 +260,7 @@ impl Core {
         self.tallies.parked.subtract(waiting.len() as u64);
         for parked in waiting {
             let lane = parked.dispatched.lane;
-            if self.has_expired(&parked.dispatched) {
+            if !is_taking && self.has_expired(&parked.dispatched) {
                 self.give_up(&parked);
                 continue;
             }

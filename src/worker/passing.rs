@@ -55,12 +55,15 @@ impl Core {
             taking.reserved += room;
             taking.in_room += 1;
         }
+        let since_us = self.now_us;
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.scanner.reset();
             connection.passing = Some(Box::new(Passing {
                 framing: ReplyPassing::default(),
                 to,
                 room,
+                passed: 0,
+                since_us,
                 waits_since_us: None,
             }));
         }
@@ -83,6 +86,7 @@ impl Core {
         };
         let count = passing.framing.pass(bytes)?;
         let is_over = passing.framing.is_done();
+        passing.passed += count;
         if let Some(ticket) = passing.to {
             let left = passing.room.map(|room| room.checked_sub(count));
             passing.room = passing.room.map(|room| room.saturating_sub(count));
@@ -107,7 +111,9 @@ impl Core {
     #[cold]
     fn more_than_expected(&mut self, key: ConnectionKey, ticket: Ticket, count: usize) {
         let step = count.max(WINDOW_BYTES);
-        if self.has_stream_room(step) {
+        // What the client has to hear first is behind on the same connection: left unread, neither would ever come.
+        // Such a reply may fill more than the limit, as any reply that is held whole.
+        if self.waits_for_connection(key, ticket) || self.has_stream_room(step) {
             if let Some(taking) = self.taking(ticket.client) {
                 taking.reserved += step;
                 self.used.stream_bytes.add(step);
@@ -124,6 +130,29 @@ impl Core {
             passing.room = None;
         }
         self.give_away(key, ticket.client);
+    }
+
+    /// Whether a client can take a reply only when what is behind it on the same connection is answered: requests
+    /// that come earlier are there, or wait for others of theirs that are (see [`super::park`]).
+    pub(super) fn waits_for_connection(&mut self, key: ConnectionKey, ticket: Ticket) -> bool {
+        let Some(connection) = self.connections.get(key.0 as usize) else {
+            return false;
+        };
+        let behind = connection.in_flight.iter().skip(1);
+        let mut own = behind.filter_map(|entry| match entry.purpose {
+            Purpose::Reply(other) if other.ticket.client == ticket.client => Some(other.ticket),
+            _ => None,
+        });
+        let Some(next) = own.next() else {
+            return false;
+        };
+        let is_earlier = |other: Ticket| other.sequence < ticket.sequence;
+        is_earlier(next)
+            || own.any(is_earlier)
+            || self.clients.get(ticket.client).is_some_and(|client| {
+                let mut parked = client.parked.iter();
+                parked.any(|parked| is_earlier(parked.dispatched.ticket))
+            })
     }
 
     fn passing_of(&mut self, key: ConnectionKey) -> Option<&mut Passing> {
@@ -159,7 +188,7 @@ impl Core {
         let Some(passing) = connection.passing.take() else {
             return;
         };
-        let Some(entry) = connection.in_flight.pop_front() else {
+        let Some(entry) = connection.pop_in_flight() else {
             return;
         };
         connection.outbox.pop(entry.len as usize);
@@ -167,12 +196,22 @@ impl Core {
             connection.refusal = None;
             return;
         };
-        // What the client asked for behind this reply was not late, the client was.
+        // What the client asked for behind this reply was not late meanwhile, the client was.
+        let took_us = now_us.saturating_sub(passing.since_us);
+        let stood_still =
+            |received_us: &mut u64| *received_us = received_us.saturating_add(took_us).min(now_us);
         for entry in &mut connection.in_flight {
             if let Purpose::Reply(dispatched) = &mut entry.purpose
                 && dispatched.ticket.client == ticket.client
             {
-                dispatched.received_us = now_us;
+                stood_still(&mut dispatched.received_us);
+            }
+        }
+        if let Some(client) = self.clients.get(ticket.client)
+            && client.replies.is_next(ticket.sequence)
+        {
+            for parked in &mut client.parked {
+                stood_still(&mut parked.dispatched.received_us);
             }
         }
         self.tallies.replies.increment();

@@ -18,6 +18,7 @@ use super::core::Core;
 use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
+use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::command::{self, Access, Command, Handling, Merge, Script, Sha};
 use crate::pipeline::{ClientKey, Gather, Ticket};
@@ -329,6 +330,17 @@ impl Core {
         &mut self,
         dispatched: &Dispatched,
     ) -> Result<ConnectionKey, Reason> {
+        if let Target::Primary(node, slot) = dispatched.target
+            && !self.nodes.is_primary(node, slot)
+            && let Some(heir) = self.nodes.owner(slot)
+            && self.nodes.was_primary(heir, dispatched.received_us)
+        {
+            // It was asked itself, and knows nothing of what else that primary has: who does is still to come.
+            self.request_refresh(RefreshReason::Unowned);
+            return Err(Reason::Unsettled(
+                "a primary left the map before it was asked",
+            ));
+        }
         match dispatched.command.handling {
             Handling::Script(Script::Kill) => {
                 // A server that runs a script reads no further on that script's connection.

@@ -33,12 +33,16 @@ impl Core {
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
             pending.push((call.ticket, call.connection.take(), call.reason.clone()));
         }
-        for (ticket, connection, reason) in pending {
+        for (ticket, connection, mut reason) in pending {
+            // Of what the socket did not take to the end, the node can have executed nothing.
+            let was_sent = connection.is_some_and(|at| self.has_written_all(at));
             if let Some(connection) = connection {
                 self.close_lease(connection);
+                if !was_sent {
+                    reason = Reason::Unreachable("it does not take what it is sent".to_owned());
+                }
             }
             let mut reply = Vec::new();
-            let was_sent = connection.is_some();
             match kind {
                 // As a server that had nothing for so long.
                 BlockedBy::Command if !matches!(reason, Reason::NoLease | Reason::Refused(_)) => {
@@ -67,6 +71,13 @@ impl Core {
             }
             self.call_done(ticket, None, &reply);
         }
+    }
+
+    fn has_written_all(&self, key: ConnectionKey) -> bool {
+        let connection = self.connections.get(key.0 as usize);
+        connection.is_some_and(|connection| {
+            connection.phase != Phase::Opening && connection.outbox.unwritten().is_empty()
+        })
     }
 
     /// A blocked client is gone, or Keyway lets it go: its private connections are closed at once, so

@@ -13,7 +13,10 @@ use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream;
 
 /// So much may wait for the node's socket.
-const WINDOW_BYTES: usize = 512 * 1024;
+pub const UPLOAD_WINDOW_BYTES: usize = 512 * 1024;
+
+/// So much is passed on at once, at most, or a window.
+const PIECE_BYTES: usize = 64 * 1024;
 
 impl Core {
     /// Takes bytes of a client whose request is passed on.
@@ -23,7 +26,7 @@ impl Core {
             wanted: 0,
             is_cut_short: false,
         };
-        let now_us = self.now_us;
+        let (now_us, window) = (self.now_us, self.limits.upload_window_bytes);
         let (bulk_bytes_max, request_bytes_max) =
             (self.limits.argument_bytes, self.limits.request_bytes);
         let Some(client) = self.clients.get(key) else {
@@ -45,8 +48,8 @@ impl Core {
             State::Waiting { .. } | State::Asked(_) => None,
             State::Sending(at) => {
                 let connection = self.connections.get_mut(at.0 as usize);
-                let connection = connection
-                    .filter(|to| to.upload == Some(key) && to.outbox.len() < WINDOW_BYTES);
+                let connection =
+                    connection.filter(|to| to.upload == Some(key) && to.outbox.len() < window);
                 connection.map(|connection| (at, connection))
             }
             State::Dropping => None,
@@ -59,7 +62,9 @@ impl Core {
         upload
             .awaited_since
             .get_or_insert((now_us, upload.framing.len()));
-        let count = match upload.framing.pass(bytes, &limits) {
+        // Of a client that was blocked much may have been read ahead.
+        let offered = &bytes[..bytes.len().min(window.max(PIECE_BYTES))];
+        let count = match upload.framing.pass(offered, &limits) {
             Ok(count) => count,
             Err(error) => {
                 self.abandon_upload(key);
@@ -72,7 +77,7 @@ impl Core {
         upload.moved_us = now_us;
         client.session.last_command_us = now_us;
         let is_done = upload.framing.is_done();
-        processed.is_cut_short = is_done && count < bytes.len();
+        processed.is_cut_short = (is_done || offered.len() < bytes.len()) && count < bytes.len();
         match to {
             Some((at, connection)) => {
                 connection.outbox.push(&bytes[..count]);
@@ -94,7 +99,6 @@ impl Core {
         dispatched.is_noted = plan.is_noted();
         dispatched.ticket.sequence = self.open_place(key, dispatched.lane);
         self.read_plan_leaves(plan, key, dispatched.ticket.sequence);
-        self.tallies.requests.increment();
         self.tallies.in_flight.add(1);
         if let Some(client) = self.clients.get(key) {
             client.upload = None;
@@ -109,11 +113,11 @@ impl Core {
 
     /// A connection's socket took some of an upload.
     pub(super) fn upload_went_on(&mut self, at: ConnectionKey) {
-        let now_us = self.now_us;
+        let (now_us, window) = (self.now_us, self.limits.upload_window_bytes);
         let Some(connection) = self.connections.get_mut(at.0 as usize) else {
             return;
         };
-        let has_room = connection.outbox.len() < WINDOW_BYTES / 2;
+        let has_room = connection.outbox.len() <= window / 2;
         if let Some(key) = connection.upload
             && let Some(client) = self.clients.get(key)
         {

@@ -15,6 +15,7 @@
 //! 4. While the node takes no more than it is given, the client is not read.
 //! 5. Without its end a request has no effect: when the client or the node is lost before, nothing was executed.
 
+use super::clients::Phase;
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
@@ -98,6 +99,10 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return Begun::No;
         };
+        if client.phase != Phase::Open {
+            // What is missing will not come.
+            return Begun::No;
+        }
         client.is_stalled = true;
         if !client.is_settled() {
             return Begun::NotYet;
@@ -120,6 +125,7 @@ impl Core {
             awaited_since: None,
             attempts: 0,
         }));
+        self.tallies.requests.increment();
         self.tallies.streamed_requests.increment();
         self.route_upload(key);
         Begun::Yes

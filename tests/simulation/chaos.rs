@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::client;
 use super::link;
 use super::summary::Summary;
-use super::world::World;
+use super::world::{Life, World};
 
 /// Something that can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,8 +104,8 @@ fn draw(rng: &mut Rng, events: &[(Event, u32)]) -> Event {
 ///
 /// # Errors
 /// The promise that was broken.
-pub fn live(seed: u64, wants_trace: bool) -> Result<Summary, String> {
-    let mut world = World::new(seed, wants_trace);
+pub fn live(seed: u64, wants_trace: bool, life: Life) -> Result<Summary, String> {
+    let mut world = World::new(seed, wants_trace, life);
     let events = character(&mut world.rng);
     let steps = world.rng.usize(50..2000);
     let pace_us = [5, 50, 500, 2000][world.rng.usize(..4)];
@@ -231,10 +231,7 @@ fn trouble(world: &mut World, event: Event) {
         Event::MoveKey => cluster.move_key(rng),
         Event::FinishMove => cluster.finish_move(rng),
         Event::AbortMove => cluster.abort_move(rng),
-        Event::FailOver => {
-            world.oracle.has_failed_over = true;
-            cluster.fail_over(rng)
-        }
+        Event::FailOver => cluster.fail_over(rng),
         Event::Gossip => {
             if let Some(other) = other
                 && cluster.nodes[other].is_alive
@@ -327,7 +324,7 @@ fn rest(world: &mut World) -> Result<(), String> {
             }
         }
         turn_all(world)?;
-        let is_quiet = world.woken().is_empty() && is_settled(world);
+        let is_quiet = world.woken().is_empty() && is_settled(world) && !is_anyone_sending(world);
         if is_quiet {
             break;
         }
@@ -351,7 +348,16 @@ fn rest(world: &mut World) -> Result<(), String> {
         world.pass(1);
     }
     if !world.core.clients.is_empty() {
-        return Err(format!("{} clients do not leave", world.core.clients.len()));
+        let clients = world.core.clients.iter_mut();
+        let left: Vec<String> = clients
+            .map(|(key, client)| {
+                format!(
+                    "{key:?} {:?} is sending {:?}, is stalled {}",
+                    client.phase, client.upload, client.is_stalled
+                )
+            })
+            .collect();
+        return Err(format!("clients do not leave: {left:?}"));
     }
     world.check()?;
     if world.tallies.in_flight.value() + world.tallies.parked.value() > 0 {
@@ -381,6 +387,12 @@ fn turn_all(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
+/// Nobody waits for the reply to a request that is muted, but it is under way.
+fn is_anyone_sending(world: &mut World) -> bool {
+    let mut clients = world.core.clients.iter_mut();
+    clients.any(|(_, client)| client.upload.is_some())
+}
+
 fn is_settled(world: &World) -> bool {
     world.links.iter().all(|link| !link.has_work())
         && world.clients.iter().all(|client| match client.task {
@@ -397,9 +409,21 @@ fn unsettled(world: &World) -> String {
     let clients = world.clients.iter().filter(|client| !client.is_heard());
     let waiting: Vec<String> = clients.map(client::Client::describe).collect();
     format!(
-        "not settled though all is well; in flight {}, parked {}, waiting: {waiting:?}; moves: {:?}",
+        "not settled though all is well; in flight {}, parked {}, waiting: {waiting:?}; connections: {:?}; moves: {:?}",
         world.tallies.in_flight.value(),
         world.tallies.parked.value(),
+        world
+            .core
+            .connections
+            .iter()
+            .filter(|(_, connection)| !connection.in_flight.is_empty())
+            .map(|(index, connection)| (
+                index,
+                connection.role,
+                connection.phase,
+                connection.in_flight.len()
+            ))
+            .collect::<Vec<_>>(),
         world
             .cluster
             .nodes

@@ -12,6 +12,7 @@ use super::request::{Op, Outcome, Request};
 use super::tasks::Flag;
 use super::transaction::{Closing, Expectation, Role, draw, judge_exec, judge_queued, slot_of_tag};
 use super::wire::{Shared, Socket, Wire};
+use super::world::Life;
 
 /// How far a client's task in Keyway is.
 #[derive(Debug)]
@@ -53,13 +54,14 @@ pub struct Client {
     skips_next: bool,
     /// Whether its transactions are cut by slot.
     splits: bool,
+    life: Life,
     /// The tag of what it watches, and the requests that said so.
     watched: Option<(char, Vec<usize>)>,
 }
 
 impl Client {
     /// One that has just connected.
-    pub fn new(rng: &mut Rng, number: u64, key: ClientKey, splits: bool) -> Client {
+    pub fn new(rng: &mut Rng, number: u64, key: ClientKey, splits: bool, life: Life) -> Client {
         let wire = Wire::new(rng);
         Client {
             number,
@@ -80,6 +82,7 @@ impl Client {
             is_off: false,
             skips_next: false,
             splits,
+            life,
             watched: None,
         }
     }
@@ -172,6 +175,15 @@ impl Client {
             Op::ReplyOn => self.is_off = false,
             Op::Reset => self.watched = None,
             _ => {}
+        }
+        if self.life == Life::InPieces && matches!(request.op, Op::Set | Op::Append) {
+            let sizes = [0, 10, 100, 300];
+            // Seldom, because each byte is looked at several times: more than is passed on at once.
+            let size = match rng.u16(..400) {
+                0 => 200_000,
+                _ => sizes[rng.usize(..sizes.len())],
+            };
+            request.args[2].push_str(&format!("-{}", "x".repeat(rng.usize(..=size))));
         }
         let is_skip = request.op == Op::ReplySkip;
         request.is_muted = self.is_off || self.skips_next || is_skip;
@@ -328,5 +340,7 @@ fn gives_up(reply: &[u8]) -> bool {
     is_late
         && !text.contains("[of the parts")
         && !text.contains("was carried out first")
+        && !text.contains("while the value was being sent")
+        && !text.contains("came too slowly while others waited")
         && !text.contains("outcome unknown")
 }

@@ -15,9 +15,6 @@ pub struct Oracle {
     pub blocks: Vec<Block>,
     /// Requests of which at least one copy or part was written whole.
     written: BTreeSet<u64>,
-    /// A replica took over. A part of a request to all primaries that waits meanwhile goes to the new
-    /// owner of a slot of its primary's, who may be another one if that slot moves at the same time.
-    pub has_failed_over: bool,
     /// Reads may go to replicas.
     pub reads_replicas: bool,
 }
@@ -92,7 +89,7 @@ impl Oracle {
                         }
                         effective.extend(executions.iter().map(|one| (one.serial, *one)));
                     }
-                    if request.op == Op::Keys && !self.has_failed_over {
+                    if request.op == Op::Keys {
                         let mut nodes = BTreeSet::new();
                         let mut asked = executions
                             .iter()

@@ -57,6 +57,9 @@ pub enum Op {
     Unwatch,
 }
 
+/// A longer line is refused.
+const INLINE_BYTES: usize = 60_000;
+
 /// Weighted choice of what an ordinary client sends next.
 const COMMON: &[(Op, usize)] = &[
     (Op::Get, 4),
@@ -277,7 +280,7 @@ impl Request {
         let mut out = Vec::new();
         if self.op == Op::Garbage {
             out.extend_from_slice(b"*1\r\nnonsense\r\n");
-        } else if rng.u8(..10) == 0 {
+        } else if rng.u8(..10) == 0 && self.args.iter().all(|arg| arg.len() < INLINE_BYTES) {
             out.extend_from_slice(self.args.join(" ").as_bytes());
             out.extend_from_slice(b"\r\n");
         } else {

@@ -41,6 +41,17 @@ impl Summary {
         );
         let from_replica = world.oracle.executions.iter().filter(|e| e.is_replica);
         summary.add("read from replicas".to_owned(), from_replica.count() as u64);
+        let large = [
+            ("replies passed on in pieces", &tallies.streamed_replies),
+            (
+                "large replies fetched again",
+                &tallies.streams_fetched_again,
+            ),
+            ("requests passed on in pieces", &tallies.streamed_requests),
+        ];
+        for (name, tally) in large {
+            summary.add(name.to_owned(), tally.value());
+        }
         summary.add("sent again".to_owned(), tallies.retries.value());
         summary.add("connections".to_owned(), tallies.upstream_connects.value());
         summary.add(

@@ -10,7 +10,6 @@ use fastrand::Rng;
 use keyway::cluster::AddressMap;
 use keyway::config::{CrossSlotTransactions, ReadPolicy};
 use keyway::telemetry::WorkerTallies;
-use keyway::upstream::Purpose;
 use keyway::worker::client_task::{End, poll_client, poll_settled};
 use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
@@ -24,18 +23,24 @@ use super::link::{self, Link};
 use super::node::View;
 use super::oracle::Oracle;
 use super::replicas;
-use super::request::Op;
 use super::tasks::Flag;
 use super::wire::Socket;
 
 /// A dial that nobody answers ends after this long.
 const DIAL_TIMEOUT_US: u64 = 300_000;
-/// A request may end so much later than its deadline: how rarely deadlines are looked at, and how
-/// far the simulation's time jumps.
-const LATE_US: u64 = 300_000;
+
+/// How clients' requests are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Small.
+    Whole,
+    /// Some of their values are large, and all are passed on in pieces when they are cut.
+    InPieces,
+}
 
 /// One run.
 pub struct World {
+    pub life: Life,
     pub rng: Rng,
     /// Decides about replicas.
     pub replica_rng: Rng,
@@ -60,7 +65,7 @@ pub struct World {
 
 impl World {
     /// A cluster and a worker that knows nothing of it yet.
-    pub fn new(seed: u64, wants_trace: bool) -> World {
+    pub fn new(seed: u64, wants_trace: bool, life: Life) -> World {
         let mut rng = Rng::with_seed(seed);
         fastrand::seed(seed);
         let mut tags: Vec<char> = ('a'..='z').collect();
@@ -92,6 +97,20 @@ impl World {
             bulk_connections: pick(&mut large_rng, &[1, 3, 30]),
             ..limits
         };
+        let mut sent_rng = Rng::with_seed(!seed.rotate_left(32));
+        let limits = match life {
+            Life::Whole => WorkerLimits {
+                first_reply_bytes: 0,
+                ..limits
+            },
+            Life::InPieces => WorkerLimits {
+                upload_threshold_bytes: pick(&mut sent_rng, &[1, 4, 20]),
+                upload_window_bytes: pick(&mut sent_rng, &[1, 20, 100_000]),
+                first_reply_bytes: pick(&mut sent_rng, &[0, 20, 64 << 10]),
+                large_value_us: pick(&mut sent_rng, &[0, 50_000, 500_000]) as u64,
+                ..limits
+            },
+        };
         let splits = rng.bool();
         let tallies = Arc::new(WorkerTallies::default());
         let facts = LocalFacts {
@@ -119,6 +138,7 @@ impl World {
         );
         core.now_us = 1_000_000;
         World {
+            life,
             rng,
             replica_rng,
             core,
@@ -155,8 +175,13 @@ impl World {
         let address = format!("127.0.0.1:{}", 10_000 + number);
         let key = self.core.client_joins(number, &address, Some(local));
         self.trace(|| format!("client {number} joins as {key:?}"));
-        self.clients
-            .push(Client::new(&mut self.rng, number, key, self.splits));
+        self.clients.push(Client::new(
+            &mut self.rng,
+            number,
+            key,
+            self.splits,
+            self.life,
+        ));
     }
 
     /// Takes a picture of the cluster, to be published later.
@@ -393,87 +418,5 @@ impl World {
         link.end(&mut self.rng);
         let (key, node) = (link.key, link.node);
         self.trace(|| format!("{key:?} is cut by node {node}"));
-    }
-
-    /// What holds at every moment.
-    pub fn check(&mut self) -> Result<(), String> {
-        let in_flight: usize = self
-            .core
-            .connections
-            .iter()
-            .flat_map(|(_, connection)| &connection.in_flight)
-            .filter(|entry| matches!(entry.purpose, Purpose::Reply(_)))
-            .count();
-        gauge("in_flight", self.tallies.in_flight.value(), in_flight)?;
-        let parked = self.core.clients.iter_mut();
-        let parked = parked.map(|(_, client)| client.parked.len()).sum();
-        gauge("parked", self.tallies.parked.value(), parked)?;
-        let open = self.links.iter();
-        let open = open.filter(|link| matches!(link.task, link::Task::Serving(_)));
-        let connections = self.tallies.upstream_connections.value();
-        gauge("upstream_connections", connections, open.count())?;
-        for (_, connection) in &self.core.connections {
-            let bytes: usize = connection
-                .in_flight
-                .iter()
-                .map(|entry| entry.len as usize)
-                .sum();
-            if bytes != connection.outbox.len() {
-                return Err(format!(
-                    "{} bytes in an outbox whose requests have {bytes}",
-                    connection.outbox.len()
-                ));
-            }
-        }
-        self.check_deadlines()
-    }
-
-    /// Contract F5, F6.
-    fn check_deadlines(&mut self) -> Result<(), String> {
-        let limits = &self.core.limits;
-        let latest_us = limits.request_timeout_us + LATE_US;
-        let most = limits.requests_in_flight_per_client;
-        for client in &mut self.clients {
-            let Some(inside) = self.core.clients.get(client.key) else {
-                continue;
-            };
-            let pending = inside.replies.pending();
-            let is_counted = client
-                .requests
-                .last()
-                .is_none_or(|last| last.op != Op::Garbage);
-            // The error that ends a broken connection has a place of its own.
-            if pending > most + usize::from(!is_counted) {
-                return Err(format!(
-                    "client {} has {pending} requests of at most {most}",
-                    client.number,
-                ));
-            }
-            // A client that does not take its replies is late itself.
-            if inside.taking.is_some() || inside.replies.is_passing() {
-                client.took_us = self.core.now_us;
-            }
-            if pending == 0 || !is_counted {
-                continue;
-            }
-            let oldest = &client.requests[client.taken - pending];
-            let taken_us = oldest.taken_us.unwrap_or(self.core.now_us);
-            let taken_us = taken_us.max(client.took_us);
-            let age_us = self.core.now_us - taken_us;
-            if age_us > latest_us {
-                return Err(format!(
-                    "client {}: {:?} is not answered after {age_us} us; the deadline is {} us",
-                    client.number, oldest.args, limits.request_timeout_us
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn gauge(name: &str, shown: u64, real: usize) -> Result<(), String> {
-    match shown == real as u64 {
-        true => Ok(()),
-        false => Err(format!("the gauge {name} shows {shown}, it is {real}")),
     }
 }

@@ -35,7 +35,7 @@ impl<M> Replies<M> {
         slot.has_parts = true;
         self.held_count += 1;
         // As `fill`: a client whose replies are large is not asked for many at once.
-        self.usual_len = (self.usual_len * 7 + len.min(LEN_MAX)) / 8;
+        self.lengths.note(len.min(LEN_MAX));
         true
     }
 
@@ -109,6 +109,12 @@ impl<M> Replies<M> {
     pub fn is_passing(&self) -> bool {
         let mut slots = self.slots.iter();
         slots.any(|slot| matches!(slot.state, State::Passing(_)))
+    }
+
+    /// Whether the oldest request's reply comes in pieces at the moment.
+    pub fn is_first_passing(&self) -> bool {
+        let first = self.slots.front();
+        first.is_some_and(|slot| matches!(slot.state, State::Passing(_)))
     }
 
     fn passing(&mut self, sequence: Sequence) -> Option<&mut Passing> {

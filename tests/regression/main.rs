@@ -3,171 +3,26 @@
 //! simulation was then.
 
 #[allow(dead_code)]
-#[path = "simulation/tasks.rs"]
+#[path = "../simulation/tasks.rs"]
 mod tasks;
 #[allow(dead_code)]
-#[path = "simulation/wire.rs"]
+#[path = "../simulation/wire.rs"]
 mod wire;
 
+mod large;
+mod scene;
+mod slow;
+
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Context;
 
-use keyway::cluster::{AddressMap, Endpoint, Health, Mode, Node, NodeIndex, Role, Slot, Topology};
-use keyway::pipeline::ClientKey;
+use keyway::cluster::Slot;
 use keyway::resp::Protocol;
-use keyway::telemetry::WorkerTallies;
 use keyway::upstream::Phase;
 use keyway::worker::client_task::poll_client;
-use keyway::worker::core::{Core, WorkerLimits};
 use keyway::worker::links::Loss;
-use keyway::worker::nodes::ConnectionKey;
-use keyway::worker::{LocalFacts, RefreshRequests};
 
-const TIMEOUT_US: u64 = 1_000_000;
-
-/// A worker between clients and two nodes: slots below 8192 (`{b}`) are the first one's, the others
-/// (`{a}`) the second one's.
-struct Scene {
-    core: Core,
-    tallies: Arc<WorkerTallies>,
-    version: u64,
-}
-
-impl Scene {
-    fn new() -> Scene {
-        let tallies = Arc::new(WorkerTallies::default());
-        let limits = WorkerLimits {
-            request_timeout_us: TIMEOUT_US,
-            argument_bytes: 1 << 20,
-            request_bytes: 1 << 20,
-            requests_in_flight_per_client: 100,
-            client_output_soft_bytes: 1 << 20,
-            client_output_hard_bytes: 1 << 30,
-            outbox_bytes: 1 << 20,
-            ..WorkerLimits::default()
-        };
-        let facts = LocalFacts {
-            clients_max: 100,
-            workers: vec![tallies.clone()],
-            ..LocalFacts::default()
-        };
-        let mut core = Core::new(
-            0,
-            limits,
-            tallies.clone(),
-            Arc::new(AddressMap::default()),
-            Arc::new(RefreshRequests::default()),
-            Arc::new(facts),
-        );
-        core.now_us = 10_000_000;
-        let mut scene = Scene {
-            core,
-            tallies,
-            version: 0,
-        };
-        scene.map(|slot| Some(usize::from(slot.number() >= 8192)));
-        scene
-    }
-
-    /// A new snapshot: who owns each slot.
-    fn map(&mut self, owner: impl Fn(Slot) -> Option<usize>) {
-        let nodes = (1..3).map(|number| {
-            let endpoint = Endpoint {
-                host: format!("10.0.0.{number}").into(),
-                port: 6379,
-            };
-            Node {
-                id: format!("node-{number}").into(),
-                endpoint: endpoint.clone(),
-                announced: endpoint,
-                role: Role::Primary,
-                health: Health::Online,
-                config_epoch: 0,
-                hostname: None,
-                zone: None,
-            }
-        });
-        let mut topology = Topology::new(Mode::Cluster, nodes.collect());
-        for slot in (0..Slot::COUNT as u16).filter_map(Slot::new) {
-            if let Some(owner) = owner(slot) {
-                topology.assign(slot, NodeIndex(owner as u16));
-            }
-        }
-        self.version += 1;
-        topology.version = self.version;
-        topology.as_of_us = self.core.now_us;
-        self.core.apply_topology(Arc::new(topology));
-    }
-
-    fn client(&mut self) -> ClientKey {
-        self.core.client_joins(1, "127.0.0.1:1", None)
-    }
-
-    fn says(&mut self, client: ClientKey, line: &str) {
-        self.core.process(client, format!("{line}\r\n").as_bytes());
-    }
-
-    fn hears(&mut self, client: ClientKey) -> String {
-        let client = self.core.clients.get(client).expect("it is here");
-        let output = String::from_utf8_lossy(client.replies.output()).into_owned();
-        client.replies.written(output.len());
-        output.replace("\r\n", " ").trim_end().to_owned()
-    }
-
-    #[track_caller]
-    fn expect_output(&mut self, client: ClientKey, words: &[&str]) {
-        let heard = self.hears(client);
-        for word in words {
-            assert!(heard.contains(word), "`{word}` is not in `{heard}`");
-        }
-        assert_eq!(heard.is_empty(), words.is_empty(), "{heard}");
-    }
-
-    /// The connections that Keyway wants, with their host and version.
-    fn dialled(&mut self) -> Vec<(ConnectionKey, String, Protocol)> {
-        std::mem::take(&mut self.core.to_open)
-            .into_iter()
-            .map(|key| {
-                let (endpoint, protocol) = self.core.endpoint_of(key).expect("it is new");
-                (key, endpoint.host.to_string(), protocol)
-            })
-            .collect()
-    }
-
-    /// The only connection that Keyway wants, open.
-    #[track_caller]
-    fn open(&mut self) -> ConnectionKey {
-        let dialled = self.dialled();
-        assert_eq!(dialled.len(), 1, "{dialled:?}");
-        self.core.connection_ready(dialled[0].0);
-        dialled[0].0
-    }
-
-    /// What Keyway writes to a node, as the words of its requests.
-    fn wrote(&mut self, key: ConnectionKey) -> String {
-        let connection = self.core.connections.get_mut(key.0 as usize);
-        let connection = connection.expect("it is open");
-        let bytes = String::from_utf8_lossy(connection.outbox.unwritten()).into_owned();
-        connection.outbox.mark_written(bytes.len());
-        let words = bytes.split("\r\n");
-        let words = words.filter(|word| !word.starts_with(['*', '$']));
-        words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
-    }
-
-    fn node_says(&mut self, key: ConnectionKey, reply: &str) {
-        let connection = self.core.connections.get_mut(key.0 as usize);
-        let connection = connection.expect("it is open");
-        connection.input.extend(format!("{reply}\r\n").as_bytes());
-        self.core.receive_replies(key).expect("a reply");
-    }
-
-    fn pass(&mut self, us: u64) {
-        self.core.now_us += us;
-        self.core.tick();
-        self.core.tick();
-    }
-}
+use scene::{Scene, TIMEOUT_US};
 
 /// CROSSSLOT was counted twice in `requests_total` (simulation seed 6).
 #[test]
@@ -442,4 +297,52 @@ fn keys_that_only_the_node_finds_are_redirected() {
     assert_eq!(scene.wrote(other), "ZUNION  1 {a}1");
     scene.node_says(other, "-ERR value is not an integer or out of range");
     scene.expect_output(client, &["-ERR value is not an integer or out of range"]);
+}
+
+/// A part for a primary that left the map went to the new owner of a slot, who had a part of its own: it answered
+/// twice, and nobody for the rest (simulation seeds 2653, 3764). contract: M4
+#[test]
+fn a_part_for_a_primary_that_left_goes_to_nobody_who_was_asked() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "DBSIZE");
+    let dialled = scene.dialled();
+    let (one, two) = (dialled[0].0, dialled[1].0);
+    scene.core.connection_ready(one);
+    scene.core.connection_lost(two, Loss::NotOpened, "refused");
+    assert_eq!(scene.wrote(one), "DBSIZE");
+    scene.node_says(one, ":1");
+    // Of the second one's slots only the lowest has an owner.
+    scene.map(|slot| (slot.number() <= 8192).then_some(0));
+    for _ in 0..5 {
+        scene.pass(TIMEOUT_US / 10);
+        assert_eq!(scene.wrote(one), "", "it was asked");
+    }
+    scene.map(|slot| Some(usize::from(slot.number() > 8192)));
+    let two = scene.open();
+    assert_eq!(scene.wrote(two), "DBSIZE");
+    scene.node_says(two, ":2");
+    scene.expect_output(client, &[":3"]);
+}
+
+/// `EXEC` of a client that watched was "outcome unknown" at its deadline, although the node had never been given
+/// the end of it (simulation seed 2335). contract: F1 F2
+#[test]
+fn a_block_that_was_not_written_is_not_unknown() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "WATCH {a}1");
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "WATCH {a}1");
+    scene.node_says(lease, "+OK");
+    scene.says(client, "MULTI");
+    scene.says(client, "SET {a}1 x");
+    scene.expect_output(client, &["+OK", "+QUEUED"]);
+    scene.says(client, "EXEC");
+    let outbox = &mut scene.core.connections[lease.0 as usize].outbox;
+    outbox.mark_written(outbox.unwritten().len() - 1);
+    for _ in 0..12 {
+        scene.pass(TIMEOUT_US / 10);
+    }
+    scene.expect_output(client, &["-CLUSTERDOWN", "was not executed"]);
 }
