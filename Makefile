@@ -41,7 +41,8 @@ FUZZ_TARGETS ?= requests replies views commands config addresses proxy_header us
 fuzz: ## every fuzz target for FUZZ_SECONDS each (fuzz/README.md; needs nightly and cargo-fuzz)
 	$(CARGO) +nightly fuzz build
 	set -e; for target in $(FUZZ_TARGETS); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0 -rss_limit_mb=4096; \
+		mkdir -p fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0 -rss_limit_mb=4096; \
 	done
 
 lint: ## formatting and clippy, as CI checks them
