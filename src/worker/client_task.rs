@@ -48,7 +48,8 @@ pub(super) async fn run(
         .await;
         match end {
             End::Moves => (worker, key) = move_on(worker, key),
-            End::Asks => vouching::vouch(&worker, key).await,
+            // Rare, and large: a task that is silent should not keep room for it.
+            End::Asks => Box::pin(vouching::vouch(&worker, key)).await,
             End::Finished | End::Gone => break end,
         }
     };

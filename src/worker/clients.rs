@@ -281,8 +281,9 @@ impl Core {
         session.settle_at(self.identity_number());
         let key = self.clients.insert(session);
         self.follow_identity(key);
+        let guess = self.first_reply_bytes();
         if let Some(client) = self.clients.get(key) {
-            client.replies.guess_len(self.limits.first_reply_bytes);
+            client.replies.guess_len(guess);
         }
         self.refresh_policy(key);
         if self.is_draining {

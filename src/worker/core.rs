@@ -121,6 +121,8 @@ pub struct Core {
     pub(super) deserted_since_us: Option<u64>,
     /// Nodes to which somebody found no connection for large things free, and when last.
     pub(super) bulk_wanted: Vec<(NodeKey, u64)>,
+    /// Until when large replies are not surprising, in microseconds.
+    pub(super) large_until_us: u64,
     address_map: Arc<AddressMap>,
     refresh: Arc<RefreshRequests>,
     /// Output buffers that no client uses at the moment.
@@ -182,6 +184,7 @@ impl Core {
             identity: None,
             deserted_since_us: None,
             bulk_wanted: Vec::new(),
+            large_until_us: 0,
             scripts: Arc::default(),
             seen_scripts: SeenScripts::default(),
             address_map,

@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::nodes::ConnectionKey;
+use super::pacing::LARGE_BYTES;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
@@ -107,6 +108,9 @@ impl Core {
                         client.written.note(node, dispatched.command.access);
                         client.parked.is_empty()
                     });
+            if reply.len() >= LARGE_BYTES {
+                self.note_large_reply();
+            }
             if is_plain {
                 self.tallies
                     .latency

@@ -68,7 +68,7 @@ pub struct WorkerLimits {
     pub large_value_us: u64,
     /// So much of a request that is passed on in pieces may wait for its node's socket.
     pub upload_window_bytes: usize,
-    /// A client's replies are taken to be this long before its first.
+    /// A client's replies are taken to be this long before its first, while others get large ones.
     pub first_reply_bytes: usize,
 }
 

@@ -4,8 +4,8 @@
 //! all others wait for it. A client's own share is bounded by `limits.client_output_soft_bytes`, but not what a
 //! thousand such clients ask for together. So:
 //!
-//! 1. A client is taken to ask for as much as the longest of its last replies, and before its first one for
-//!    [`FIRST_REPLY_BYTES`] (`pipeline/replies.rs`).
+//! 1. A client is taken to ask for as much as the longest of its last replies (`pipeline/replies.rs`). One that
+//!    comes while others get large replies is taken to ask for [`FIRST_REPLY_BYTES`] before its first one.
 //! 2. While replies of about [`REPLY_BYTES_AHEAD`] are to come over a connection, a client whose replies may be large
 //!    asks for one at a time. Its own replies wake it, so it goes on by itself.
 //! 3. Clients with small replies pay a comparison, and are never held up.
@@ -18,15 +18,31 @@ use crate::command::{Access, Command};
 use crate::pipeline::{ClientKey, Ticket};
 use crate::upstream::Purpose;
 
-/// What is taken for the length of a new client's replies: it asks for 16 of them at first, and when the first one
-/// was small for all it wants.
+/// What is taken for the length of a new client's replies while others get large ones: it asks for 16 of them at
+/// first, and when the first one was small for all it wants.
 pub const FIRST_REPLY_BYTES: usize = 64 * 1024;
 /// Smaller replies are not counted.
-const LARGE_BYTES: usize = 16 * 1024;
+pub(super) const LARGE_BYTES: usize = 16 * 1024;
+/// So long after a large reply another is not surprising, in microseconds.
+const LARGE_FOR_US: u64 = 1_000_000;
 /// About 10 ms of a fast network, and so much that no client is slowed down that is alone.
 const REPLY_BYTES_AHEAD: usize = 8 * 1024 * 1024;
 
 impl Core {
+    /// A large reply has come.
+    #[cold]
+    pub(super) fn note_large_reply(&mut self) {
+        self.large_until_us = self.now_us + LARGE_FOR_US;
+    }
+
+    /// What a new client's replies are taken to be long before the first one came.
+    pub(super) fn first_reply_bytes(&self) -> usize {
+        match self.now_us < self.large_until_us {
+            true => self.limits.first_reply_bytes,
+            false => 0,
+        }
+    }
+
     /// How long the reply to a client's next request may be; 0 unless that is long.
     #[inline]
     pub(super) fn reply_bytes_of(&mut self, key: ClientKey, command: &Command) -> u32 {

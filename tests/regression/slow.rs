@@ -191,11 +191,12 @@ fn clients_with_large_replies_do_not_fill_a_connection() {
     let mut scene = Scene::new();
     scene.core.limits.requests_in_flight_per_client = 1000;
     let pipeline = "GET {a}1\r\n".repeat(50);
+    let large = format!("$100000\r\n{}", "x".repeat(100_000));
+    let node = scene.with_large_reply(&large);
     let clients: Vec<ClientKey> = (0..200).map(|_| scene.client()).collect();
     for client in &clients {
         scene.core.process(*client, pipeline.as_bytes());
     }
-    let node = scene.open();
     let ahead = |scene: &Scene| scene.core.connections[node.0 as usize].in_flight.len();
     // What is not known yet counts as 64 KiB, so 8 MiB are 128.
     assert!(
@@ -204,7 +205,6 @@ fn clients_with_large_replies_do_not_fill_a_connection() {
         ahead(&scene)
     );
     scene.wrote(node);
-    let large = format!("$100000\r\n{}", "x".repeat(100_000));
     for _ in 0..ahead(&scene) {
         scene.node_says(node, &large);
     }
@@ -232,19 +232,38 @@ fn clients_with_large_replies_do_not_fill_a_connection() {
     assert_eq!(ahead(&scene), before + 51);
 }
 
-/// A new client's pipeline goes out at once as far as its replies could be large, and all of it after the first reply
-/// that was not.
+/// A new client's pipeline goes out at once; while others get large replies as far as its own could be large, and all
+/// of it after the first reply that was not.
 #[test]
 fn a_new_client_is_soon_known() {
     let mut scene = Scene::new();
     scene.core.limits.requests_in_flight_per_client = 1000;
-    let client = scene.client();
+    let large = format!("$20000\r\n{}", "x".repeat(20_000));
+    let node = scene.with_large_reply(&large);
     let pipeline = "GET {a}1\r\n".repeat(500);
+    let ahead = |scene: &Scene| scene.core.connections[node.0 as usize].in_flight.len();
+    let client = scene.client();
     let taken = scene.core.process(client, pipeline.as_bytes()).consumed;
-    let node = scene.open();
-    assert_eq!(scene.core.connections[node.0 as usize].in_flight.len(), 16);
+    assert_eq!(ahead(&scene), 16);
     scene.wrote(node);
     scene.node_says(node, "$5\r\nsmall");
     scene.core.process(client, &pipeline.as_bytes()[taken..]);
-    assert_eq!(scene.core.connections[node.0 as usize].in_flight.len(), 499);
+    assert_eq!(ahead(&scene), 499);
+    // It was long ago.
+    scene.core.now_us += 1_000_000;
+    let client = scene.client();
+    scene.core.process(client, pipeline.as_bytes());
+    assert_eq!(ahead(&scene), 999);
+}
+
+impl Scene {
+    /// A connection over which somebody has just got this reply.
+    fn with_large_reply(&mut self, large: &str) -> ConnectionKey {
+        let scout = self.client();
+        self.core.process(scout, b"GET {a}1\r\n");
+        let node = self.open();
+        self.wrote(node);
+        self.node_says(node, large);
+        node
+    }
 }

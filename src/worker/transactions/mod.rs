@@ -46,6 +46,8 @@ struct Queue {
     is_cut: bool,
     /// Every command may be repeated.
     is_repeatable: bool,
+    /// The client may be a subscriber when it is carried out.
+    is_subscribing: bool,
 }
 
 /// One command.
@@ -117,6 +119,7 @@ impl Default for Queue {
             slot: None,
             is_cut: false,
             is_repeatable: true,
+            is_subscribing: false,
         }
     }
 }
@@ -124,6 +127,7 @@ impl Default for Queue {
 impl Queue {
     fn push(&mut self, command: &'static Command, place: Place, frame: &[u8]) {
         self.is_repeatable &= command.is_repeatable();
+        self.is_subscribing |= matches!(place, Place::Subscribes(_));
         match place {
             Place::Slot(slot) => self.is_cut |= *self.slot.get_or_insert(slot) != slot,
             Place::Anywhere => {}

@@ -138,8 +138,10 @@ impl Core {
                 }
                 place => place,
             },
-            // A subscriber, which the client may be by then, gets another reply than a node would give.
-            Handling::Local(Local::Ping) if self.is_cut(key) => Ok(Place::Here(Local::Ping)),
+            // A subscriber gets another reply than a node would give.
+            Handling::Local(Local::Ping) if self.is_subscribing(key) => {
+                Ok(Place::Here(Local::Ping))
+            }
             Handling::Anywhere
             | Handling::Wait
             | Handling::Local(Local::Ping | Local::Echo)
@@ -258,11 +260,11 @@ impl Core {
         asked != self.protocol_of(key)
     }
 
-    /// Whether the transaction is more than one block by now, as one that subscribes is.
-    fn is_cut(&mut self, key: ClientKey) -> bool {
+    /// Whether the client may be a subscriber when its transaction is carried out.
+    fn is_subscribing(&mut self, key: ClientKey) -> bool {
         let client = self.clients.get(key);
         let transaction = client.and_then(|client| client.transaction.as_ref());
-        transaction.is_some_and(|transaction| transaction.queue.is_cut)
+        transaction.is_some_and(|transaction| transaction.queue.is_subscribing)
     }
 
     /// Forgets a transaction, and what is watched for it.
