@@ -60,6 +60,7 @@ struct Subject {
 fn main() {
     let rounds = std::env::var("BENCH_ROUNDS").ok();
     let rounds: usize = rounds.map_or(5, |text| text.parse().expect("a number of rounds"));
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     let program = std::env::var("BENCH_PROGRAM").expect("`make bench-tls` names the program");
     let scene = Scene::start(program.into());
     let mut subjects: Vec<Subject> = SUBJECTS
@@ -73,7 +74,8 @@ fn main() {
         print!(" {:>19}", format!("{name} {}-{}", side(front), side(back)));
     }
     println!();
-    for (what, command, pipeline, requests) in WORKLOADS {
+    let chosen = WORKLOADS.iter().filter(|(what, ..)| what.contains(&only));
+    for (what, command, pipeline, requests) in chosen.copied() {
         let mut samples = vec![Vec::new(); subjects.len()];
         for _ in 0..rounds {
             for (subject, samples) in subjects.iter().zip(&mut samples) {
