@@ -11,9 +11,12 @@ help: ## list the commands
 demo: ## a six-node cluster, Keyway before it, and a short tour (installs redis-server when missing)
 	@scripts/demo.sh
 
+# The tests mostly wait, so what comes after them is built meanwhile.
 test: ## all tests, against real Redis and Valkey clusters (installs the servers when missing)
 	@scripts/install-servers.sh --clients
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-run
+	@nice -n 19 $(CARGO) test --locked --quiet --profile simulation --test simulation --no-run 2>/dev/null & build=$$!; \
+		echo $(CARGO) test --locked; $(CARGO) test --locked || { kill $$build 2>/dev/null; exit 1; }; wait $$build || true
 	@$(MAKE) --no-print-directory simulation
 
 SEEDS ?= 10000
