@@ -81,7 +81,7 @@ fn slow_loris() {
     });
     let each = (most - before) / count as u64;
     println!(
-        "{count} connections with a byte each now and then, {sent} in all: {} MB more at most, {each} bytes each, {:?} of CPU \
+        "{count} connections with {sent} bytes each at most, one now and then: {} MB more at most, {each} bytes each, {:?} of CPU \
          in {:?}; the slowest PING beside them took {worst:?}",
         (most - before) >> 20,
         keyway.cpu_time() - cpu_before,
