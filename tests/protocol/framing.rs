@@ -99,7 +99,7 @@ const ODD_FRAMES: &[&str] = &[
     "*", "*1", "*1\r", "*1\r\n", "*1\r\n$", "*1\r\n$4\r\n", "*1\r\n$4\r\nPIN", "*1\r\n$4\r\nPING", "*1\r\n$4\r\nPING\r", "PING\r\n*3\r\n$3\r\nSET\r\n",
     // Unknown names and wrong counts, with odd bytes in them.
     "*1\r\n$3\r\n\r\nx\r\n", "*3\r\n$3\r\nfoo\r\n$2\r\n\r\n\r\n$1\r\n\0\r\n", "*2\r\n$3\r\nGET\r\n$0\r\n\r\n", "get\r\nget a b\r\nset a\r\n", "client\r\nclient foo\r\n",
-    "config\r\nobject bar a\r\nxgroup\r\n", "*1\r\n$4\r\nGE\0T\r\n", "*2\r\n$4\r\nget\0\r\n$1\r\na\r\n",
+    "config\r\nobject bar a\r\nxgroup\r\n", "*1\r\n$4\r\nGE\0T\r\n",
 ];
 
 /// contract: P3, P5, P7
@@ -123,6 +123,18 @@ fn odd_frames_get_the_servers_bytes(flavor: Flavor) {
         faults.len(),
         faults.join("\n")
     );
+}
+
+/// A server takes `get\0` for GET when both fall into one bucket of its table, whose hash is seeded anew at
+/// each start: one time in some hundred. So this is not compared with it.
+///
+/// contract: P3
+#[test]
+fn a_name_with_a_zero_byte_is_no_command() {
+    let keyway = &Scene::shared(Flavor::Redis).keyway;
+    let got = conversation(keyway.addr(), &["*2\r\n$4\r\nget\0\r\n$1\r\na\r\n"]);
+    let want = "-ERR unknown command 'get', with args beginning with: 'a' \r\n";
+    assert_eq!(shown(&got), shown(want.as_bytes()));
 }
 
 /// A browser that is made to speak to this port: what it smuggles in behind its headers is not carried
@@ -162,6 +174,7 @@ fn random_garbage_gets_the_servers_bytes(flavor: Flavor) {
     // Nearly right is worse than all wrong.
     // No NUL: servers look for the end of a line as C does, and wait for ever behind one.
     let alphabet = b"*$+-:0123\r\n\r\n\r\n\"'\\x \x7f\xffPINGping_";
+    let mut compared = 0;
     for _ in 0..400 {
         let length = random.usize(1..80);
         let mut garbage: Vec<u8> = (0..length)
@@ -175,13 +188,27 @@ fn random_garbage_gets_the_servers_bytes(flavor: Flavor) {
             // A changed key must not stay behind: the two sides have different neighbours.
             garbage.extend(b"\r\nDEL garbage:a garbage:b garbage:n\r\n");
         }
+        if flavor == Flavor::Valkey && has_line_of_blanks(&garbage) {
+            continue;
+        }
+        compared += 1;
         let want = conversation(scene.plain().addr(), &[&garbage]);
         let got = conversation(scene.keyway.addr(), &[&garbage]);
         assert_same_replies(&got, &want, |_| {
             format!("{} (KEYWAY_TEST_SEED={seed})", shown(&garbage))
         });
     }
+    assert!(compared > 300, "{compared} compared");
     scene.keyway.client().expect("PING", "+PONG");
+}
+
+/// Valkey 8.0 takes an array behind one for lines of text.
+fn has_line_of_blanks(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'\n').any(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+        !line.is_empty() && line.iter().all(is_blank)
+    })
 }
 
 /// As `printf ... | nc` does: the bytes and the end of them arrive together, and the replies need the

@@ -13,6 +13,9 @@ use crate::support::client::words;
 /// | `i` | a small number |
 /// | `f` | a field or member |
 /// | `d` | a score |
+///
+/// `dumped` is a key that nothing is moved to: what `DUMP` gives of a stream's consumers has times of the
+/// server's clock.
 #[rustfmt::skip]
 const ONE_KEY: &[&str] = &[
     // Strings and bitmaps.
@@ -22,7 +25,8 @@ const ONE_KEY: &[&str] = &[
     "BITPOS S 1", "BITFIELD S INCRBY u5 100 1 GET u4 0", "BITFIELD_RO S GET u8 i", "SUBSTR S 0 3",
     // Keys of any type.
     "TYPE K", "EXISTS K", "DEL K", "UNLINK K", "TOUCH K", "OBJECT ENCODING K", "OBJECT FOO K", "PERSIST K", "TTL none",
-    "EXPIREAT K 33177117420", "EXPIRETIME K", "PEXPIREAT K 33177117420123", "PEXPIRETIME K", "DUMP S", "RESTORE K 0 v",
+    "EXPIREAT K 33177117420", "EXPIRETIME K", "PEXPIREAT K 33177117420123", "PEXPIRETIME K", "SET dumped w", "DUMP dumped",
+    "RESTORE K 0 v",
     "EXPIRE K", "RENAME K", "OBJECT", "MEMORY USAGE nothing", "SORT T", "SORT L ALPHA LIMIT 0 2 DESC", "SORT_RO T DESC", "SORT H",
     // Lists.
     "LPUSH L v v", "RPUSH L v f f", "LPUSHX L v", "RPUSHX L f", "LRANGE L 0 -1", "LRANGE L -2 i", "LLEN L", "LINDEX L i",
@@ -153,6 +157,7 @@ impl Commands {
                 self.key(kind)
             }
             b"none" | b"nothing" => format!("{}none", self.prefix).into_bytes(),
+            b"dumped" => format!("{}dumped", self.prefix).into_bytes(),
             b"v" => self.value(false),
             b"w" => self.value(true),
             b"i" => self.random.u8(..12).to_string().into_bytes(),
