@@ -83,6 +83,8 @@ pub struct Core {
     pub(super) looked_for_slow_us: u64,
     /// Clients that speak HTTP, in the log.
     pub(super) told_http: Seldom,
+    /// Clients that gave way to others, in the log.
+    pub(super) told_slow_holder: Seldom,
     /// No new clients; those that are left finish (contract: F7).
     pub is_draining: bool,
     /// Wakes the worker's thread when its last client left while it drains.
@@ -167,6 +169,7 @@ impl Core {
             looked_after_us: 0,
             looked_for_slow_us: 0,
             told_http: Seldom::default(),
+            told_slow_holder: Seldom::default(),
             is_draining: false,
             drained_waker: None,
             scrutiny: Scrutiny::default(),

@@ -60,7 +60,6 @@ impl LargeKeys {
 impl Core {
     /// The reply to a read of one key was large.
     pub(super) fn note_large(&mut self, command: &Command, request: &[u8]) {
-        self.note_large_reply();
         if let Some([key]) = keys_of(command, request).as_deref() {
             self.large_keys.note(key, self.now_us);
         }

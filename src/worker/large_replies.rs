@@ -197,6 +197,7 @@ impl Core {
         room: Option<usize>,
         len: usize,
     ) {
+        self.note_large_reply();
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return;
         };
@@ -220,6 +221,7 @@ impl Core {
 
     /// Drops the reply as it comes, and asks for it once more in its client's turn.
     fn fetch_again(&mut self, key: ConnectionKey, first: Dispatched, request: Vec<u8>) {
+        self.note_large_reply();
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return;
         };

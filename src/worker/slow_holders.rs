@@ -57,10 +57,13 @@ impl Core {
             self.tallies
                 .slow_clients
                 .count(SlowClient::LargeValue as usize);
-            if let Some(client) = self.clients.get(client) {
+            if let Some(client) = self.clients.get(client)
+                && let Some(others) = self.told_slow_holder.tell(now_us)
+            {
                 warn!(
                     client = %client.session.address,
                     holding = ?holding,
+                    others_since_then = others,
                     "a client that was slow with a large value gave way to others (timeouts.large_value)"
                 );
             }

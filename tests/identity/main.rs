@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod failover;
 mod idle;
 mod interleaved;
 mod mapping;

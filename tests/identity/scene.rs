@@ -20,12 +20,15 @@ fn node_users() -> Vec<String> {
 /// A cluster of such nodes that tests must not change.
 pub fn shared(flavor: Flavor) -> &'static Cluster {
     static CLUSTERS: [OnceLock<Cluster>; 2] = [OnceLock::new(), OnceLock::new()];
-    CLUSTERS[flavor as usize].get_or_init(|| {
-        Cluster::start_with(ClusterOptions {
-            flavor,
-            config: node_users(),
-            ..ClusterOptions::default()
-        })
+    CLUSTERS[flavor as usize].get_or_init(|| replicated(flavor))
+}
+
+/// One of a test's own, whose primaries have replicas.
+pub fn replicated(flavor: Flavor) -> Cluster {
+    Cluster::start_with(ClusterOptions {
+        flavor,
+        config: node_users(),
+        ..ClusterOptions::default()
     })
 }
 

@@ -282,3 +282,24 @@ fn a_connection_for_reads_is_not_used_for_anything_else() {
         assert_eq!(connection.is_idle_bulk(), is_usable, "{role:?}");
     }
 }
+
+/// Replies that came in pieces did not count as large ones: a new client asked for all it wanted at once beside them,
+/// a thousand such clients for more than a connection carries in seconds. contract: F6 P8
+#[test]
+fn a_reply_in_pieces_is_a_large_one_for_new_clients() {
+    let mut scene = scene(0);
+    scene.core.limits.client_output_soft_bytes = 160;
+    scene.core.limits.first_reply_bytes = 20;
+    let client = scene.client();
+    scene.says(client, "GET {a}1");
+    let node = scene.open();
+    scene.wrote(node);
+    scene.node_says_much(node);
+    assert_eq!(scene.hears(client), "$20 01234567890123456789");
+    let new = scene.client();
+    for _ in 0..20 {
+        scene.says(new, "GET {a}2");
+    }
+    let node = scene.open();
+    assert_eq!(scene.wrote(node).matches("GET").count(), 8);
+}
