@@ -38,15 +38,10 @@ overload: ## too many clients, commands and unread replies for too little memory
 	KEYWAY_OVERLOAD=1 $(CARGO) test --locked --profile simulation --test overload -- --nocapture --test-threads 1
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= requests replies views commands config addresses proxy_header users session
+FUZZ_TARGETS ?=
 
-# Rows that servers announce live as long as the process, so leaks are not looked for.
-fuzz: ## every fuzz target for FUZZ_SECONDS each (fuzz/README.md; needs nightly and cargo-fuzz)
-	$(CARGO) +nightly fuzz build
-	set -e; for target in $(FUZZ_TARGETS); do \
-		mkdir -p fuzz/corpus/$$target; \
-		$(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -detect_leaks=0 -rss_limit_mb=4096; \
-	done
+fuzz: ## every fuzz target, or FUZZ_TARGETS, for FUZZ_SECONDS each (fuzz/README.md)
+	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 lint: ## formatting and clippy, as CI checks them
 	$(CARGO) fmt --check

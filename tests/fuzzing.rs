@@ -1,6 +1,6 @@
 //! The fuzz targets without a fuzzer: small inputs that one found worth keeping, and changed ones.
 //!
-//! A fuzzer is guided by what the code does and finds more (`make fuzz`); this needs no other compiler
+//! A fuzzer is guided by what the code does and finds more (`make fuzz`); this needs no C++ compiler
 //! and sees at once that something once found is back. `KEYWAY_FUZZ_SECONDS` (2) is the time for each
 //! target, `KEYWAY_TEST_SEED` (1) says how inputs are changed; a failure prints the input.
 
