@@ -5,10 +5,11 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyway::cluster::Slot;
-use support::{Client, Cluster, Flavor, Keyway, Load, LoadPlan, Takeover, eventually};
+use support::{Client, Cluster, Flavor, Keyway, Load, LoadPlan, RaiseAtEnd, Takeover, eventually};
 
 /// How long each scene lasts.
 fn scene_time() -> Duration {
@@ -187,4 +188,98 @@ fn a_primary_is_killed(flavor: Flavor) {
             );
         }
     }
+}
+
+/// contract: F2
+#[test]
+fn lost_writes_are_sent_again_by_choice_on_redis() {
+    lost_writes_are_sent_again_by_choice(Flavor::Redis);
+}
+
+/// contract: F2
+#[test]
+fn lost_writes_are_sent_again_by_choice_on_valkey() {
+    lost_writes_are_sent_again_by_choice(Flavor::Valkey);
+}
+
+/// Connections to all nodes are cut again and again, then a primary dies: who writes with commands that are named hears
+/// of none of it.
+fn lost_writes_are_sent_again_by_choice(flavor: Flavor) {
+    let cluster = Cluster::start(flavor);
+    let keyway = Keyway::before(&cluster.seeds())
+        .set(
+            "upstream.resend_lost_writes",
+            "[\"set\", \"@hash\", \"exec\"]",
+        )
+        .start();
+    let resent = || keyway.metric("keyway_writes_resent_total");
+    let is_over = &AtomicBool::new(false);
+    let is_dying = &AtomicBool::new(false);
+    let rounds = &AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let keyway = &keyway;
+        let clients: Vec<_> = (0..16)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut client = keyway.client();
+                    for round in 0.. {
+                        if is_over.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let key = format!("{{{number}}}:{}", round % 10);
+                        let replies = client.pipeline(&[
+                            &format!("SET {key} {round}"),
+                            &format!("GET {key}"),
+                            "MULTI",
+                            &format!("HSET {{{number}}}:h f {round}"),
+                            &format!("HGET {{{number}}}:h f"),
+                            "EXEC",
+                        ]);
+                        let replies: Vec<_> = replies.iter().map(ToString::to_string).collect();
+                        // The field is new the first time only.
+                        let block = [0, 1].map(|new| format!("[:{new} '{round}']"));
+                        let is_right = replies[..5]
+                            == ["+OK", &format!("'{round}'"), "+OK", "+QUEUED", "+QUEUED"]
+                            && block.contains(&replies[5]);
+                        // A primary that dies takes along what its replicas have not heard of.
+                        let is_served = replies.iter().all(|reply| !reply.starts_with('-'));
+                        let is_right = is_right || is_served && is_dying.load(Ordering::Relaxed);
+                        assert!(is_right, "{round}: {replies:?}");
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let over = RaiseAtEnd(is_over);
+        let go_on = || {
+            let before = rounds.load(Ordering::Relaxed);
+            eventually("clients go on", Duration::from_secs(30), || {
+                rounds.load(Ordering::Relaxed) > before + 200
+                    || clients.iter().any(|one| one.is_finished())
+            });
+        };
+        go_on();
+        let cut = Instant::now();
+        while cut.elapsed() < Duration::from_secs(3) || resent() < 20.0 {
+            for primary in cluster.primaries() {
+                // Those of the node's replicas are of another type.
+                cluster
+                    .node(primary)
+                    .ok("CLIENT KILL TYPE normal SKIPME yes");
+            }
+            go_on();
+            if clients.iter().any(|one| one.is_finished()) {
+                break;
+            }
+        }
+        let slot = Slot::of_key(b"{1}").number();
+        let dead = cluster.primary_of(slot).expect("somebody owns the slot");
+        is_dying.store(true, Ordering::Relaxed);
+        cluster.kill(dead);
+        cluster.wait_for_new_primary(slot, dead);
+        go_on();
+        drop(over);
+    });
+    println!("{flavor:?}: {} writes sent again", resent());
+    assert_eq!(keyway.metric("keyway_errors_total"), 0.0);
 }

@@ -197,6 +197,9 @@ sections! {
         /// How long requests may stay unacknowledged by a node's host until the connection is given up;
         /// "0s" leaves it to the system.
         tcp_user_timeout: Duration = Time<0, { 24 * HOUR }>("30s"),
+        /// Writes that are sent again when the connection was lost before their reply came, although they may have
+        /// been executed: names, or categories as "@string". Others get "outcome unknown".
+        resend_lost_writes: Vec<String> = Several<Text>(""),
         /// Whether nodes are spoken to with TLS: "on" or "off".
         tls: Switch = OneOf<Switch>("off"),
         /// PEM file of the CA certificates that nodes' certificates are signed with; "" for the

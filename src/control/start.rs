@@ -23,7 +23,7 @@ use super::tls::Tls;
 use super::users::{self, UsersError};
 use super::workers::{WorkerPort, WorkerSeat, seats};
 use super::{accept, engine, health, reload, signals};
-use crate::acl::Doors;
+use crate::acl::{CommandList, Doors};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
     ConfigErrors, Effective, Environment, IdentityMode, ListenSettings, LogFormat, Settings,
@@ -54,6 +54,8 @@ pub struct EngineParts {
     pub address_map: AddressMap,
     /// The configured zones of nodes.
     pub zones: Zones,
+    /// Writes that are sent again although they may have been executed.
+    pub resend_lost_writes: CommandList,
     /// The rules of each listener.
     pub entrances: Arc<[Entrance]>,
     /// TLS to the nodes, if they speak it.
@@ -159,6 +161,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     }
     let address_map = AddressMap::parse(&effective.settings.cluster.address_map)?;
     let zones = Zones::parse(&effective.settings.cluster.zones)?;
+    let resent = &effective.settings.upstream.resend_lost_writes;
+    let resend_lost_writes = users::command_list("upstream.resend_lost_writes", resent)
+        .map_err(|error| UsersError(vec![error]))?;
     let identities = Arc::new(Identities::new(effective.settings.limits.identities));
     let doors = users::doors(&effective.settings, &identities)?;
     if cli.check {
@@ -197,6 +202,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         files,
         address_map,
         zones,
+        resend_lost_writes,
         doors,
         identities,
         tls,
@@ -210,6 +216,7 @@ struct Found {
     files: Vec<PathBuf>,
     address_map: AddressMap,
     zones: Zones,
+    resend_lost_writes: CommandList,
     doors: Doors,
     identities: Arc<Identities>,
     tls: Tls,
@@ -222,6 +229,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         files,
         address_map,
         zones,
+        resend_lost_writes,
         doors,
         identities,
         tls,
@@ -269,6 +277,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             seats,
             address_map,
             zones,
+            resend_lost_writes,
             entrances: Arc::clone(&tls.entrances),
             upstream_tls: tls.upstream.clone(),
             config_file: file_shown.unwrap_or_default(),

@@ -16,7 +16,7 @@ use crate::upstream::handshake::Credentials;
 /// What is wrong with users and rules; one line for each mistake, none with a password.
 #[derive(Debug, Error)]
 #[error("{}", .0.join("\n"))]
-pub struct UsersError(Vec<String>);
+pub struct UsersError(pub(super) Vec<String>);
 
 /// No ACL file is larger.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -175,10 +175,7 @@ fn door(
     if initial.is_none() && own != DEFAULT_USER && !is_among(own) {
         users.push(Arc::new(User::unrestricted(own, None)));
     }
-    let list = |key: &str, names: &[String]| {
-        CommandList::of_names(names.iter().map(String::as_str))
-            .map_err(|(name, error)| format!("{section}.{key}: \"{name}\": {error}"))
-    };
+    let list = |key: &str, names: &[String]| command_list(&format!("{section}.{key}"), names);
     Ok(Door {
         users: match identity {
             IdentityMode::Service => Users::new(users, initial),
@@ -187,6 +184,12 @@ fn door(
         deny: list("deny", &listen.deny)?,
         allow: list("allow", &listen.allow)?,
     })
+}
+
+/// The commands that a setting names, or what is wrong with one of them.
+pub(super) fn command_list(key: &str, names: &[String]) -> Result<CommandList, String> {
+    CommandList::of_names(names.iter().map(String::as_str))
+        .map_err(|(name, error)| format!("{key}: \"{name}\": {error}"))
 }
 
 /// Says what may be a mistake and need not be one.

@@ -89,6 +89,11 @@ pub static METRICS: &[Metric] = &[
         "Requests that were sent again.",
     ),
     metric(
+        "keyway_writes_resent_total",
+        Reading::Count(|worker| worker.writes_resent.value()),
+        "Writes that were sent again although they may have been executed (upstream.resend_lost_writes).",
+    ),
+    metric(
         "keyway_requests_in_flight",
         Reading::Level(|worker| worker.in_flight.value()),
         "Requests queued for or sent to a node and not yet answered.",

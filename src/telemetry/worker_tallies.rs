@@ -60,6 +60,8 @@ pub struct WorkerTallies {
     pub parked: Gauge,
     /// Requests that were sent again.
     pub retries: Tally,
+    /// Writes that are sent again although they may have been executed.
+    pub writes_resent: Tally,
     /// Clients that track keys now.
     pub tracking_clients: Gauge,
     /// Invalidations that came from nodes.

@@ -55,6 +55,9 @@ pub struct Dispatched {
     /// Whether its client reads from replicas and wants to read what it wrote: the time of the reply
     /// is noted.
     pub is_noted: bool,
+    /// Whether it is a write that was sent before and got no reply: it may have been executed
+    /// (`upstream.resend_lost_writes`).
+    pub may_be_done: bool,
 }
 
 /// What to do with a reply.

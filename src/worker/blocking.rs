@@ -397,6 +397,7 @@ impl Core {
             received_us: blocked.since_us,
             attempts: call.attempts,
             is_noted: false,
+            may_be_done: false,
             caching: Caching::Unsaid,
         };
         call.sent_us = self.now_us;

@@ -252,6 +252,7 @@ impl Core {
             received_us: self.now_us,
             attempts: 0,
             is_noted: false,
+            may_be_done: false,
             caching: self.trackers.caching,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::refresh_requests::RefreshReason;
+use crate::acl::Permission;
 use crate::cluster::Endpoint;
 use crate::command::Command;
 use crate::resp::Protocol;
@@ -179,12 +180,20 @@ impl Core {
                 let was_written = connection.phase != Phase::Opening
                     && connection.outbox.is_front_written(len)
                     && !is_refused(dispatched.command);
-                if was_written && !dispatched.command.is_repeatable() {
+                let may_be_done = was_written && !dispatched.command.is_repeatable();
+                if may_be_done && !self.is_resent(dispatched.command) {
                     self.fail_unknown(&dispatched, why);
                 } else {
+                    let dispatched = Dispatched {
+                        may_be_done: may_be_done || dispatched.may_be_done,
+                        ..dispatched
+                    };
                     let bytes = connection.outbox.front(len).to_vec();
                     let reason = self.reason_of_loss(connection.node, why);
                     self.park(dispatched, bytes, false, reason);
+                    if may_be_done {
+                        self.tallies.writes_resent.increment();
+                    }
                 }
             }
             if let Purpose::Leased(dispatched) = entry.purpose {
@@ -202,6 +211,13 @@ impl Core {
     fn fail_unsent(&mut self, dispatched: &Dispatched, why: &str) {
         let text = not_sent_whole(dispatched.command, why);
         self.fail(dispatched.ticket, ErrorKind::Deadline, &text);
+    }
+
+    /// Whether a write is sent again although it may have been executed (contract: F2, by choice).
+    fn is_resent(&self, command: &Command) -> bool {
+        let list = &self.local.resend_lost_writes;
+        let rights = || self.learnt.rights(command);
+        !list.is_nothing() && list.permission(command, rights(), None) == Permission::Granted
     }
 
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
@@ -338,12 +354,26 @@ pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, Str
         let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
         (ErrorKind::Deadline, text)
     } else {
+        let again = match dispatched.may_be_done {
+            true => "was sent more than once (upstream.resend_lost_writes)",
+            false => "was not sent again",
+        };
         let text = format!(
             "ERR the node did not answer '{name}' within {seconds:.1} s: outcome unknown; it may \
-             or may not have been executed and was not sent again"
+             or may not have been executed and {again}"
         );
         (ErrorKind::OutcomeUnknown, text)
     }
+}
+
+/// What a client is told whose write may have been executed, and could not be sent again in time.
+pub(super) fn not_resent(dispatched: &Dispatched, now_us: u64, why: &str) -> String {
+    let name = dispatched.command.name;
+    let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+    format!(
+        "ERR the connection to the node was lost before '{name}' was answered, and it could not be sent again within \
+         {seconds:.1} s: outcome unknown; it may or may not have been executed (again: {why})"
+    )
 }
 
 /// What a client is told whose request was passed on in pieces, and not to its end.

@@ -15,7 +15,7 @@ use super::monitors::Handovers;
 use super::permission::SharedAcl;
 use super::requests::Taken;
 use super::scrutiny::SharedPause;
-use crate::acl::IdentityNumber;
+use crate::acl::{CommandList, IdentityNumber};
 use crate::client::{Effect, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
@@ -55,6 +55,8 @@ pub struct LocalFacts {
     pub cross_slot_transactions: CrossSlotTransactions,
     /// Blocking commands over several slots.
     pub cross_slot_blocking: CrossSlotBlocking,
+    /// Writes that are sent again although they may have been executed.
+    pub resend_lost_writes: CommandList,
     /// Clients that are let in.
     pub clients_max: usize,
     /// 40 hex digits, drawn when the process started.

@@ -24,6 +24,7 @@ use super::clients::UNSETTLED;
 use super::core::Core;
 use super::finish::Finish;
 use super::lanes::{Lanes, share_key};
+use super::links::not_resent;
 use super::nodes::ConnectionKey;
 
 /// Why a request waits. It was not executed, whatever the reason.
@@ -198,7 +199,10 @@ impl Core {
         }
         if let Reason::Refused(text) = &parked.reason {
             let text = Arc::clone(text);
-            return self.fail(ticket, ErrorKind::NoAuth, &text);
+            return match parked.dispatched.may_be_done {
+                true => self.give_up(&parked),
+                false => self.fail(ticket, ErrorKind::NoAuth, &text),
+            };
         }
         client.map_version = UNSETTLED;
         if !client.is_listed_parked {
@@ -322,6 +326,10 @@ impl Core {
     /// Answers a request whose deadline passed while it waited (contract: F1).
     fn give_up(&mut self, parked: &Parked) {
         let mut text = parked.reason.text(&parked.dispatched, self.now_us);
+        if parked.dispatched.may_be_done {
+            let text = not_resent(&parked.dispatched, self.now_us, &text);
+            return self.fail(parked.dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
+        }
         let ticket = parked.dispatched.ticket;
         let is_part = self
             .clients

@@ -59,6 +59,7 @@ impl Core {
                         attempts: 0,
                         caching: Caching::Unsaid,
                         is_noted: false,
+                        may_be_done: false,
                     };
                     let (error, text) = match kind {
                         // A block that was sent may have been executed.

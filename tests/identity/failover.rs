@@ -8,7 +8,9 @@ use keyway::cluster::Slot;
 
 use crate::interleaved::{check, differing, round};
 use crate::scene::{DEADLINE, client, mapped, passing_through, replicated};
-use crate::support::{Client, Cluster, Flavor, Keyway, Takeover, each_flavor, eventually};
+use crate::support::{
+    Client, Cluster, Flavor, Keyway, RaiseAtEnd, Takeover, each_flavor, eventually,
+};
 
 each_flavor!(
     mapped_users_notice_nothing_of_what_is_planned,
@@ -57,8 +59,7 @@ fn planned(cluster: &Cluster, keyway: &Keyway, login: fn(&Keyway, &str) -> Clien
                 }
             });
         }
-        // Also when something below fails: the scope waits for its threads.
-        let over = AtDrop(is_over);
+        let over = RaiseAtEnd(is_over);
         let some_rounds = || {
             let before = rounds.load(Ordering::Relaxed);
             eventually("clients go on", DEADLINE, || {
@@ -122,14 +123,6 @@ fn a_primary_dies(flavor: Flavor) {
         cluster.wait_for_new_primary(slot, dead);
         is_dead.store(true, Ordering::Relaxed);
     });
-}
-
-struct AtDrop<'a>(&'a AtomicBool);
-
-impl Drop for AtDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// The slot of a client's key.

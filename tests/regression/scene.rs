@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keyway::acl::CommandList;
 use keyway::cluster::{AddressMap, Endpoint, Health, Mode, Node, NodeIndex, Role, Slot, Topology};
 use keyway::pipeline::ClientKey;
 use keyway::resp::Protocol;
@@ -22,6 +23,11 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Scene {
+        Scene::resending(CommandList::default())
+    }
+
+    /// With writes that are sent again although they may have been executed.
+    pub fn resending(resend_lost_writes: CommandList) -> Scene {
         let tallies = Arc::new(WorkerTallies::default());
         let limits = WorkerLimits {
             request_timeout_us: TIMEOUT_US,
@@ -35,6 +41,7 @@ impl Scene {
         };
         let facts = LocalFacts {
             clients_max: 100,
+            resend_lost_writes,
             workers: vec![tallies.clone()],
             ..LocalFacts::default()
         };

@@ -11,6 +11,7 @@
 // Each test program uses a part of this.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+mod at_end;
 pub mod client;
 pub mod cluster;
 pub mod eventually;
@@ -33,6 +34,7 @@ pub mod tls;
 pub mod value;
 pub mod view;
 
+pub use at_end::RaiseAtEnd;
 pub use client::Client;
 pub use cluster::{Cluster, ClusterOptions, Takeover};
 pub use eventually::{eventually, eventually_none};

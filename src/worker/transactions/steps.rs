@@ -179,6 +179,7 @@ impl Core {
                 received_us,
                 attempts: 0,
                 is_noted: false,
+                may_be_done: false,
                 caching: self.caching_of(key),
             };
             self.send_or_park_block(dispatched, bytes, commands);
@@ -208,6 +209,7 @@ impl Core {
             received_us: exec.received_us,
             attempts: 0,
             is_noted: false,
+            may_be_done: false,
             // Nothing that goes to all primaries reads keys by name.
             caching: Caching::Unsaid,
         };
