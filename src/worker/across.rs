@@ -33,7 +33,7 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        if !self.may_route(key) || !self.has_room_everywhere(key) {
+        if !self.may_route(key) {
             return Taken::NotYet;
         }
         let protocol = self.protocol_of(key);
@@ -49,6 +49,9 @@ impl Core {
                 return self.refuse_request(key, args, ErrorKind::Upstream, |_| text.into());
             }
         };
+        if !self.has_room_at(key, parts.iter().map(|part| part.slot)) {
+            return Taken::NotYet;
+        }
         let sequence = self.open_place(key, None);
         let lanes = parts.iter().map(|part| part.slot).collect();
         let finish = Finish::Across(Box::new(computation));

@@ -77,6 +77,8 @@ pub struct Client {
     pub parked: Vec<Parked>,
     /// Whether the worker's list of clients with such requests has it.
     pub is_listed_parked: bool,
+    /// When the first of its parked requests is to be tried again or given up; until then they are not looked at.
+    pub parked_due_us: u64,
     /// The slot map its outstanding requests were routed by. While it differs from the worker's, no
     /// further request is routed before those outstanding are answered (contract: R13).
     pub map_version: u64,
@@ -183,6 +185,7 @@ impl Clients {
             scanner: RequestScanner::default(),
             parked: Vec::new(),
             is_listed_parked: false,
+            parked_due_us: u64::MAX,
             map_version: 0,
             is_stalled: false,
             is_held_back: false,
@@ -441,6 +444,8 @@ impl Core {
             .iter_mut()
             .filter(|(_, client)| {
                 client.is_settled()
+                    && client.upload.is_none()
+                    && client.errand == Errand::None
                     && !client.is_held_back
                     && !client.is_monitor()
                     && !client.is_subscriber()

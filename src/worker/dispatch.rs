@@ -1,6 +1,7 @@
 //! The one place that knows clients *and* connections: a request gets its place in the client's
 //! reply queue, and its bytes go to the outboxes of the nodes.
 
+use super::clients::Client;
 use super::core::Core;
 use super::finish::Finish;
 use super::nodes::ConnectionKey;
@@ -10,8 +11,8 @@ use crate::cluster::Slot;
 use crate::command::{self, Command, KeysError, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, Protocol};
-use crate::routing::Target;
 use crate::routing::merge::MergePlan;
+use crate::routing::{NodeKey, Target};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Dispatched, Role};
 
@@ -74,16 +75,59 @@ impl Core {
         false
     }
 
-    /// The same for a request that goes to many nodes.
-    pub(super) fn has_room_everywhere(&mut self, client: ClientKey) -> bool {
-        let limit = self.limits.outbox_bytes;
-        for (_, connection) in &mut self.connections {
-            if connection.outbox.len() >= limit && connection.role != Role::Bulk {
-                connection.wait_for_room(client);
+    /// The same for a request that goes to the owners of several slots. How much waits for other nodes does not matter
+    /// (contract: F4).
+    pub(super) fn has_room_at(
+        &mut self,
+        client: ClientKey,
+        slots: impl IntoIterator<Item = Slot>,
+    ) -> bool {
+        let mut last = None;
+        for slot in slots {
+            let owner = self.nodes.owner(slot);
+            if owner == last {
+                continue;
+            }
+            last = owner;
+            if let Some(owner) = owner
+                && !self.has_room_at_node(client, owner)
+            {
                 return false;
             }
         }
-        true
+        let reads_elsewhere = |client: &mut Client| client.reads.is_some();
+        if !self.clients.get(client).is_some_and(reads_elsewhere) {
+            return true;
+        }
+        let limit = self.limits.outbox_bytes;
+        let full = self.connections.iter_mut().find(|(_, connection)| {
+            connection.role == Role::Read && connection.outbox.len() >= limit
+        });
+        full.is_none_or(|(_, connection)| {
+            connection.wait_for_room(client);
+            false
+        })
+    }
+
+    fn has_room_at_node(&mut self, client: ClientKey, node: NodeKey) -> bool {
+        let protocol = self.protocol_of(client);
+        // A node that cannot be reached holds up nobody here: what is for it is parked.
+        match self.clients_connection(client, node, protocol) {
+            Ok(connection) => self.has_room(connection, client),
+            Err(_) => true,
+        }
+    }
+
+    /// The same for a request to all primaries, and all their replicas if they are asked as well.
+    pub(super) fn has_room_everywhere(&mut self, client: ClientKey, with_replicas: bool) -> bool {
+        let primaries = self.nodes.shards().iter().map(|(_, node)| *node);
+        let mut nodes: Vec<NodeKey> = primaries.collect();
+        if with_replicas {
+            nodes.extend(self.nodes.replicas());
+        }
+        nodes
+            .into_iter()
+            .all(|node| self.has_room_at_node(client, node))
     }
 
     #[inline]
@@ -279,7 +323,11 @@ impl Core {
             None if self.nodes.is_standalone() => {
                 self.forward(key, command, Target::Any, args.frame())
             }
-            None if !self.may_route(key) || !self.has_room_everywhere(key) => Taken::NotYet,
+            None if !self.may_route(key)
+                || !self.has_room_at(key, splitter.parts().map(|part| part.slot)) =>
+            {
+                Taken::NotYet
+            }
             None if self.holds_back_parts(key, command, splitter.parts().map(|part| part.slot)) => {
                 Taken::NotYet
             }

@@ -91,7 +91,10 @@ impl Core {
                 }
             };
         }
-        if !self.is_settled(key) || !self.may_route(key) || !self.has_room_everywhere(key) {
+        if !self.is_settled(key)
+            || !self.may_route(key)
+            || !self.has_room_at(key, self.slot_of_any(key))
+        {
             return Taken::NotYet;
         }
         let Some(getkeys) = command::row_named("command|getkeys") else {

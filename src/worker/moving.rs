@@ -81,6 +81,8 @@ impl Core {
     pub(super) fn arrives(&mut self, mut client: Client) -> ClientKey {
         client.errand = Errand::None;
         client.map_version = UNSETTLED;
+        // Over there it may be listed.
+        client.is_listed_parked = false;
         // Both speak of nodes by their numbers over there.
         client.reads = None;
         client.written.forget_which();
@@ -172,7 +174,9 @@ mod tests {
         assert!(service.connections.is_empty() && service.parked_clients.is_empty());
         let client = service.clients.get(key).expect("it is there");
         assert!(client.is_ready_to_move());
-        let client = service.departs(key).expect("it is there");
+        let mut client = service.departs(key).expect("it is there");
+        // Over there its list of clients with parked requests still had it: here it was never looked at again.
+        client.is_listed_parked = true;
         assert!(service.clients.is_empty());
         let key = own.arrives(client);
         let client = own.clients.get(key).expect("it is there");
@@ -182,6 +186,7 @@ mod tests {
             "it has not read it yet"
         );
         assert_eq!((client.session.id, client.errand), (7, Errand::None));
+        assert!(!client.is_listed_parked);
         assert!(client.session.is_free());
         assert!(say(&mut own, key, &["GET", "k"]) > 0);
         assert!(!own.clients.get(key).expect("it is there").is_settled());

@@ -221,6 +221,9 @@ impl Core {
         let place = client
             .parked
             .partition_point(|other| order(other) <= order(&parked));
+        let deadline_us = parked.dispatched.received_us + self.limits.request_timeout_us;
+        let due_us = parked.not_before_us.min(deadline_us);
+        client.parked_due_us = client.parked_due_us.min(due_us);
         client.parked.insert(place, parked);
         self.tallies.parked.add(1);
     }
@@ -239,9 +242,14 @@ impl Core {
     /// Sends again what is due. With `all`, pauses are ignored: the map changed.
     pub fn resume(&mut self, all: bool) {
         for key in std::mem::take(&mut self.parked_clients) {
-            if let Some(client) = self.clients.get(key) {
+            let Some(client) = self.clients.get(key) else {
+                continue;
+            };
+            if all || client.parked_due_us <= self.now_us {
                 client.is_listed_parked = false;
                 self.resume_client(key, all);
+            } else {
+                self.parked_clients.push(key);
             }
         }
     }
@@ -254,6 +262,7 @@ impl Core {
             return;
         }
         let waiting = std::mem::take(&mut client.parked);
+        client.parked_due_us = u64::MAX;
         // What stands behind a reply that its client is taking waits for the client: its time stands still. Where
         // the replies before it are missing, the nodes are late, and its time runs.
         let is_taking = client.replies.is_first_passing();

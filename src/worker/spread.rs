@@ -2,13 +2,14 @@
 //! a `SCAN` step, `RANDOMKEY`, and those that any primary answers. And what happens when all parts of a
 //! request are there.
 
+use super::clients::UNSETTLED;
 use super::core::Core;
 use super::finish::{Finish, WorkersAnswer};
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{Command, Handling, Local, Merge, Script};
+use crate::command::{Access, Command, Handling, Local, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, with_args, write};
@@ -29,7 +30,12 @@ impl Core {
     ) -> Taken {
         // A script that does not end is ended although its connection is full.
         let needs_room = command.handling != Handling::Script(Script::Kill);
-        if !self.may_route(key) || (needs_room && !self.has_room_everywhere(key)) {
+        if !self.may_route(key) || (needs_room && !self.has_room_for_whole(key, command, args)) {
+            return Taken::NotYet;
+        }
+        // It has no lane: a part of it that waits would change places with requests on the keys that it writes.
+        let is_write = matches!(command.access, Access::Write | Access::Effect);
+        if is_write && !self.is_settled(key) {
             return Taken::NotYet;
         }
         let sequence = self.open_place(key, None);
@@ -43,7 +49,32 @@ impl Core {
             self.dispatched(ticket, command, Target::Any, None, protocol),
             args,
         );
+        if is_write && let Some(client) = self.clients.get(key) {
+            client.map_version = UNSETTLED;
+        }
         Taken::Yes
+    }
+
+    /// Whether those take more requests where a request will go that is planned as a whole.
+    fn has_room_for_whole(&mut self, key: ClientKey, command: &Command, args: &Args<'_>) -> bool {
+        match command.handling {
+            Handling::Primaries(_) | Handling::Script(_) | Handling::RandomKey => {
+                self.has_room_everywhere(key, false)
+            }
+            Handling::Nodes(_) | Handling::Census(_) => self.has_room_everywhere(key, true),
+            Handling::SlotArgument(at) => {
+                let slot = slot_argument(at, args).or_else(|| self.slot_of_any(key));
+                self.has_room_at(key, slot)
+            }
+            Handling::Scan => {
+                let topology = self.nodes.topology();
+                let step = topology.and_then(|topology| {
+                    scan_cursor::plan(self.scan_order.of(topology), args).ok()
+                });
+                self.has_room_at(key, step.map(|step| step.slot()))
+            }
+            _ => self.has_room_at(key, self.slot_of_any(key)),
+        }
     }
 
     /// A whole request that waited is planned once more.
@@ -115,9 +146,7 @@ impl Core {
                 self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::SlotArgument(at) => {
-                let number = args.get(usize::from(at)).and_then(parse_integer);
-                let slot = number.and_then(|number| Slot::new(u16::try_from(number).ok()?));
-                let target = slot.map_or(Target::Any, Target::Slot);
+                let target = slot_argument(at, args).map_or(Target::Any, Target::Slot);
                 self.send_or_park(
                     Dispatched {
                         target,
@@ -144,11 +173,14 @@ impl Core {
     /// Any primary for a client's request, but the same one each time, so that what it does without
     /// keys (scripts, for instance) keeps its order.
     pub(super) fn any_for(&self, key: ClientKey) -> Target {
+        self.slot_of_any(key).map_or(Target::Any, Target::Slot)
+    }
+
+    /// A slot of that primary.
+    pub(super) fn slot_of_any(&self, key: ClientKey) -> Option<Slot> {
         let shards = self.nodes.shards();
-        match shards.get(key.index as usize % shards.len().max(1)) {
-            Some((slot, _)) => Target::Slot(*slot),
-            None => Target::Any,
-        }
+        let shard = shards.get(key.index as usize % shards.len().max(1))?;
+        Some(shard.0)
     }
 
     /// Every primary, once.
@@ -349,4 +381,10 @@ fn weigh<'a>(replies: &[&'a [u8]]) -> Option<&'a [u8]> {
         }
     }
     None
+}
+
+/// The slot that a request names (`CLUSTER COUNTKEYSINSLOT 1`).
+fn slot_argument(at: u8, args: &Args<'_>) -> Option<Slot> {
+    let number = args.get(usize::from(at)).and_then(parse_integer)?;
+    Slot::new(u16::try_from(number).ok()?)
 }

@@ -10,6 +10,7 @@ mod tasks;
 mod wire;
 
 mod large;
+mod order;
 mod resent;
 mod scene;
 mod slow;

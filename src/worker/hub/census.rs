@@ -66,7 +66,7 @@ impl Core {
         if self.local.audience.is_empty() {
             return self.forward(key, command, Target::Slot(slot), args.frame());
         }
-        if !self.may_route(key) || !self.has_room_everywhere(key) {
+        if !self.may_route(key) || !self.has_room_at(key, [slot]) {
             return Taken::NotYet;
         }
         let lane = match self.nodes.is_standalone() {

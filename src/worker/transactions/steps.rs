@@ -26,9 +26,30 @@ use crate::worker::finish::Finish;
 use crate::worker::requests::Taken;
 
 impl Core {
+    /// Whether those take more requests who get a block.
+    fn has_room_for_blocks(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        let Some(transaction) = client.and_then(|client| client.transaction.as_ref()) else {
+            return true;
+        };
+        let mut is_everywhere = false;
+        let mut slots = Vec::new();
+        for queued in &transaction.queue.commands {
+            match &queued.place {
+                Place::Slot(slot) => slots.push(*slot),
+                Place::Slots(_) | Place::Everywhere => is_everywhere = true,
+                Place::Anywhere | Place::Here(_) | Place::Subscribes(_) | Place::Fails(_) => {}
+            }
+        }
+        match is_everywhere {
+            true => self.has_room_everywhere(key, false),
+            false => self.has_room_at(key, slots),
+        }
+    }
+
     /// `EXEC` in steps, once what the client sent before is answered.
     pub(super) fn exec_in_steps(&mut self, key: ClientKey) -> Taken {
-        if !self.is_settled(key) || !self.may_route(key) || !self.has_room_everywhere(key) {
+        if !self.is_settled(key) || !self.may_route(key) || !self.has_room_for_blocks(key) {
             return Taken::NotYet;
         }
         let is_lost = self.watching_connection(key).is_none();
