@@ -347,6 +347,11 @@ impl Command {
         }
     }
 
+    /// Whether it empties something everywhere: done twice it leaves the same behind.
+    pub fn is_flush(&self) -> bool {
+        matches!(self.name, "flushall" | "flushdb" | "script|flush")
+    }
+
     /// Whether it may be sent again after it may have been executed (contract: F2).
     pub fn is_repeatable(&self) -> bool {
         matches!(self.access, Access::Read | Access::Harmless)

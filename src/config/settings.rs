@@ -162,7 +162,7 @@ sections! {
         /// Nodes to ask first, host:port; one that answers is enough.
         seeds: Vec<HostPort> = List<HostAndPort> short "KEYWAY_SEEDS",
         /// How often the topology is asked for when nothing happens; any sign of change asks at once.
-        refresh_interval: Duration = Time<100, HOUR>("10s"),
+        refresh_interval: Duration = Time<100, HOUR>("1s"),
         /// Addresses to dial instead of those the cluster announces: host:port, host or CIDR on both
         /// sides.
         address_map: Vec<(String, String)> = Pairs(""),

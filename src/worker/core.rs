@@ -9,6 +9,7 @@ use std::task::Waker;
 use slab::Slab;
 use tracing::warn;
 
+use super::anew::Anew;
 use super::clients::Clients;
 use super::hub::Hub;
 use super::key_shapes::KeyShapes;
@@ -65,6 +66,8 @@ pub struct Core {
     pub(super) uploads_waiting: Vec<ClientKey>,
     /// Clients with requests that wait.
     pub parked_clients: Vec<ClientKey>,
+    /// Requests to all nodes that are begun anew when all their parts are there.
+    pub(super) anew: Vec<Anew>,
     /// Those for whom a reply has come that others may have waited for.
     pub to_resume: Vec<ClientKey>,
     /// Wakes the task that looks after time.
@@ -160,6 +163,7 @@ impl Core {
             blocked_retry: Vec::new(),
             uploads_waiting: Vec::new(),
             parked_clients: Vec::new(),
+            anew: Vec::new(),
             to_resume: Vec::new(),
             tick_waker: None,
             splitter: Splitter::default(),

@@ -7,6 +7,7 @@
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
 mod across;
+mod anew;
 mod arrivals;
 pub mod blocking;
 pub mod client_reads;

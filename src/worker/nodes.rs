@@ -137,6 +137,11 @@ impl Nodes {
         since_us.is_some_and(|since_us| since_us <= at_us)
     }
 
+    /// Whether every slot has an owner.
+    pub fn is_covered(&self) -> bool {
+        self.owners.iter().all(|owner| *owner != UNOWNED)
+    }
+
     /// The replicas in service.
     pub fn replicas(&self) -> &[NodeKey] {
         &self.replicas

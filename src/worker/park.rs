@@ -301,6 +301,10 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return None;
         }
+        if self.is_for_nobody(&dispatched) {
+            self.begin_anew(parked);
+            return None;
+        }
         let client = dispatched.ticket.client;
         let route = match parked.asked {
             Some(node) => self.clients_connection(client, node, dispatched.protocol),

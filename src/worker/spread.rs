@@ -291,6 +291,9 @@ impl Core {
             sequence,
             part: 0,
         };
+        if self.was_begun_anew(key, sequence) {
+            return;
+        }
         if let Finish::Blocks = gather.plan {
             let replies: Vec<&[u8]> = gather.replies().collect();
             return self.blocks_answered(key, &replies);

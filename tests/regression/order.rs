@@ -1,8 +1,9 @@
 //! Requests for several nodes: whom they wait for, and whom not.
 
 use keyway::pipeline::ClientKey;
+use keyway::worker::links::Loss;
 
-use super::scene::Scene;
+use super::scene::{Scene, TIMEOUT_US};
 
 impl Scene {
     /// Whether the worker takes a request on now.
@@ -68,4 +69,58 @@ fn what_writes_everywhere_keeps_its_place() {
     assert_eq!(scene.wrote(two), "FLUSHALL");
     scene.node_says(two, "+OK");
     assert!(scene.takes(client, "SET {b}2 x"));
+}
+
+/// What was asked of a primary that then gave its last slot away waited for it until its deadline. contract: M4 R8
+#[test]
+fn what_a_primary_was_asked_that_left_is_asked_anew() {
+    for (line, reply, sum) in [
+        ("DBSIZE", ":1", ":1"),
+        ("FLUSHALL", "+OK", "+OK"),
+        ("RANDOMKEY", "", ""),
+    ] {
+        let mut scene = Scene::new();
+        let client = scene.client();
+        scene.says(client, line);
+        let dialled = scene.dialled();
+        let (one, two) = (dialled[0].0, dialled[1].0);
+        scene.core.connection_ready(one);
+        scene.core.connection_lost(two, Loss::NotOpened, "refused");
+        scene.map(|_| Some(0));
+        if line == "RANDOMKEY" {
+            assert_eq!(scene.wrote(one), "DBSIZE RANDOMKEY");
+            scene.node_says(one, ":1");
+            scene.node_says(one, "$1\r\na");
+            assert_eq!(scene.wrote(one), "DBSIZE RANDOMKEY");
+            scene.node_says(one, ":1");
+            scene.node_says(one, "$1\r\nb");
+            scene.expect_output(client, &["$1 b"]);
+            continue;
+        }
+        assert_eq!(scene.wrote(one), line);
+        scene.node_says(one, reply);
+        assert_eq!(scene.wrote(one), line, "once more, of all that are there");
+        scene.expect_output(client, &[]);
+        scene.node_says(one, reply);
+        scene.expect_output(client, &[sum]);
+    }
+}
+
+/// Its name is taken by the first of those that were asked, so it cannot be done twice.
+#[test]
+fn what_cannot_be_done_twice_is_not_begun_anew() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "FUNCTION LOAD x");
+    let dialled = scene.dialled();
+    let (one, two) = (dialled[0].0, dialled[1].0);
+    scene.core.connection_ready(one);
+    scene.core.connection_lost(two, Loss::NotOpened, "refused");
+    scene.map(|_| Some(0));
+    assert_eq!(scene.wrote(one), "FUNCTION LOAD x");
+    scene.node_says(one, "$1\r\nx");
+    scene.pass(TIMEOUT_US / 2);
+    assert_eq!(scene.wrote(one), "");
+    scene.pass(TIMEOUT_US / 2);
+    scene.expect_output(client, &["-CLUSTERDOWN", "was not executed"]);
 }
