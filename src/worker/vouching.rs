@@ -13,6 +13,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clients::{Client, Errand};
 use super::core::Core;
@@ -30,6 +33,8 @@ use crate::upstream::handshake::{self, Credentials, OpenError, SharedCredentials
 
 /// So many nodes are asked, one after another, while none answers.
 const NODES_MAX: usize = 3;
+/// Nodes of which none said anything are asked again after this time.
+const AGAIN: Duration = Duration::from_millis(100);
 /// So many credentials of one thread's clients are shown to nodes at the same time; others wait.
 pub(super) const AT_ONCE: usize = 64;
 
@@ -118,6 +123,16 @@ impl Core {
         let (name, password) = (name.clone(), password.clone());
         let host: Box<str> = host(&client.session.address).into();
         self.local.acl.suspect(&host, self.now_us);
+        Some(Question {
+            name,
+            password,
+            host,
+        })
+    }
+
+    /// Which nodes are asked about a client's credentials, while it is there.
+    fn nodes_to_ask(&mut self, key: ClientKey) -> Option<Vec<Endpoint>> {
+        self.clients.get(key)?;
         let mut nodes: Vec<Endpoint> = Vec::new();
         for _ in 0..NODES_MAX {
             let node = self.nodes.any_primary();
@@ -127,12 +142,7 @@ impl Core {
                 nodes.push(node.endpoint.clone());
             }
         }
-        Some(Question {
-            name,
-            password,
-            host,
-            nodes,
-        })
+        Some(nodes)
     }
 
     /// A node has said something: the request can be answered.
@@ -156,13 +166,12 @@ fn is_about_users(local: Local) -> bool {
     )
 }
 
-/// Credentials, and whom to ask about them.
+/// Credentials to ask about.
 struct Question {
     name: Box<[u8]>,
     password: Secret,
     /// Where the client comes from.
     host: Box<str>,
-    nodes: Vec<Endpoint>,
 }
 
 /// Shows a client's credentials to a node, and notes what it says.
@@ -170,21 +179,58 @@ pub(super) async fn vouch(worker: &Rc<Worker>, key: ClientKey) {
     let Some(question) = worker.turn(|core| core.vouching_begins(key)) else {
         return;
     };
-    // Nobody closes it.
-    let turn = worker.house.vouching.acquire().await;
-    let vouched = ask(worker, &question).await;
-    drop(turn);
+    let limit = Duration::from_micros(worker.turn(|core| core.limits.request_timeout_us));
+    let until = Instant::now() + limit;
+    let mut why = "others' passwords are being verified".to_owned();
+    let vouched = loop {
+        // Who cannot say anything now may do so a little later, as for any request (contract: F1).
+        match timeout_at(until, ask_in_turn(worker, key, &question)).await {
+            Ok(Ok(vouched)) => break vouched,
+            Ok(Err(nobody)) if Instant::now() + AGAIN < until => {
+                why = nobody;
+                sleep(AGAIN).await;
+            }
+            Ok(Err(nobody)) => break unverified(&nobody),
+            Err(_) => break unverified(&why),
+        }
+    };
     worker.turn(|core| {
         core.local.acl.clear(&question.host);
         core.vouching_ends(key, vouched);
     });
 }
 
-async fn ask(worker: &Rc<Worker>, question: &Question) -> Vouched {
+/// Only so many are verified at once.
+async fn ask_in_turn(
+    worker: &Rc<Worker>,
+    key: ClientKey,
+    question: &Question,
+) -> Result<Vouched, String> {
+    // Nobody closes it.
+    let _turn = worker.house.vouching.acquire().await;
+    let Some(nodes) = worker.turn(|core| core.nodes_to_ask(key)) else {
+        return Ok(unverified("its client has left"));
+    };
+    ask(worker, question, &nodes).await
+}
+
+fn unverified(why: &str) -> Vouched {
+    Vouched::Unknown(format!(
+        "ERR the password cannot be verified, no node says whether it is right ({why}); try again when the cluster \
+         has recovered"
+    ))
+}
+
+/// What the first of these nodes that says anything says; or why none does.
+async fn ask(
+    worker: &Rc<Worker>,
+    question: &Question,
+    nodes: &[Endpoint],
+) -> Result<Vouched, String> {
     let Ok(name) = std::str::from_utf8(&question.name) else {
-        return Vouched::Unknown(
+        return Ok(Vouched::Unknown(
             "ERR user names have to be UTF-8 to pass through Keyway".to_owned(),
-        );
+        ));
     };
     let credentials = Credentials {
         username: Some(name.to_owned()),
@@ -195,19 +241,23 @@ async fn ask(worker: &Rc<Worker>, question: &Question) -> Vouched {
         ..worker.upstream().clone()
     };
     let mut why = "no node of the cluster is known yet".to_owned();
-    for node in &question.nodes {
+    let mut is_refusal = false;
+    for node in nodes {
         match handshake::open(node, Protocol::Resp2, &settings).await {
-            Ok(_) => return welcome(worker, name, &question.password),
+            Ok(_) => return Ok(welcome(worker, name, &question.password)),
             Err(OpenError::Refused(text)) if text.starts_with("-WRONGPASS") => {
-                return Vouched::Wrong(text.trim_start_matches('-').to_owned());
+                return Ok(Vouched::Wrong(text.trim_start_matches('-').to_owned()));
             }
-            Err(error) => why = format!("{node}: {error}"),
+            Err(error) => {
+                is_refusal = matches!(error, OpenError::Refused(_));
+                why = format!("{node}: {error}");
+            }
         }
     }
-    Vouched::Unknown(format!(
-        "ERR the password cannot be verified, no node says whether it is right ({why}); try again when the cluster \
-         has recovered"
-    ))
+    match is_refusal {
+        true => Ok(unverified(&why)),
+        false => Err(why),
+    }
 }
 
 /// A node let it in: it is a user of the nodes from now on.

@@ -308,6 +308,7 @@ fn no_node_to_ask(flavor: Flavor) {
     let keyway = passing_through(&cluster)
         .set("upstream.connect_timeout", "\"200ms\"")
         .set("timeouts.handshake", "\"200ms\"")
+        .set("timeouts.request", "\"1s\"")
         .start();
     for index in 0..cluster.nodes().len() {
         cluster.pause(index);

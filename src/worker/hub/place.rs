@@ -226,10 +226,16 @@ impl Core {
             let Some(spot) = self.hub.channel(key).and_then(|channel| channel.spot(node)) else {
                 continue;
             };
-            served += usize::from(spot.is_serving());
+            let is_serving = spot.is_serving();
+            served += usize::from(is_serving);
             self.set_spot(key, node, SpotState::Off);
             if let Some(channel) = self.hub.channel_mut(key) {
                 channel.spots.retain(|spot| spot.node != node);
+                if !is_serving {
+                    // It did not even confirm: it may close every connection that asks for this (contract: R7).
+                    channel.not_before_us = self.now_us + TRY_AGAIN_US;
+                    self.try_again(key, TRY_AGAIN_US);
+                }
             }
             lost.push(key);
         }
