@@ -11,9 +11,9 @@
 //!    tag: a few bits of a fingerprint of just that.
 //! 3. When the tag no longer fits, the walk goes on from slot `s` in steps of contiguous runs of one
 //!    owner, from the start of the node at `s`, because every slot below `s` is covered whatever
-//!    moved. From then on the tag speaks of the owner and of the end of the run. Elements may come
-//!    twice, as `SCAN` allows; none is lost; positions never go back, so the walk ends once the
-//!    slots rest.
+//!    moved. From then on the tag speaks of the owner and of the end of the run, and what the node has
+//!    outside of it is left out. Elements may come twice, as `SCAN` allows; none is lost; positions
+//!    never go back, so the walk ends once the slots rest.
 //!
 //! Limits: a tag that fits by chance (1 in 512; 1 in 32 for huge nodes) hides a change, and while a
 //! slot is half migrated its keys are on two nodes, of which Keyway asks one.
@@ -327,6 +327,17 @@ impl ScanOrder {
         self.place(start, Stride::Runs)
     }
 
+    /// The run that a step walks, if it walks one and nothing has changed since.
+    fn run_of(&self, step: &ScanStep) -> Option<Run> {
+        let here = self.place(step.slot, Stride::Runs)?;
+        let is_same = step.stride == Stride::Runs && here.fingerprint == step.fingerprint;
+        let run = self.run_at(step.slot)?;
+        is_same.then_some(Run {
+            start: step.slot,
+            ..run
+        })
+    }
+
     fn run_at(&self, slot: Slot) -> Option<Run> {
         let index = self.runs.partition_point(|run| run.end <= slot.number());
         self.runs
@@ -379,11 +390,29 @@ impl ScanStep {
             Ok(cursor) => {
                 write::array(out, 2);
                 write::bulk(out, cursor.number().to_string().as_bytes());
-                out.extend_from_slice(found);
+                match order.run_of(self) {
+                    Some(run) => write_those_in(&run, found, out),
+                    None => out.extend_from_slice(found),
+                }
             }
             Err(error) => write::error(out, format!("ERR {error}")),
         }
     }
+}
+
+/// Elements whose keys are in a run; the node's others are returned when their own runs are walked.
+fn write_those_in(run: &Run, found: &[u8], out: &mut Vec<u8>) {
+    let Some(elements) = reply::elements(found) else {
+        return out.extend_from_slice(found);
+    };
+    let is_in = |element: &&[u8]| {
+        let key = reply::text(element);
+        key.is_none_or(|key| (run.start.number()..run.end).contains(&Slot::of_key(key).number()))
+    };
+    let kept: Vec<&[u8]> = elements.filter(is_in).collect();
+    write::array(out, kept.len());
+    kept.iter()
+        .for_each(|element| out.extend_from_slice(element));
 }
 
 /// Why a `SCAN` cannot be planned.

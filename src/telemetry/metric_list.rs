@@ -32,7 +32,7 @@ pub static METRICS: &[Metric] = &[
     metric(
         "keyway_request_duration_seconds",
         Reading::Latency,
-        "From a request's arrival to its reply being queued for the client.",
+        "From a request's arrival to its node's reply or the error that ended it; each part of one over several slots or nodes counts, what Keyway answers itself does not.",
     ),
     metric(
         "keyway_errors_total",
@@ -40,7 +40,7 @@ pub static METRICS: &[Metric] = &[
             || ErrorKind::ALL.iter().map(|kind| kind.label()).collect(),
             |worker, kind| worker.errors.value(kind),
         ),
-        "Error replies of Keyway's own, by kind; errors of the servers are replies.",
+        "Errors of Keyway's own, by kind, each part of a request for itself; errors of the servers are replies.",
     ),
     metric(
         "keyway_streamed_requests_total",

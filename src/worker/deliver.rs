@@ -112,9 +112,7 @@ impl Core {
                 self.note_large_reply();
             }
             if is_plain {
-                self.tallies
-                    .latency
-                    .record(self.now_us.saturating_sub(dispatched.received_us));
+                self.record_duration(&dispatched);
                 self.reply(dispatched.ticket, reply);
             } else {
                 self.deliver_with_care(from, dispatched, len, reply);
@@ -255,9 +253,7 @@ impl Core {
             }
             self.abandon_before(&dispatched, &bytes);
         }
-        self.tallies
-            .latency
-            .record(self.now_us.saturating_sub(dispatched.received_us));
+        self.record_duration(&dispatched);
         self.reply(dispatched.ticket, reply);
     }
 

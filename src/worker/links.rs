@@ -222,6 +222,7 @@ impl Core {
 
     /// A write was sent and no reply came: nobody can know (contract: F2, invariant 7).
     pub(super) fn fail_unknown(&mut self, dispatched: &Dispatched, why: &str) {
+        self.record_duration(dispatched);
         let text = unknown_outcome(dispatched, why);
         self.fail(dispatched.ticket, ErrorKind::OutcomeUnknown, &text);
     }
@@ -341,8 +342,16 @@ impl Core {
     }
 
     fn expire(&mut self, dispatched: &Dispatched) {
+        self.record_duration(dispatched);
         let (kind, text) = no_answer(dispatched, self.now_us);
         self.fail(dispatched.ticket, kind, &text);
+    }
+
+    /// A request, or a part of one, ends now, well or not.
+    #[inline]
+    pub(super) fn record_duration(&self, dispatched: &Dispatched) {
+        let took_us = self.now_us.saturating_sub(dispatched.received_us);
+        self.tallies.latency.record(took_us);
     }
 }
 

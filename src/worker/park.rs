@@ -338,6 +338,7 @@ impl Core {
 
     /// Answers a request whose deadline passed while it waited (contract: F1).
     fn give_up(&mut self, parked: &Parked) {
+        self.record_duration(&parked.dispatched);
         let mut text = parked.reason.text(&parked.dispatched, self.now_us);
         if parked.dispatched.may_be_done {
             let text = not_resent(&parked.dispatched, self.now_us, &text);

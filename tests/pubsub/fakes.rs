@@ -48,6 +48,8 @@ fn scene(nodes: usize, timeout: &str) -> (FakeCluster, Keyway) {
     let fake = FakeCluster::start(nodes);
     let keyway = Keyway::before(&fake.seeds())
         .set("timeouts.request", &format!("\"{timeout}\""))
+        // Only what a test does leads to a look at the cluster.
+        .set("cluster.refresh_interval", "\"1h\"")
         .start();
     (fake, keyway)
 }
@@ -144,6 +146,7 @@ fn a_shard_channel_follows_moved() {
     let (fake, keyway) = scene(2, "10s");
     let name = channel_of(0, 2);
     let slot = Slot::of_key(name.as_bytes()).number();
+    fake.change(|layout| layout.assign(slot, slot, 1));
     fake.node(0)
         .always("SSUBSCRIBE", Action::moved(slot, fake.node(1)));
     serves(fake.node(1));
@@ -189,6 +192,7 @@ fn no_stray_sunsubscribe_reaches_a_client() {
     serves(fake.node(1));
     let mut client = keyway.client_resp3();
     subscribe(&mut client, &format!("SSUBSCRIBE {name}"));
+    fake.change(|layout| layout.assign(slot, slot, 1));
     fake.node(0).forget_rules();
     fake.node(0)
         .always("SSUBSCRIBE", Action::moved(slot, fake.node(1)));

@@ -172,6 +172,41 @@ fn the_order_follows_the_snapshot() {
     }
 }
 
+/// Each run's walk gave all that its node has: as many times as there are runs. contract: M5
+#[test]
+fn a_walk_by_runs_gives_what_is_in_the_run() {
+    let order = ScanOrder::of(&topology(&[
+        ("a", &[(0, 99), (200, 16383)]),
+        ("b", &[(100, 199)]),
+    ]));
+    let keys: Vec<String> = (0..2_000).map(|number| format!("key:{number}")).collect();
+    let mut reply = b"*2\r\n$1\r\n0\r\n".to_vec();
+    write::array(&mut reply, keys.len());
+    keys.iter()
+        .for_each(|key| write::bulk(&mut reply, key.as_bytes()));
+    let numbers = |key: &&String| Slot::of_key(key.as_bytes()).number();
+    for (from, end) in [(0, 100), (50, 100), (100, 200), (200, 16384)] {
+        let place = order.by_runs_from(slot(from)).expect("it is owned");
+        let cursor = ScanCursor::encode(place, 0).expect("it fits");
+        let step = order.step(cursor, None).expect("it is owned");
+        let mut out = Vec::new();
+        step.reply(&order, &reply, &mut out);
+        let expected = keys
+            .iter()
+            .filter(|key| (from..end).contains(&numbers(key)));
+        let expected: Vec<&[u8]> = expected.map(|key| key.as_bytes()).collect();
+        let mut parts = reply::elements(&out).expect("a cursor and elements");
+        let found = parts.nth(1).and_then(reply::elements).expect("elements");
+        let found: Vec<&[u8]> = found.map(|key| reply::text(key).expect("a key")).collect();
+        assert_eq!(found, expected, "{from}");
+    }
+    // The first walk, shard by shard, gives all.
+    let step = order.step(ScanCursor::START, None).expect("it is owned");
+    let mut out = Vec::new();
+    step.reply(&order, &reply, &mut out);
+    assert!(out.len() >= reply.len());
+}
+
 #[test]
 fn only_the_cursor_is_rewritten() {
     let frame = b"*4\r\n$4\r\nScAn\r\n$3\r\n123\r\n$5\r\nMATCH\r\n$3\r\na\0*\r\n";
