@@ -5,7 +5,8 @@
 //! thousand such clients ask for together. So:
 //!
 //! 1. A client is taken to ask for as much as the longest of its last replies (`pipeline/replies.rs`). One that
-//!    comes while others get large replies is taken to ask for [`FIRST_REPLY_BYTES`] before its first one.
+//!    comes while others get large replies is taken to ask for [`FIRST_REPLY_BYTES`] before its first one; any other
+//!    for [`LARGE_BYTES`], since nobody knows.
 //! 2. While replies of about [`REPLY_BYTES_AHEAD`] are to come over a connection, a client whose replies may be large
 //!    asks for one at a time. Its own replies wake it, so it goes on by itself.
 //! 3. Clients with small replies pay a comparison, and are never held up.
@@ -21,7 +22,7 @@ use crate::upstream::Purpose;
 /// What is taken for the length of a new client's replies while others get large ones: it asks for 16 of them at
 /// first, and when the first one was small for all it wants.
 pub const FIRST_REPLY_BYTES: usize = 64 * 1024;
-/// Smaller replies are not counted.
+/// Smaller replies are not counted. A new client asks for 64 of these at first.
 pub(super) const LARGE_BYTES: usize = 16 * 1024;
 /// So long after a large reply another is not surprising, in microseconds.
 const LARGE_FOR_US: u64 = 1_000_000;
@@ -37,9 +38,10 @@ impl Core {
 
     /// What a new client's replies are taken to be long before the first one came.
     pub(super) fn first_reply_bytes(&self) -> usize {
+        let guess = self.limits.first_reply_bytes;
         match self.now_us < self.large_until_us {
-            true => self.limits.first_reply_bytes,
-            false => 0,
+            true => guess,
+            false => guess.min(LARGE_BYTES),
         }
     }
 

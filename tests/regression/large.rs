@@ -303,3 +303,21 @@ fn a_reply_in_pieces_is_a_large_one_for_new_clients() {
     let node = scene.open();
     assert_eq!(scene.wrote(node).matches("GET").count(), 8);
 }
+
+/// Before anybody had a large reply, new clients asked for all they wanted at once: ten of them, and a small request
+/// waited behind half a gigabyte. contract: F6 P8
+#[test]
+fn a_new_client_asks_for_little_until_it_is_known_how_long_replies_are() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    for _ in 0..99 {
+        scene.says(client, "GET {a}1");
+    }
+    let node = scene.open();
+    assert_eq!(scene.wrote(node).matches("GET").count(), 64);
+    scene.node_says(node, "$1\r\nx");
+    for _ in 0..30 {
+        scene.says(client, "GET {a}1");
+    }
+    assert_eq!(scene.wrote(node).matches("GET").count(), 30);
+}
