@@ -7,7 +7,7 @@
 //! was executed may be executed twice. Else it waits for its node, until its deadline.
 
 use super::core::Core;
-use super::park::Parked;
+use super::park::{OF_A_PART, Parked};
 use crate::command::{Command, Handling, Merge, Script};
 use crate::pipeline::{ClientKey, Sequence, Ticket};
 use crate::resp::write;
@@ -84,10 +84,14 @@ impl Core {
             part: 0,
         };
         if self.has_expired(&dispatched) {
-            let text = format!(
-                "CLUSTERDOWN nodes left while '{}' was asked of all; try again",
+            let seconds = self.now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+            let mut text = format!(
+                "CLUSTERDOWN a node left that '{}' was for; it waited {seconds:.1} s and was not executed; try again",
                 dispatched.command.name
             );
+            if !dispatched.command.is_repeatable() {
+                text.push_str(OF_A_PART);
+            }
             self.fail(ticket, ErrorKind::Deadline, &text);
             return true;
         }

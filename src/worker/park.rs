@@ -82,6 +82,10 @@ const PAUSE_FIRST_US: u64 = 5_000;
 /// The longest pause: a new owner is noticed by the snapshot long before, this only polls.
 const PAUSE_MAX_US: u64 = 100_000;
 
+/// Said of a write of which other parts may have been executed (contract: M1).
+pub(super) const OF_A_PART: &str =
+    " (this speaks of a part of the request; other parts may have been)";
+
 impl Core {
     /// Lets a request wait.
     pub fn park(
@@ -352,7 +356,7 @@ impl Core {
         let command = parked.dispatched.command;
         if is_part && !command.is_repeatable() && !command.is_block() {
             // The error of one part becomes the reply to the whole request (contract: M1).
-            text.push_str(" (this speaks of a part of the request; other parts may have been)");
+            text.push_str(OF_A_PART);
         }
         self.fail(parked.dispatched.ticket, ErrorKind::Deadline, &text);
     }
