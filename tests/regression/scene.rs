@@ -141,8 +141,12 @@ impl Scene {
     pub fn wrote(&mut self, key: ConnectionKey) -> String {
         let connection = self.core.connections.get_mut(key.0 as usize);
         let connection = connection.expect("it is open");
-        let bytes = String::from_utf8_lossy(connection.outbox.unwritten()).into_owned();
-        connection.outbox.mark_written(bytes.len());
+        let unwritten = connection.outbox.unwritten();
+        let (len, bytes) = (
+            unwritten.len(),
+            String::from_utf8_lossy(unwritten).into_owned(),
+        );
+        connection.outbox.mark_written(len);
         let words = bytes.split("\r\n");
         let words = words.filter(|word| !word.starts_with(['*', '$']));
         words.collect::<Vec<_>>().join(" ").trim_end().to_owned()
