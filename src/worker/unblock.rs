@@ -107,9 +107,13 @@ impl Core {
         let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
             return true;
         };
+        if !blocked.is_by_command() {
+            // These do not wait for somebody else to come, and have a deadline.
+            return true;
+        }
         let sent_us = blocked.calls.iter().map(|call| call.sent_us).max();
         let leaves_at_us = sent_us.unwrap_or(0) + LEAVING_US;
-        if !blocked.is_by_command() || leaves_at_us > now_us {
+        if leaves_at_us > now_us {
             blocked.leaves_at_us = Some(leaves_at_us);
             return true;
         }

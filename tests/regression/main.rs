@@ -9,6 +9,7 @@ mod tasks;
 #[path = "../simulation/wire.rs"]
 mod wire;
 
+mod blocked;
 mod large;
 mod resent;
 mod scene;

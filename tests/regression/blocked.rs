@@ -1,0 +1,85 @@
+//! Clients that are blocked when something breaks, or leave meanwhile.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use keyway::config::CrossSlotBlocking;
+use keyway::pipeline::ClientKey;
+use keyway::upstream::Phase;
+use keyway::worker::client_task::{End, poll_client};
+use keyway::worker::links::Loss;
+
+use super::scene::{Scene, TIMEOUT_US};
+use super::tasks::Flag;
+use super::wire::{Shared, Socket, Wire};
+
+/// A client that sends this and no more.
+struct Leaver {
+    key: ClientKey,
+    wire: Shared,
+    socket: Socket,
+}
+
+impl Leaver {
+    fn says(scene: &mut Scene, lines: &[&str]) -> Leaver {
+        let wire = Wire::wide();
+        for line in lines {
+            wire.borrow_mut().send(format!("{line}\r\n").as_bytes());
+        }
+        wire.borrow_mut().end();
+        let mut leaver = Leaver {
+            key: scene.client(),
+            socket: Socket(wire.clone()),
+            wire,
+        };
+        for _ in 0..2 {
+            assert!(leaver.turn(scene).is_pending(), "it waits for its replies");
+        }
+        leaver
+    }
+
+    fn turn(&mut self, scene: &mut Scene) -> Poll<End> {
+        let waker = Arc::new(Flag::default()).waker();
+        let mut context = Context::from_waker(&waker);
+        let socket = Pin::new(&mut self.socket);
+        poll_client(&mut scene.core, self.key, socket, &mut context)
+    }
+
+    fn hears(&mut self) -> String {
+        let bytes = self.wire.borrow_mut().take(usize::MAX);
+        let heard = String::from_utf8_lossy(&bytes).replace("\r\n", " ");
+        heard.trim_end().to_owned()
+    }
+}
+
+/// Keys of several slots are polled.
+fn polling() -> Scene {
+    let mut scene = Scene::new();
+    let facts = Arc::get_mut(&mut scene.core.local).expect("nobody else has them");
+    facts.cross_slot_blocking = CrossSlotBlocking::Poll;
+    scene
+}
+
+/// `WATCH` and `EXEC` were taken for requests that may wait for ever, and the client for one that left.
+/// contract: P3
+#[test]
+fn a_client_that_sends_no_more_gets_its_transaction() {
+    let mut scene = Scene::new();
+    let lines = ["WATCH {a}1", "MULTI", "SET {a}1 x", "EXEC"];
+    let mut leaver = Leaver::says(&mut scene, &lines);
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "WATCH {a}1");
+    scene.pass(400_000);
+    scene.node_says(lease, "+OK");
+    for _ in 0..2 {
+        assert!(leaver.turn(&mut scene).is_pending());
+    }
+    assert_eq!(scene.wrote(lease), "MULTI SET {a}1 x EXEC");
+    scene.pass(400_000);
+    for reply in ["+OK", "+QUEUED", "*1\r\n+OK"] {
+        scene.node_says(lease, reply);
+    }
+    assert!(leaver.turn(&mut scene).is_ready());
+    assert_eq!(leaver.hears(), "+OK +OK +QUEUED *1 +OK");
+}
