@@ -130,6 +130,10 @@ impl Core {
         why: &str,
     ) {
         let now_us = self.now_us;
+        if self.call(dispatched.ticket).is_none_or(|call| call.is_done) {
+            // It was given up, and its client may wait for another one by now.
+            return;
+        }
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
         };
@@ -140,7 +144,7 @@ impl Core {
             return self.lost_watching(dispatched, was_written, why);
         }
         let part = dispatched.ticket.part as usize;
-        let Some(call) = blocked.calls.get_mut(part).filter(|call| !call.is_done) else {
+        let Some(call) = blocked.calls.get_mut(part) else {
             return;
         };
         call.connection = None;

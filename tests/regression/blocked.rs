@@ -83,3 +83,24 @@ fn a_client_that_sends_no_more_gets_its_transaction() {
     assert!(leaver.turn(&mut scene).is_ready());
     assert_eq!(leaver.hears(), "+OK +OK +QUEUED *1 +OK");
 }
+
+/// What was given up closed its connection, whose end was then taken for that of the client's next call: it was made
+/// a second time beside the first, and what one of the two popped was for nobody. contract: C1 T5
+#[test]
+fn a_call_that_was_given_up_does_not_end_the_next_one() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "BLPOP {b}1 1");
+    let hung = scene.open();
+    scene.wrote(hung);
+    scene.pass(2 * TIMEOUT_US);
+    scene.expect_output(client, &["*-1"]);
+    scene.says(client, "BLPOP {b}1 0");
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
+    scene.core.connection_lost(hung, Loss::Lost, "given up");
+    scene.pass(200_000);
+    assert_eq!(scene.dialled(), []);
+    scene.node_says(lease, "*2\r\n$4\r\n{b}1\r\n$1\r\nx");
+    scene.expect_output(client, &["*2 $4 {b}1 $1 x"]);
+}
