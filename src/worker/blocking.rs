@@ -7,6 +7,7 @@
 //! with the time that is left. The server does the timing; only while a call has no node is the time
 //! watched here.
 
+use super::clients::Phase;
 use super::core::Core;
 use super::finish::Finish;
 use super::leases::NoLease;
@@ -14,6 +15,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::polling::Poll;
 use super::requests::Taken;
+use super::unblock::LEAVING_US;
 use super::wait;
 use crate::command::{self, BlockTime, Command, stream_ids};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
@@ -38,7 +40,8 @@ pub struct Blocked {
     /// Somebody said `CLIENT UNBLOCK`, or Keyway drains: it ends with what is under way, and is not made
     /// again; with an error or without.
     pub(super) ends: Option<bool>,
-    /// The client is gone, but its call was only just sent: if data was there, the reply is on its way.
+    /// The client is gone, but its call was only just sent: if data was there, the reply is on its way. Until then
+    /// it may be made again where its keys are, unless it was perhaps executed.
     pub(super) leaves_at_us: Option<u64>,
 }
 
@@ -130,6 +133,13 @@ impl Blocked {
     /// Whether the client waits for a command that may take for ever.
     pub fn is_by_command(&self) -> bool {
         matches!(self.kind, BlockedBy::Command | BlockedBy::Replicas)
+    }
+
+    /// Whether the client is gone and nothing is on its way any more: no call is made for it.
+    fn has_left(&self, now_us: u64) -> bool {
+        let has_looked = |call: &Call| call.poll.as_ref().is_some_and(|poll| poll.has_looked());
+        self.leaves_at_us
+            .is_some_and(|at_us| at_us <= now_us || self.calls.iter().any(has_looked))
     }
 
     /// When the client has waited as long as it wanted; `None` is for ever.
@@ -252,7 +262,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        client.blocked = Some(Box::new(Blocked {
+        let mut blocked = Blocked {
             since_us,
             kind,
             command,
@@ -261,7 +271,12 @@ impl Core {
             calls,
             ends: None,
             leaves_at_us: None,
-        }));
+        };
+        if client.phase == Phase::HalfClosed && blocked.is_by_command() {
+            // It was blocked before when its end was seen, and will not be seen to end once more.
+            blocked.leaves_at_us = Some(since_us + LEAVING_US);
+        }
+        client.blocked = Some(Box::new(blocked));
         self.tallies.blocked_clients.add(1);
         self.make_calls(key);
     }
@@ -280,6 +295,12 @@ impl Core {
                 client.blocked = Some(blocked);
             }
             return self.end_unblocked(key);
+        }
+        if blocked.has_left(self.now_us) {
+            if let Some(client) = self.clients.get(key) {
+                client.blocked = Some(blocked);
+            }
+            return self.leave_blocked(key);
         }
         let deadline_us = blocked.deadline_us(self.limits.request_timeout_us);
         let mut is_over = false;

@@ -143,6 +143,9 @@ impl Core {
         if matches!(blocked.kind, BlockedBy::Watch | BlockedBy::Exec) && client.watch.is_some() {
             return self.lost_watching(dispatched, was_written, why);
         }
+        if was_written && blocked.leaves_at_us.is_some() {
+            return self.leave_blocked(dispatched.ticket.client);
+        }
         let part = dispatched.ticket.part as usize;
         let Some(call) = blocked.calls.get_mut(part) else {
             return;

@@ -15,7 +15,7 @@ use crate::upstream::{Caching, Dispatched, Phase};
 
 /// A client that ends right after its request gets what the server has ready, as it would from a server
 /// that looks at requests before it notices the end.
-const LEAVING_US: u64 = 20_000;
+pub(super) const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -121,6 +121,12 @@ impl Core {
         false
     }
 
+    /// A blocked client that has left is waited for no longer.
+    pub(super) fn leave_blocked(&mut self, key: ClientKey) {
+        self.abandon_blocked(key);
+        self.cut_off(key);
+    }
+
     /// Looks after blocked clients on private connections: those whose node does not answer although
     /// their time has passed, and those that have left.
     pub(super) fn look_after_blocked(&mut self) {
@@ -147,8 +153,7 @@ impl Core {
             }
         }
         for client in left {
-            self.abandon_blocked(client);
-            self.cut_off(client);
+            self.leave_blocked(client);
         }
         for client in overdue {
             self.request_refresh(RefreshReason::Timeout);

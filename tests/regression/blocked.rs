@@ -53,6 +53,98 @@ impl Leaver {
     }
 }
 
+/// It was blocked on a node that was down, and went on being blocked. contract: T5
+#[test]
+fn a_client_that_left_is_not_blocked_when_its_node_is_back() {
+    let mut scene = Scene::new();
+    let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 0"]);
+    let (refused, ..) = scene.dialled()[0];
+    scene
+        .core
+        .connection_lost(refused, Loss::NotOpened, "refused");
+    scene.pass(30_000);
+    assert_eq!(scene.dialled(), []);
+    assert!(matches!(
+        leaver.turn(&mut scene),
+        Poll::Ready(End::Gone | End::Finished)
+    ));
+    assert!(!scene.core.is_anyone_waiting());
+}
+
+/// Its end was seen while an earlier request blocked it, and nobody looked for it again. contract: T5
+#[test]
+fn a_client_that_left_before_it_was_blocked_is_not_served_for_ever() {
+    let mut scene = Scene::new();
+    let mut leaver = Leaver::says(&mut scene, &["WATCH {b}1", "BLPOP {b}2 0"]);
+    let watching = scene.open();
+    assert_eq!(scene.wrote(watching), "WATCH {b}1");
+    scene.node_says(watching, "+OK");
+    assert!(leaver.turn(&mut scene).is_pending());
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "BLPOP {b}2 0");
+    scene.pass(200_000);
+    let connection = &scene.core.connections[lease.0 as usize];
+    assert_eq!(connection.phase, Phase::Closed);
+    assert!(leaver.turn(&mut scene).is_ready());
+}
+
+/// What was executed, perhaps, is not asked for once more for nobody. contract: T5
+#[test]
+fn a_client_that_left_is_not_asked_for_again() {
+    let mut scene = Scene::new();
+    let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 0"]);
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.pass(5_000);
+    assert_eq!(scene.dialled(), []);
+    assert!(leaver.turn(&mut scene).is_ready());
+}
+
+/// What a server would have had ready for it, it gets, wherever the keys are. contract: T5 P3 R3 T7
+#[test]
+fn a_client_that_sends_no_more_gets_what_is_there() {
+    let mut scene = Scene::new();
+    let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 0"]);
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
+    scene.node_says(lease, "-MOVED 3300 10.0.0.2:6379");
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
+    scene.node_says(lease, "*2\r\n$4\r\n{b}1\r\n$1\r\nx");
+    assert!(leaver.turn(&mut scene).is_ready());
+    assert_eq!(leaver.hears(), "*2 $4 {b}1 $1 x");
+
+    let mut scene = polling();
+    let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 {a}1 0"]);
+    for found in ["*1\r\n*-1", "*1\r\n*2\r\n$4\r\n{a}1\r\n$1\r\nx"] {
+        let lease = scene.open();
+        scene.wrote(lease);
+        for reply in ["+OK", "+QUEUED", found] {
+            scene.node_says(lease, reply);
+        }
+    }
+    assert!(leaver.turn(&mut scene).is_ready());
+    assert_eq!(leaver.hears(), "*2 $4 {a}1 $1 x");
+}
+
+/// A round of a poll that found nothing is the last one for a client that left. contract: T5 T7
+#[test]
+fn a_client_that_left_is_not_polled_for() {
+    let mut scene = polling();
+    let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 {a}1 0"]);
+    for _ in 0..2 {
+        let lease = scene.open();
+        scene.wrote(lease);
+        for reply in ["+OK", "+QUEUED", "*1\r\n*-1"] {
+            scene.node_says(lease, reply);
+        }
+    }
+    scene.pass(5_000);
+    assert!(leaver.turn(&mut scene).is_ready());
+    assert!(!scene.core.is_anyone_waiting());
+}
+
 /// Keys of several slots are polled.
 fn polling() -> Scene {
     let mut scene = Scene::new();
