@@ -3,13 +3,15 @@
 
 use super::blocking::{BlockedBy, Call};
 use super::core::Core;
+use super::links::unknown_outcome;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::cluster::redirect::{Verdict, verdict};
 use crate::pipeline::Ticket;
+use crate::resp::write;
 use crate::routing::NodeKey;
-use crate::telemetry::worker_tallies::RedirectKind;
+use crate::telemetry::worker_tallies::{ErrorKind, RedirectKind};
 use crate::upstream::Dispatched;
 
 /// So many redirects in a row are followed at once (contract: R7).
@@ -147,12 +149,26 @@ impl Core {
             return self.leave_blocked(dispatched.ticket.client);
         }
         let part = dispatched.ticket.part as usize;
+        let command = blocked.command;
         let Some(call) = blocked.calls.get_mut(part) else {
             return;
         };
+        if call.poll.is_some() && was_written && !command.is_repeatable() {
+            // It did not block, so nobody knows whether it took an element (contract: T7, F2).
+            self.tallies.failed(ErrorKind::OutcomeUnknown);
+            let dispatched = Dispatched {
+                command,
+                ..dispatched
+            };
+            let mut reply = Vec::new();
+            write::error(&mut reply, unknown_outcome(&dispatched, why));
+            return self.call_done(dispatched.ticket, None, &reply);
+        }
         call.connection = None;
         call.reason = reason;
-        call.not_before_us = now_us;
+        // What was blocked goes on elsewhere, but a node that loses each connection after it has executed the
+        // command gives an element each time.
+        call.pause(now_us);
         self.tallies.retries.increment();
         self.make_calls(dispatched.ticket.client);
     }

@@ -145,12 +145,78 @@ fn a_client_that_left_is_not_polled_for() {
     assert!(!scene.core.is_anyone_waiting());
 }
 
+/// A call that was lost was made again at once: a node that lost each connection after it had executed the command
+/// was asked as fast as it could be dialled, and gave an element each time. contract: R7 T6
+#[test]
+fn a_call_that_is_lost_again_and_again_is_made_ever_more_rarely() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "BLPOP {b}1 3");
+    let mut count = 0;
+    for _ in 0..1000 {
+        for (lease, ..) in scene.dialled() {
+            scene.core.connection_ready(lease);
+            assert!(scene.wrote(lease).starts_with("BLPOP {b}1"));
+            scene.core.connection_lost(lease, Loss::Lost, "crashed");
+            count += 1;
+        }
+        scene.pass(1_000);
+    }
+    assert!((5..20).contains(&count), "{count}");
+}
+
+/// contract: T6
+#[test]
+fn a_call_that_was_lost_follows_a_new_map_at_once() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "BLPOP {b}1 0");
+    let lease = scene.open();
+    scene.wrote(lease);
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.map(|_| Some(1));
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
+}
+
 /// Keys of several slots are polled.
 fn polling() -> Scene {
     let mut scene = Scene::new();
     let facts = Arc::get_mut(&mut scene.core.local).expect("nobody else has them");
     facts.cross_slot_blocking = CrossSlotBlocking::Poll;
     scene
+}
+
+/// A step of a poll does not block, so one that was sent and lost may have taken an element. contract: T7 F2
+#[test]
+fn a_step_of_a_poll_is_not_repeated_once_it_was_sent() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "BLPOP {b}1 {a}1 0");
+    let lease = scene.open();
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.pass(10_000);
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "MULTI BLPOP {b}1 0 EXEC");
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.expect_output(client, &["before 'blpop' was answered", "outcome unknown"]);
+    scene.pass(TIMEOUT_US);
+    assert_eq!(scene.dialled(), []);
+}
+
+/// contract: T7 F2
+#[test]
+fn a_step_that_only_reads_is_repeated() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "XREAD BLOCK 0 STREAMS {b}1 {a}1 0 0");
+    for _ in 0..2 {
+        let lease = scene.open();
+        assert!(scene.wrote(lease).starts_with("MULTI XREAD"));
+        scene.core.connection_lost(lease, Loss::Lost, "crashed");
+        scene.pass(10_000);
+    }
+    scene.expect_output(client, &[]);
 }
 
 /// `WATCH` and `EXEC` were taken for requests that may wait for ever, and the client for one that left.
