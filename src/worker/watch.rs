@@ -127,8 +127,11 @@ impl Core {
         };
         if kind == BlockedBy::Exec {
             client.watch = None;
-            if let Some(from) = from {
-                self.release_lease(from);
+            match from {
+                // Of a node that refused `MULTI` or `EXEC` itself it still watches (contract: C1).
+                Some(from) if reply.first() == Some(&b'-') => self.close_lease(from),
+                Some(from) => self.release_lease(from),
+                None => {}
             }
             return;
         }

@@ -42,3 +42,29 @@ fn a_watch_that_was_given_up_is_nowhere() {
         assert_eq!(connection.role, Role::Shared);
     }
 }
+
+/// A node refused `MULTI`, and so its `EXEC` did not end the watch: the next client that the connection was lent to
+/// was aborted by this one's keys. contract: C1 T3
+#[test]
+fn a_connection_that_may_still_watch_is_not_lent_on() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "WATCH {a}1");
+    let lease = scene.open();
+    scene.wrote(lease);
+    scene.node_says(lease, "+OK");
+    for line in ["MULTI", "SET {a}1 x", "EXEC"] {
+        scene.says(client, line);
+    }
+    assert_eq!(scene.wrote(lease), "MULTI SET {a}1 x EXEC");
+    for reply in [
+        "-NOPERM this user has no permissions to run the 'multi' command",
+        "+OK",
+        "-ERR EXEC without MULTI",
+    ] {
+        scene.node_says(lease, reply);
+    }
+    scene.expect_output(client, &["node refused MULTI"]);
+    let connection = &scene.core.connections[lease.0 as usize];
+    assert_eq!(connection.phase, Phase::Closed);
+}
