@@ -355,6 +355,7 @@ impl Core {
             (None, Err(reason)) => Err(NoLease::Unreachable(reason)),
         };
         let now_us = self.now_us;
+        let has_written = blocked.kind == BlockedBy::Replicas && self.has_written(key);
         let call = &mut blocked.calls[index];
         let connection = match lease {
             Ok(connection) => connection,
@@ -371,6 +372,10 @@ impl Core {
             }
         };
         call.connection = Some(connection);
+        if has_written {
+            // For each connection anew: none knows what was said on another (contract: T8).
+            call.prelude = Some(Prelude::CatchUp);
+        }
         if let Some(connection) = self.connections.get_mut(connection.0 as usize)
             && asked.is_some()
         {

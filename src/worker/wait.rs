@@ -8,7 +8,7 @@
 //! then, and in Valkey 8, only one that goes to the replicas does; `FUNCTION RESTORE` of no function at
 //! all is the one that does so and changes nothing.
 
-use super::blocking::{BlockedBy, Call, Prelude};
+use super::blocking::{BlockedBy, Call};
 use super::core::Core;
 use super::finish::Finish;
 use super::requests::Taken;
@@ -78,23 +78,21 @@ impl Core {
         if !self.is_settled(key) || !self.may_route(key) {
             return Taken::NotYet;
         }
-        let has_written = self
-            .clients
-            .get(key)
-            .is_some_and(|client| client.written != WrittenTo::default());
         let calls: Vec<Call> = self
             .written_shards(key)
             .into_iter()
-            .map(|target| {
-                let mut call = Call::new(target, args.frame().to_vec());
-                call.prelude = has_written.then_some(Prelude::CatchUp);
-                call
-            })
+            .map(|target| Call::new(target, args.frame().to_vec()))
             .collect();
         let time = command::block_time(command, args);
         let finish = Finish::merge(Merge::Min, self.protocol_of(key));
         self.block_for(key, BlockedBy::Replicas, command, time, calls, Some(finish));
         Taken::Yes
+    }
+
+    /// Whether a client wrote anything, which a connection that is asked about it has to catch up with.
+    pub(super) fn has_written(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        client.is_some_and(|client| client.written != WrittenTo::default())
     }
 
     /// The primaries a client wrote to; all of them when it wrote to none, and when one that it wrote

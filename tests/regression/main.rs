@@ -14,6 +14,7 @@ mod large;
 mod resent;
 mod scene;
 mod slow;
+mod waiting;
 mod watching;
 
 use std::pin::Pin;
