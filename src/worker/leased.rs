@@ -112,7 +112,13 @@ impl Core {
             return;
         };
         call.connection = None;
-        call.reason = Reason::Server(reply.into());
+        call.reason = match verdict(reply) {
+            // What the node said has an address that is not for clients, after a word that they would obey.
+            Verdict::Moved { .. } | Verdict::Ask { .. } => {
+                Reason::Unsettled("the nodes redirect to each other")
+            }
+            _ => Reason::Server(reply.into()),
+        };
         call.pause(now_us);
         if let Again::Now(asked) = again {
             call.asked = asked;

@@ -3,13 +3,12 @@
 
 use super::blocking::BlockedBy;
 use super::core::Core;
-use super::links::no_answer;
+use super::links::{no_answer, no_answer_to_harmless};
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
-use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Caching, Dispatched, Phase};
 
@@ -31,9 +30,10 @@ impl Core {
         let since_us = blocked.since_us;
         let mut pending = Vec::new();
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
-            pending.push((call.ticket, call.connection.take(), call.reason.clone()));
+            let connection = call.connection.take();
+            pending.push((call.ticket, call.target, connection, call.reason.clone()));
         }
-        for (ticket, connection, mut reason) in pending {
+        for (ticket, target, connection, mut reason) in pending {
             // Of what the socket did not take to the end, the node can have executed nothing.
             let was_sent = connection.is_some_and(|at| self.has_written_all(at));
             if let Some(connection) = connection {
@@ -45,14 +45,16 @@ impl Core {
             let mut reply = Vec::new();
             match kind {
                 // As a server that had nothing for so long.
-                BlockedBy::Command if !matches!(reason, Reason::NoLease | Reason::Refused(_)) => {
+                BlockedBy::Command
+                    if was_sent || !matches!(reason, Reason::NoLease | Reason::Refused(_)) =>
+                {
                     write::null_array(&mut reply, protocol)
                 }
                 BlockedBy::Command | BlockedBy::Replicas | BlockedBy::Watch | BlockedBy::Exec => {
                     let dispatched = Dispatched {
                         ticket,
                         command,
-                        target: Target::Any,
+                        target,
                         lane: None,
                         protocol,
                         received_us: since_us,
@@ -64,6 +66,7 @@ impl Core {
                     let (error, text) = match kind {
                         // A block that was sent may have been executed.
                         BlockedBy::Exec if was_sent => no_answer(&dispatched, now_us),
+                        _ if was_sent => no_answer_to_harmless(&dispatched, now_us),
                         _ => (ErrorKind::Deadline, reason.text(&dispatched, now_us)),
                     };
                     self.tallies.failed(error);
