@@ -146,10 +146,13 @@ impl Blocked {
     pub(super) fn deadline_us(&self, request_timeout_us: u64) -> Option<u64> {
         match self.kind {
             BlockedBy::Command | BlockedBy::Replicas => match self.time {
-                Some(BlockTime { us: 1.., .. }) => self.time.map(|time| self.since_us + time.us),
+                // A client may name any time that fits into 64 bits.
+                Some(BlockTime { us: us @ 1.., .. }) => Some(self.since_us.saturating_add(us)),
                 _ => None,
             },
-            BlockedBy::Watch | BlockedBy::Exec => Some(self.since_us + request_timeout_us),
+            BlockedBy::Watch | BlockedBy::Exec => {
+                Some(self.since_us.saturating_add(request_timeout_us))
+            }
         }
     }
 }

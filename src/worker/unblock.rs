@@ -151,7 +151,8 @@ impl Core {
                 false => 0,
             };
             let deadline_us = blocked.deadline_us(timeout_us);
-            if deadline_us.is_some_and(|deadline_us| now_us >= deadline_us + grace_us) {
+            let is_over = |deadline_us: u64| now_us >= deadline_us.saturating_add(grace_us);
+            if deadline_us.is_some_and(is_over) {
                 overdue.push(client);
             }
         }

@@ -242,6 +242,22 @@ fn a_client_that_sends_no_more_gets_its_transaction() {
     assert_eq!(leaver.hears(), "+OK +OK +QUEUED *1 +OK");
 }
 
+/// The end of such a time was summed up to a time long ago. contract: F8 T6
+#[test]
+fn a_time_beyond_all_clocks_is_waited() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "XREAD BLOCK 18446744073709551 STREAMS {b}1 0");
+    let lease = scene.open();
+    assert!(scene.wrote(lease).starts_with("XREAD"));
+    scene.pass(3 * TIMEOUT_US);
+    scene.expect_output(client, &[]);
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.pass(10_000);
+    let lease = scene.open();
+    assert!(scene.wrote(lease).starts_with("XREAD"));
+}
+
 /// What was given up closed its connection, whose end was then taken for that of the client's next call: it was made
 /// a second time beside the first, and what one of the two popped was for nobody. contract: C1 T5
 #[test]
