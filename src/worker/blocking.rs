@@ -142,6 +142,17 @@ impl Blocked {
             .is_some_and(|at_us| at_us <= now_us || self.calls.iter().any(has_looked))
     }
 
+    /// The nodes that its calls name.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeKey> {
+        self.calls.iter().flat_map(|call| {
+            let target = match call.target {
+                Target::Node(node) | Target::Primary(node, _) => Some(node),
+                Target::Slot(_) | Target::Any => None,
+            };
+            [target, call.asked].into_iter().flatten()
+        })
+    }
+
     /// When the client has waited as long as it wanted; `None` is for ever.
     pub(super) fn deadline_us(&self, request_timeout_us: u64) -> Option<u64> {
         match self.kind {

@@ -54,6 +54,14 @@ impl WrittenTo {
         }
     }
 
+    /// These nodes were forgotten: their numbers will be others', and who took their slots over is not known.
+    pub(super) fn forget(&mut self, nodes: &[NodeKey]) {
+        let is_written = |node: &NodeKey| node.0 < OTHERS && self.0 >> node.0 & 1 == 1;
+        if nodes.iter().any(is_written) {
+            self.forget_which();
+        }
+    }
+
     /// The nodes; `None` when it is not known of one which it is.
     fn nodes(self) -> Option<Vec<NodeKey>> {
         if self.0 >> OTHERS != 0 {

@@ -65,7 +65,12 @@ impl Scene {
 
     /// A new snapshot: who owns each slot.
     pub fn map(&mut self, owner: impl Fn(Slot) -> Option<usize>) {
-        let nodes = (1..3).map(|number| {
+        self.cluster(&[1, 2], owner);
+    }
+
+    /// A new snapshot of these nodes, each a number of an address: who owns each slot.
+    pub fn cluster(&mut self, numbers: &[u8], owner: impl Fn(Slot) -> Option<usize>) {
+        let nodes = numbers.iter().map(|number| {
             let endpoint = Endpoint {
                 host: format!("10.0.0.{number}").into(),
                 port: 6379,
