@@ -7,6 +7,8 @@
 //! with the time that is left. The server does the timing; only while a call has no node is the time
 //! watched here.
 
+use std::borrow::Cow;
+
 use super::clients::Phase;
 use super::core::Core;
 use super::finish::Finish;
@@ -455,19 +457,21 @@ impl Core {
         }
     }
 
-    /// A prelude has its reply: the call follows. Returns false when it has none, or failed.
-    pub(super) fn prelude_answered(
+    /// A prelude has its reply: the call follows. Returns what the call is answered with when it had none, or its
+    /// prelude failed.
+    pub(super) fn prelude_answered<'a>(
         &mut self,
         ticket: Ticket,
         from: ConnectionKey,
-        reply: &[u8],
-    ) -> bool {
+        reply: &'a [u8],
+    ) -> Option<Cow<'a, [u8]>> {
+        let mut answer = Cow::Borrowed(reply);
         let Some(client) = self.clients.get(ticket.client) else {
-            return false;
+            return Some(answer);
         };
         let index = ticket.part as usize;
         let Some(mut blocked) = client.blocked.take() else {
-            return false;
+            return Some(answer);
         };
         let command = blocked.command;
         let call = blocked.calls.get_mut(index);
@@ -477,7 +481,11 @@ impl Core {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
                     connection.send_unheard(wait::PING, self.now_us);
                 }
-                wait::prelude_succeeded(reply)
+                let has_succeeded = wait::prelude_succeeded(reply);
+                if !has_succeeded {
+                    answer = wait::prelude_failed(command, reply);
+                }
+                has_succeeded
             }
             Some((Prelude::LastIds, call)) => {
                 let fill = |args: &Args<'_>| stream_ids::fill_last_ids(command, args, reply);
@@ -494,7 +502,7 @@ impl Core {
         if let Some(client) = self.clients.get(ticket.client) {
             client.blocked = Some(blocked);
         }
-        follows
+        (!follows).then_some(answer)
     }
 
     /// Makes the calls that wait. With `all`, pauses are ignored: the map changed.

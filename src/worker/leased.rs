@@ -50,10 +50,10 @@ impl Core {
             self.call_later(dispatched.ticket, again, reply);
             return;
         }
-        if self.prelude_answered(dispatched.ticket, from, reply) {
+        let Some(reply) = self.prelude_answered(dispatched.ticket, from, reply) else {
             return;
-        }
-        match self.poll_answered(dispatched.ticket, from, reply) {
+        };
+        match self.poll_answered(dispatched.ticket, from, &reply) {
             Some(reply) => self.call_done(dispatched.ticket, Some(from), reply),
             None => self.make_calls(dispatched.ticket.client),
         }

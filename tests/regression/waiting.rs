@@ -47,6 +47,33 @@ fn a_wait_that_is_made_again_catches_up_again() {
     scene.expect_output(client, &[":1"]);
 }
 
+/// What is only a means, and not allowed to a user at the nodes, kept it from `WAIT`. contract: T8
+#[test]
+fn catching_up_may_be_forbidden() {
+    // Redis 7.0, where the `PING` is enough.
+    let mut scene = Scene::new();
+    let (client, lease) = waiting(&mut scene);
+    scene.wrote(lease);
+    scene.node_says(
+        lease,
+        "-NOPERM this user has no permissions to run the 'function|restore' command",
+    );
+    assert!(scene.wrote(lease).starts_with("PING WAIT 1"));
+    scene.node_says(lease, "+PONG");
+    scene.node_says(lease, ":0");
+    scene.expect_output(client, &[":0"]);
+    // Later ones: a number would be a guess.
+    let mut scene = Scene::new();
+    let (client, lease) = waiting(&mut scene);
+    scene.wrote(lease);
+    scene.node_says(
+        lease,
+        "-NOPERM User w has no permissions to run the 'function|restore' command",
+    );
+    assert!(!scene.wrote(lease).contains("WAIT"));
+    scene.expect_output(client, &["-NOPERM 'wait'", "+function|restore"]);
+}
+
 /// The number of a node that a client wrote to was given to a new one, a primary of another shard: only that one was
 /// asked. contract: T8
 #[test]
