@@ -7,6 +7,9 @@
 //! with the time that is left. The server does the timing; only while a call has no node is the time
 //! watched here.
 
+use std::borrow::Cow;
+
+use super::clients::Phase;
 use super::core::Core;
 use super::finish::Finish;
 use super::leases::NoLease;
@@ -14,6 +17,7 @@ use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::polling::Poll;
 use super::requests::Taken;
+use super::unblock::LEAVING_US;
 use super::wait;
 use crate::command::{self, BlockTime, Command, stream_ids};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
@@ -38,7 +42,8 @@ pub struct Blocked {
     /// Somebody said `CLIENT UNBLOCK`, or Keyway drains: it ends with what is under way, and is not made
     /// again; with an error or without.
     pub(super) ends: Option<bool>,
-    /// The client is gone, but its call was only just sent: if data was there, the reply is on its way.
+    /// The client is gone, but its call was only just sent: if data was there, the reply is on its way. Until then
+    /// it may be made again where its keys are, unless it was perhaps executed.
     pub(super) leaves_at_us: Option<u64>,
 }
 
@@ -132,14 +137,35 @@ impl Blocked {
         matches!(self.kind, BlockedBy::Command | BlockedBy::Replicas)
     }
 
+    /// Whether the client is gone and nothing is on its way any more: no call is made for it.
+    fn has_left(&self, now_us: u64) -> bool {
+        let has_looked = |call: &Call| call.poll.as_ref().is_some_and(|poll| poll.has_looked());
+        self.leaves_at_us
+            .is_some_and(|at_us| at_us <= now_us || self.calls.iter().any(has_looked))
+    }
+
+    /// The nodes that its calls name.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeKey> {
+        self.calls.iter().flat_map(|call| {
+            let target = match call.target {
+                Target::Node(node) | Target::Primary(node, _) => Some(node),
+                Target::Slot(_) | Target::Any => None,
+            };
+            [target, call.asked].into_iter().flatten()
+        })
+    }
+
     /// When the client has waited as long as it wanted; `None` is for ever.
     pub(super) fn deadline_us(&self, request_timeout_us: u64) -> Option<u64> {
         match self.kind {
             BlockedBy::Command | BlockedBy::Replicas => match self.time {
-                Some(BlockTime { us: 1.., .. }) => self.time.map(|time| self.since_us + time.us),
+                // A client may name any time that fits into 64 bits.
+                Some(BlockTime { us: us @ 1.., .. }) => Some(self.since_us.saturating_add(us)),
                 _ => None,
             },
-            BlockedBy::Watch | BlockedBy::Exec => Some(self.since_us + request_timeout_us),
+            BlockedBy::Watch | BlockedBy::Exec => {
+                Some(self.since_us.saturating_add(request_timeout_us))
+            }
         }
     }
 }
@@ -252,7 +278,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        client.blocked = Some(Box::new(Blocked {
+        let mut blocked = Blocked {
             since_us,
             kind,
             command,
@@ -261,7 +287,12 @@ impl Core {
             calls,
             ends: None,
             leaves_at_us: None,
-        }));
+        };
+        if client.phase == Phase::HalfClosed && blocked.is_by_command() {
+            // It was blocked before when its end was seen, and will not be seen to end once more.
+            blocked.leaves_at_us = Some(since_us + LEAVING_US);
+        }
+        client.blocked = Some(Box::new(blocked));
         self.tallies.blocked_clients.add(1);
         self.make_calls(key);
     }
@@ -280,6 +311,12 @@ impl Core {
                 client.blocked = Some(blocked);
             }
             return self.end_unblocked(key);
+        }
+        if blocked.has_left(self.now_us) {
+            if let Some(client) = self.clients.get(key) {
+                client.blocked = Some(blocked);
+            }
+            return self.leave_blocked(key);
         }
         let deadline_us = blocked.deadline_us(self.limits.request_timeout_us);
         let mut is_over = false;
@@ -334,6 +371,7 @@ impl Core {
             (None, Err(reason)) => Err(NoLease::Unreachable(reason)),
         };
         let now_us = self.now_us;
+        let has_written = blocked.kind == BlockedBy::Replicas && self.has_written(key);
         let call = &mut blocked.calls[index];
         let connection = match lease {
             Ok(connection) => connection,
@@ -350,6 +388,10 @@ impl Core {
             }
         };
         call.connection = Some(connection);
+        if has_written {
+            // For each connection anew: none knows what was said on another (contract: T8).
+            call.prelude = Some(Prelude::CatchUp);
+        }
         if let Some(connection) = self.connections.get_mut(connection.0 as usize)
             && asked.is_some()
         {
@@ -415,19 +457,21 @@ impl Core {
         }
     }
 
-    /// A prelude has its reply: the call follows. Returns false when it has none, or failed.
-    pub(super) fn prelude_answered(
+    /// A prelude has its reply: the call follows. Returns what the call is answered with when it had none, or its
+    /// prelude failed.
+    pub(super) fn prelude_answered<'a>(
         &mut self,
         ticket: Ticket,
         from: ConnectionKey,
-        reply: &[u8],
-    ) -> bool {
+        reply: &'a [u8],
+    ) -> Option<Cow<'a, [u8]>> {
+        let mut answer = Cow::Borrowed(reply);
         let Some(client) = self.clients.get(ticket.client) else {
-            return false;
+            return Some(answer);
         };
         let index = ticket.part as usize;
         let Some(mut blocked) = client.blocked.take() else {
-            return false;
+            return Some(answer);
         };
         let command = blocked.command;
         let call = blocked.calls.get_mut(index);
@@ -437,7 +481,11 @@ impl Core {
                 if let Some(connection) = self.connections.get_mut(from.0 as usize) {
                     connection.send_unheard(wait::PING, self.now_us);
                 }
-                wait::prelude_succeeded(reply)
+                let has_succeeded = wait::prelude_succeeded(reply);
+                if !has_succeeded {
+                    answer = wait::prelude_failed(command, reply);
+                }
+                has_succeeded
             }
             Some((Prelude::LastIds, call)) => {
                 let fill = |args: &Args<'_>| stream_ids::fill_last_ids(command, args, reply);
@@ -454,7 +502,7 @@ impl Core {
         if let Some(client) = self.clients.get(ticket.client) {
             client.blocked = Some(blocked);
         }
-        follows
+        (!follows).then_some(answer)
     }
 
     /// Makes the calls that wait. With `all`, pauses are ignored: the map changed.

@@ -245,8 +245,19 @@ impl Core {
                 [target, parked.asked].into_iter().flatten()
             }));
         }
-        self.nodes
-            .forget_strangers(|node| waited_for.contains(&node));
+        for key in &self.blocked_retry {
+            let Some(blocked) = clients.get(*key).and_then(|c| c.blocked.as_ref()) else {
+                continue;
+            };
+            waited_for.extend(blocked.nodes());
+        }
+        let is_waited_for = |node: NodeKey| waited_for.contains(&node);
+        let forgotten = self.nodes.forget_strangers(is_waited_for);
+        if !forgotten.is_empty() {
+            for (_, client) in clients.iter_mut() {
+                client.written.forget(&forgotten);
+            }
+        }
     }
 
     /// The number of the identity that all its connections are of.

@@ -3,13 +3,15 @@
 
 use super::blocking::{BlockedBy, Call};
 use super::core::Core;
+use super::links::unknown_outcome;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::cluster::redirect::{Verdict, verdict};
 use crate::pipeline::Ticket;
+use crate::resp::write;
 use crate::routing::NodeKey;
-use crate::telemetry::worker_tallies::RedirectKind;
+use crate::telemetry::worker_tallies::{ErrorKind, RedirectKind};
 use crate::upstream::Dispatched;
 
 /// So many redirects in a row are followed at once (contract: R7).
@@ -48,10 +50,10 @@ impl Core {
             self.call_later(dispatched.ticket, again, reply);
             return;
         }
-        if self.prelude_answered(dispatched.ticket, from, reply) {
+        let Some(reply) = self.prelude_answered(dispatched.ticket, from, reply) else {
             return;
-        }
-        match self.poll_answered(dispatched.ticket, from, reply) {
+        };
+        match self.poll_answered(dispatched.ticket, from, &reply) {
             Some(reply) => self.call_done(dispatched.ticket, Some(from), reply),
             None => self.make_calls(dispatched.ticket.client),
         }
@@ -110,7 +112,13 @@ impl Core {
             return;
         };
         call.connection = None;
-        call.reason = Reason::Server(reply.into());
+        call.reason = match verdict(reply) {
+            // What the node said has an address that is not for clients, after a word that they would obey.
+            Verdict::Moved { .. } | Verdict::Ask { .. } => {
+                Reason::Unsettled("the nodes redirect to each other")
+            }
+            _ => Reason::Server(reply.into()),
+        };
         call.pause(now_us);
         if let Again::Now(asked) = again {
             call.asked = asked;
@@ -130,6 +138,10 @@ impl Core {
         why: &str,
     ) {
         let now_us = self.now_us;
+        if self.call(dispatched.ticket).is_none_or(|call| call.is_done) {
+            // It was given up, and its client may wait for another one by now.
+            return;
+        }
         let Some(client) = self.clients.get(dispatched.ticket.client) else {
             return;
         };
@@ -139,13 +151,30 @@ impl Core {
         if matches!(blocked.kind, BlockedBy::Watch | BlockedBy::Exec) && client.watch.is_some() {
             return self.lost_watching(dispatched, was_written, why);
         }
+        if was_written && blocked.leaves_at_us.is_some() {
+            return self.leave_blocked(dispatched.ticket.client);
+        }
         let part = dispatched.ticket.part as usize;
-        let Some(call) = blocked.calls.get_mut(part).filter(|call| !call.is_done) else {
+        let command = blocked.command;
+        let Some(call) = blocked.calls.get_mut(part) else {
             return;
         };
+        if call.poll.is_some() && was_written && !command.is_repeatable() {
+            // It did not block, so nobody knows whether it took an element (contract: T7, F2).
+            self.tallies.failed(ErrorKind::OutcomeUnknown);
+            let dispatched = Dispatched {
+                command,
+                ..dispatched
+            };
+            let mut reply = Vec::new();
+            write::error(&mut reply, unknown_outcome(&dispatched, why));
+            return self.call_done(dispatched.ticket, None, &reply);
+        }
         call.connection = None;
         call.reason = reason;
-        call.not_before_us = now_us;
+        // What was blocked goes on elsewhere, but a node that loses each connection after it has executed the
+        // command gives an element each time.
+        call.pause(now_us);
         self.tallies.retries.increment();
         self.make_calls(dispatched.ticket.client);
     }

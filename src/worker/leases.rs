@@ -102,12 +102,18 @@ impl Core {
         });
     }
 
-    /// Closes a lease: whatever its node does with it is for nobody.
+    /// Closes a lease: whatever its node does with it is for nobody. A client that watches on it does so no
+    /// more: its number will be another connection's.
     pub(super) fn close_lease(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
-            connection.role = Role::Lease(None);
-            connection.phase = Phase::Closed;
-            connection.wake();
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else {
+            return;
+        };
+        let lessee = connection.lessee();
+        connection.role = Role::Lease(None);
+        connection.phase = Phase::Closed;
+        connection.wake();
+        if let Some(client) = lessee {
+            self.lost_watch(client, key);
         }
     }
 

@@ -360,8 +360,7 @@ pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, Str
     let name = dispatched.command.name;
     let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
     if dispatched.command.is_repeatable() {
-        let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
-        (ErrorKind::Deadline, text)
+        no_answer_to_harmless(dispatched, now_us)
     } else {
         let again = match dispatched.may_be_done {
             true => "was sent more than once (upstream.resend_lost_writes)",
@@ -373,6 +372,14 @@ pub(super) fn no_answer(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, Str
         );
         (ErrorKind::OutcomeUnknown, text)
     }
+}
+
+/// What it is told when trying again can do no harm.
+pub(super) fn no_answer_to_harmless(dispatched: &Dispatched, now_us: u64) -> (ErrorKind, String) {
+    let name = dispatched.command.name;
+    let seconds = now_us.saturating_sub(dispatched.received_us) as f64 / 1e6;
+    let text = format!("ERR the node did not answer '{name}' within {seconds:.1} s; try again");
+    (ErrorKind::Deadline, text)
 }
 
 /// What a client is told whose write may have been executed, and could not be sent again in time.

@@ -317,8 +317,10 @@ impl Nodes {
     }
 
     /// Forgets nodes that left and have no connection any more. Requests that wait for such a node
-    /// hold its number, so a number is only given up while `is_waited_for` says no.
-    pub fn forget_strangers(&mut self, is_waited_for: impl Fn(NodeKey) -> bool) {
+    /// hold its number, so a number is only given up while `is_waited_for` says no. Returns those that were: each
+    /// will be another node's.
+    pub fn forget_strangers(&mut self, is_waited_for: impl Fn(NodeKey) -> bool) -> Vec<NodeKey> {
+        let mut forgotten = Vec::new();
         let by_endpoint = &mut self.by_endpoint;
         self.nodes.retain(|index, node| {
             let is_kept = node.is_member
@@ -327,9 +329,11 @@ impl Nodes {
                 || is_waited_for(NodeKey(index as u32));
             if !is_kept {
                 by_endpoint.remove(&node.endpoint);
+                forgotten.push(NodeKey(index as u32));
             }
             is_kept
         });
+        forgotten
     }
 
     /// Whether a node owns any slot in the worker's table.

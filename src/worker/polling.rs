@@ -32,6 +32,11 @@ pub(super) struct Poll {
 }
 
 impl Poll {
+    /// Whether all its steps were asked once and none had anything.
+    pub(super) fn has_looked(&self) -> bool {
+        self.pause_us > PAUSE_FIRST_US
+    }
+
     fn step(&self) -> (Target, Vec<u8>) {
         let Some(step) = self.steps.get(self.at) else {
             return (Target::Any, Vec::new());

@@ -3,19 +3,18 @@
 
 use super::blocking::BlockedBy;
 use super::core::Core;
-use super::links::no_answer;
+use super::links::{no_answer, no_answer_to_harmless};
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
-use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Caching, Dispatched, Phase};
 
 /// A client that ends right after its request gets what the server has ready, as it would from a server
 /// that looks at requests before it notices the end.
-const LEAVING_US: u64 = 20_000;
+pub(super) const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -31,9 +30,10 @@ impl Core {
         let since_us = blocked.since_us;
         let mut pending = Vec::new();
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
-            pending.push((call.ticket, call.connection.take(), call.reason.clone()));
+            let connection = call.connection.take();
+            pending.push((call.ticket, call.target, connection, call.reason.clone()));
         }
-        for (ticket, connection, mut reason) in pending {
+        for (ticket, target, connection, mut reason) in pending {
             // Of what the socket did not take to the end, the node can have executed nothing.
             let was_sent = connection.is_some_and(|at| self.has_written_all(at));
             if let Some(connection) = connection {
@@ -45,14 +45,16 @@ impl Core {
             let mut reply = Vec::new();
             match kind {
                 // As a server that had nothing for so long.
-                BlockedBy::Command if !matches!(reason, Reason::NoLease | Reason::Refused(_)) => {
+                BlockedBy::Command
+                    if was_sent || !matches!(reason, Reason::NoLease | Reason::Refused(_)) =>
+                {
                     write::null_array(&mut reply, protocol)
                 }
                 BlockedBy::Command | BlockedBy::Replicas | BlockedBy::Watch | BlockedBy::Exec => {
                     let dispatched = Dispatched {
                         ticket,
                         command,
-                        target: Target::Any,
+                        target,
                         lane: None,
                         protocol,
                         received_us: since_us,
@@ -64,6 +66,7 @@ impl Core {
                     let (error, text) = match kind {
                         // A block that was sent may have been executed.
                         BlockedBy::Exec if was_sent => no_answer(&dispatched, now_us),
+                        _ if was_sent => no_answer_to_harmless(&dispatched, now_us),
                         _ => (ErrorKind::Deadline, reason.text(&dispatched, now_us)),
                     };
                     self.tallies.failed(error);
@@ -107,14 +110,24 @@ impl Core {
         let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
             return true;
         };
+        if !blocked.is_by_command() {
+            // These do not wait for somebody else to come, and have a deadline.
+            return true;
+        }
         let sent_us = blocked.calls.iter().map(|call| call.sent_us).max();
         let leaves_at_us = sent_us.unwrap_or(0) + LEAVING_US;
-        if !blocked.is_by_command() || leaves_at_us > now_us {
+        if leaves_at_us > now_us {
             blocked.leaves_at_us = Some(leaves_at_us);
             return true;
         }
         self.abandon_blocked(key);
         false
+    }
+
+    /// A blocked client that has left is waited for no longer.
+    pub(super) fn leave_blocked(&mut self, key: ClientKey) {
+        self.abandon_blocked(key);
+        self.cut_off(key);
     }
 
     /// Looks after blocked clients on private connections: those whose node does not answer although
@@ -138,13 +151,13 @@ impl Core {
                 false => 0,
             };
             let deadline_us = blocked.deadline_us(timeout_us);
-            if deadline_us.is_some_and(|deadline_us| now_us >= deadline_us + grace_us) {
+            let is_over = |deadline_us: u64| now_us >= deadline_us.saturating_add(grace_us);
+            if deadline_us.is_some_and(is_over) {
                 overdue.push(client);
             }
         }
         for client in left {
-            self.abandon_blocked(client);
-            self.cut_off(client);
+            self.leave_blocked(client);
         }
         for client in overdue {
             self.request_refresh(RefreshReason::Timeout);

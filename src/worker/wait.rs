@@ -8,26 +8,53 @@
 //! then, and in Valkey 8, only one that goes to the replicas does; `FUNCTION RESTORE` of no function at
 //! all is the one that does so and changes nothing.
 
-use super::blocking::{BlockedBy, Call, Prelude};
+use std::borrow::Cow;
+
+use super::blocking::{BlockedBy, Call};
 use super::core::Core;
 use super::finish::Finish;
 use super::requests::Taken;
 use crate::command::{self, Access, Command, Merge};
 use crate::pipeline::ClientKey;
-use crate::resp::Args;
+use crate::resp::{Args, write};
 use crate::routing::{NodeKey, Target};
 
 /// `FUNCTION RESTORE` of an empty dump: the version of Redis 7.0's format and a checksum. Where there are
-/// no functions yet it is an unknown command, and the `PING` after it is enough.
+/// no functions yet it is an unknown command, and the `PING` after it is enough; so it is where Redis 7.0
+/// forbids it to the user. Where a later server does, no number would be true, and the client hears why.
 pub(super) const CATCH_UP: &[u8] =
     b"*3\r\n$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n$10\r\n\x0a\x00\x5d\x9b\x5c\x40\x0f\x7f\xa2\xda\r\n";
 
 /// See [`CATCH_UP`].
 pub(super) const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
-/// Whether a connection's offset covers all writes that were answered before.
+/// How Redis 7.0 begins what it says to a user who may not do something; later servers name the user.
+const FORBIDDEN_BY_7_0: &[u8] = b"-NOPERM this user";
+
+/// Whether a connection's offset covers all writes that were answered before, now that [`CATCH_UP`] has this
+/// reply and [`PING`] follows.
 pub(super) fn prelude_succeeded(reply: &[u8]) -> bool {
-    reply.starts_with(b"+OK") || reply.starts_with(b"-ERR unknown command")
+    reply.starts_with(b"+OK")
+        || reply.starts_with(b"-ERR unknown command")
+        || reply.starts_with(FORBIDDEN_BY_7_0)
+}
+
+/// What the client hears whose connection could not be brought up to now.
+pub(super) fn prelude_failed<'a>(command: &Command, reply: &'a [u8]) -> Cow<'a, [u8]> {
+    if !reply.starts_with(b"-NOPERM") {
+        return Cow::Borrowed(reply);
+    }
+    let mut explained = Vec::new();
+    let text = format!(
+        "NOPERM '{}' needs +function|restore at the nodes, to bring the connection that asks up to this client's \
+         writes (nothing is restored): {}",
+        command.name,
+        String::from_utf8_lossy(reply)
+            .trim_start_matches('-')
+            .trim_end()
+    );
+    write::error(&mut explained, text);
+    Cow::Owned(explained)
 }
 
 /// The primaries a client wrote to: one bit for each of the first 63 nodes, the last bit for all
@@ -51,6 +78,14 @@ impl WrittenTo {
     pub(super) fn forget_which(&mut self) {
         if self.0 != 0 {
             self.0 |= 1 << OTHERS;
+        }
+    }
+
+    /// These nodes were forgotten: their numbers will be others', and who took their slots over is not known.
+    pub(super) fn forget(&mut self, nodes: &[NodeKey]) {
+        let is_written = |node: &NodeKey| node.0 < OTHERS && self.0 >> node.0 & 1 == 1;
+        if nodes.iter().any(is_written) {
+            self.forget_which();
         }
     }
 
@@ -78,23 +113,21 @@ impl Core {
         if !self.is_settled(key) || !self.may_route(key) {
             return Taken::NotYet;
         }
-        let has_written = self
-            .clients
-            .get(key)
-            .is_some_and(|client| client.written != WrittenTo::default());
         let calls: Vec<Call> = self
             .written_shards(key)
             .into_iter()
-            .map(|target| {
-                let mut call = Call::new(target, args.frame().to_vec());
-                call.prelude = has_written.then_some(Prelude::CatchUp);
-                call
-            })
+            .map(|target| Call::new(target, args.frame().to_vec()))
             .collect();
         let time = command::block_time(command, args);
         let finish = Finish::merge(Merge::Min, self.protocol_of(key));
         self.block_for(key, BlockedBy::Replicas, command, time, calls, Some(finish));
         Taken::Yes
+    }
+
+    /// Whether a client wrote anything, which a connection that is asked about it has to catch up with.
+    pub(super) fn has_written(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        client.is_some_and(|client| client.written != WrittenTo::default())
     }
 
     /// The primaries a client wrote to; all of them when it wrote to none, and when one that it wrote

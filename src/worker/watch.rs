@@ -73,8 +73,11 @@ impl Core {
 
     /// Forgets what a client watches; its connection goes back.
     pub(super) fn end_watch(&mut self, key: ClientKey) {
-        let watch = self.clients.get(key).and_then(|c| c.watch.take());
-        let Some(connection) = watch.and_then(|watch| watch.connection) else {
+        let connection = self.watching_connection(key);
+        if let Some(client) = self.clients.get(key) {
+            client.watch = None;
+        }
+        let Some(connection) = connection else {
             return;
         };
         if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
@@ -103,9 +106,11 @@ impl Core {
         }
     }
 
-    /// The connection on which a client watches.
+    /// The connection on which a client watches. One that is not lent to it is another's by now.
     pub(super) fn watching_connection(&mut self, key: ClientKey) -> Option<ConnectionKey> {
-        self.clients.get(key)?.watch.as_ref()?.connection
+        let connection = self.clients.get(key)?.watch.as_ref()?.connection?;
+        let lessee = self.connections.get(connection.0 as usize)?.lessee();
+        (lessee == Some(key)).then_some(connection)
     }
 
     /// `WATCH` or `EXEC` has its answer.
@@ -122,8 +127,11 @@ impl Core {
         };
         if kind == BlockedBy::Exec {
             client.watch = None;
-            if let Some(from) = from {
-                self.release_lease(from);
+            match from {
+                // Of a node that refused `MULTI` or `EXEC` itself it still watches (contract: C1).
+                Some(from) if reply.first() == Some(&b'-') => self.close_lease(from),
+                Some(from) => self.release_lease(from),
+                None => {}
             }
             return;
         }

@@ -9,11 +9,14 @@ mod tasks;
 #[path = "../simulation/wire.rs"]
 mod wire;
 
+mod blocked;
 mod large;
 mod order;
 mod resent;
 mod scene;
 mod slow;
+mod waiting;
+mod watching;
 
 use std::pin::Pin;
 use std::task::Context;

@@ -65,7 +65,12 @@ impl Scene {
 
     /// A new snapshot: who owns each slot.
     pub fn map(&mut self, owner: impl Fn(Slot) -> Option<usize>) {
-        let nodes = (1..3).map(|number| {
+        self.cluster(&[1, 2], owner);
+    }
+
+    /// A new snapshot of these nodes, each a number of an address: who owns each slot.
+    pub fn cluster(&mut self, numbers: &[u8], owner: impl Fn(Slot) -> Option<usize>) {
+        let nodes = numbers.iter().map(|number| {
             let endpoint = Endpoint {
                 host: format!("10.0.0.{number}").into(),
                 port: 6379,
@@ -141,8 +146,12 @@ impl Scene {
     pub fn wrote(&mut self, key: ConnectionKey) -> String {
         let connection = self.core.connections.get_mut(key.0 as usize);
         let connection = connection.expect("it is open");
-        let bytes = String::from_utf8_lossy(connection.outbox.unwritten()).into_owned();
-        connection.outbox.mark_written(bytes.len());
+        let unwritten = connection.outbox.unwritten();
+        let (len, bytes) = (
+            unwritten.len(),
+            String::from_utf8_lossy(unwritten).into_owned(),
+        );
+        connection.outbox.mark_written(len);
         let words = bytes.split("\r\n");
         let words = words.filter(|word| !word.starts_with(['*', '$']));
         words.collect::<Vec<_>>().join(" ").trim_end().to_owned()

@@ -1,0 +1,137 @@
+//! Clients that wait for replicas.
+
+use keyway::pipeline::ClientKey;
+use keyway::worker::links::Loss;
+use keyway::worker::nodes::ConnectionKey;
+
+use super::scene::Scene;
+
+/// A client that wrote something, and says `WAIT`; its private connection.
+fn waiting(scene: &mut Scene) -> (ClientKey, ConnectionKey) {
+    let client = scene.client();
+    scene.says(client, "SET {b}1 x");
+    let node = scene.open();
+    scene.wrote(node);
+    scene.node_says(node, "+OK");
+    scene.expect_output(client, &["+OK"]);
+    scene.says(client, "WAIT 1 1000");
+    let lease = scene.open();
+    (client, lease)
+}
+
+/// Takes what brings the connection's offset up to now.
+fn catches_up(scene: &mut Scene, lease: ConnectionKey) {
+    let wrote = scene.wrote(lease);
+    assert!(wrote.starts_with("FUNCTION RESTORE"), "{wrote}");
+    scene.node_says(lease, "+OK");
+    let wrote = scene.wrote(lease);
+    assert!(wrote.starts_with("PING WAIT 1"), "{wrote}");
+    scene.node_says(lease, "+PONG");
+}
+
+/// On its second connection it was asked alone: of an offset that was old, or none. contract: T8
+#[test]
+fn a_wait_that_is_made_again_catches_up_again() {
+    let demoted = "-ERR WAIT cannot be used with replica instances.";
+    let mut scene = Scene::new();
+    let (client, lease) = waiting(&mut scene);
+    catches_up(&mut scene, lease);
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.pass(10_000);
+    let lease = scene.open();
+    catches_up(&mut scene, lease);
+    scene.node_says(lease, demoted);
+    scene.pass(10_000);
+    catches_up(&mut scene, lease);
+    scene.node_says(lease, ":1");
+    scene.expect_output(client, &[":1"]);
+}
+
+/// What is only a means, and not allowed to a user at the nodes, kept it from `WAIT`. contract: T8
+#[test]
+fn catching_up_may_be_forbidden() {
+    // Redis 7.0, where the `PING` is enough.
+    let mut scene = Scene::new();
+    let (client, lease) = waiting(&mut scene);
+    scene.wrote(lease);
+    scene.node_says(
+        lease,
+        "-NOPERM this user has no permissions to run the 'function|restore' command",
+    );
+    assert!(scene.wrote(lease).starts_with("PING WAIT 1"));
+    scene.node_says(lease, "+PONG");
+    scene.node_says(lease, ":0");
+    scene.expect_output(client, &[":0"]);
+    // Later ones: a number would be a guess.
+    let mut scene = Scene::new();
+    let (client, lease) = waiting(&mut scene);
+    scene.wrote(lease);
+    scene.node_says(
+        lease,
+        "-NOPERM User w has no permissions to run the 'function|restore' command",
+    );
+    assert!(!scene.wrote(lease).contains("WAIT"));
+    scene.expect_output(client, &["-NOPERM 'wait'", "+function|restore"]);
+}
+
+/// The number of a node that a client wrote to was given to a new one, a primary of another shard: only that one was
+/// asked. contract: T8
+#[test]
+fn a_node_that_took_a_number_over_is_not_the_one_that_was_written_to() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "SET {a}1 x");
+    let node = scene.open();
+    scene.wrote(node);
+    scene.node_says(node, "+OK");
+    // The third one takes over from the second, which leaves for good.
+    scene.cluster(&[1, 3], |slot| Some(usize::from(slot.number() >= 8192)));
+    scene.core.connection_lost(node, Loss::Lost, "crashed");
+    scene.pass(200_000);
+    // The fourth gets a part of the first one's slots.
+    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
+        ..4000 => Some(0),
+        4000..8192 => Some(2),
+        _ => Some(1),
+    });
+    scene.says(client, "WAIT 1 0");
+    let mut asked: Vec<String> = scene
+        .dialled()
+        .into_iter()
+        .map(|(_, host, _)| host)
+        .collect();
+    asked.sort();
+    assert_eq!(asked, ["10.0.0.1", "10.0.0.3", "10.0.0.4"]);
+}
+
+/// So with the number that a call waits for, which was made in vain. contract: T8
+#[test]
+fn a_call_that_waits_for_a_node_keeps_its_number() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "SET {a}1 x");
+    let node = scene.open();
+    scene.wrote(node);
+    scene.node_says(node, "+OK");
+    scene.says(client, "WAIT 1 0");
+    let (refused, ..) = scene.dialled()[0];
+    scene
+        .core
+        .connection_lost(refused, Loss::NotOpened, "refused");
+    scene.cluster(&[1], |slot| (slot.number() < 8192).then_some(0));
+    scene.core.connection_lost(node, Loss::Lost, "crashed");
+    scene.dialled();
+    scene.pass(200_000);
+    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
+        ..4000 => Some(0),
+        4000..8192 => Some(1),
+        _ => Some(2),
+    });
+    scene.pass(200_000);
+    let asked: Vec<String> = scene
+        .dialled()
+        .into_iter()
+        .map(|(_, host, _)| host)
+        .collect();
+    assert_eq!(asked, ["10.0.0.4"]);
+}
