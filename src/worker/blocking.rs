@@ -144,6 +144,11 @@ impl Blocked {
             .is_some_and(|at_us| at_us <= now_us || self.calls.iter().any(has_looked))
     }
 
+    /// Whether it ends with an element or not at all.
+    pub(super) fn is_for_ever(&self) -> bool {
+        self.kind == BlockedBy::Command && self.deadline_us(0).is_none()
+    }
+
     /// The nodes that its calls name.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeKey> {
         self.calls.iter().flat_map(|call| {

@@ -351,9 +351,12 @@ impl Core {
     }
 
     /// A client that leaves waits no longer for a command that may block for ever. What it was given
-    /// by then it still gets.
+    /// by then it still gets. If that is nothing, one that wanted to wait for ever gets no reply, as from a server
+    /// that is stopped: nil would be one that its command never has.
     fn let_go(&mut self, key: ClientKey) {
-        if !self.unblock(key, false) {
+        let blocked = self.clients.get(key).and_then(|c| c.blocked.as_ref());
+        let is_for_ever = blocked.is_some_and(|blocked| blocked.is_for_ever());
+        if !self.unblock(key, is_for_ever) {
             return;
         }
         if let Some(client) = self.clients.get(key) {

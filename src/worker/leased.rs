@@ -1,12 +1,16 @@
 //! Replies of private connections: to the client that waits, or the call is made again elsewhere
 //! (contract: T6).
 
+use std::borrow::Cow;
+
 use super::blocking::{BlockedBy, Call};
+use super::clients::Phase;
 use super::core::Core;
 use super::links::unknown_outcome;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
+use super::unblock::UNBLOCKED;
 use crate::cluster::redirect::{Verdict, verdict};
 use crate::pipeline::Ticket;
 use crate::resp::write;
@@ -53,6 +57,15 @@ impl Core {
         let Some(reply) = self.prelude_answered(dispatched.ticket, from, reply) else {
             return;
         };
+        let reply = match self.call(dispatched.ticket).map(|call| &call.reason) {
+            // The stream is not where it was asked for anew, either.
+            Some(Reason::Server(said))
+                if is_stream_gone(said) && reply.starts_with(b"-NOGROUP") =>
+            {
+                Cow::Owned(said.to_vec())
+            }
+            _ => reply,
+        };
         match self.poll_answered(dispatched.ticket, from, &reply) {
             Some(reply) => self.call_done(dispatched.ticket, Some(from), reply),
             None => self.make_calls(dispatched.ticket.client),
@@ -67,6 +80,7 @@ impl Core {
                 self.request_refresh(RefreshReason::ReadOnly);
                 return Some(Again::Later);
             }
+            Verdict::Pass if is_stream_gone(reply) => return Some(Again::Later),
             Verdict::Pass => return None,
             Verdict::Moved { slot, to } => {
                 let owner = self.named_node(to, node);
@@ -195,6 +209,7 @@ impl Core {
         call.connection = None;
         let (is_spoilt, target) = (call.is_spoilt, call.target);
         let since_us = blocked.since_us;
+        let is_dismissed = client.phase == Phase::Leaving && blocked.is_for_ever();
         if blocked.calls.iter().all(|call| call.is_done) {
             client.blocked = None;
             client.wake();
@@ -211,7 +226,15 @@ impl Core {
         self.tallies
             .latency
             .record(self.now_us.saturating_sub(since_us));
-        self.reply(ticket, reply);
+        match is_dismissed
+            && reply
+                .get(1..)
+                .is_some_and(|text| text.starts_with(UNBLOCKED.as_bytes()))
+        {
+            // It is closed without a reply (see [`Core::dismiss`]).
+            true => self.reply(ticket, b""),
+            false => self.reply(ticket, reply),
+        }
     }
 
     pub(super) fn call(&mut self, ticket: Ticket) -> Option<&mut Call> {
@@ -231,4 +254,10 @@ fn is_demoted(reply: &[u8]) -> bool {
     let says = |words: &[u8]| memchr::memmem::find(reply, words).is_some();
     (reply.starts_with(b"-UNBLOCKED ") && says(b"instance state"))
         || (reply.starts_with(b"-ERR WAIT") && says(b"cannot be used with replica instances"))
+}
+
+/// What Redis 7.0 says to a client that waits for a consumer group when its stream is deleted, which is what a stream
+/// that moves looks like to the node it leaves: it is asked for again.
+fn is_stream_gone(reply: &[u8]) -> bool {
+    reply.starts_with(b"-UNBLOCKED the stream key")
 }

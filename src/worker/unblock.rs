@@ -17,7 +17,7 @@ use crate::upstream::{Caching, Dispatched, Phase};
 pub(super) const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
-const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+pub(super) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl Core {
     /// The client has waited as long as it wanted and no node could be asked, or none answered.
