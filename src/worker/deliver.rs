@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::nodes::ConnectionKey;
 use super::pacing::LARGE_BYTES;
-use super::park::Reason;
+use super::park::{REDIRECTS, Reason};
 use super::refresh_requests::RefreshReason;
 use crate::cluster::redirect::{RedirectTo, Verdict, verdict};
 use crate::command::Access;
@@ -294,8 +294,7 @@ impl Core {
         };
         client.map_version = super::clients::UNSETTLED;
         if dispatched.attempts > HOPS_AT_ONCE {
-            let why = "the nodes redirect to each other".to_owned();
-            return self.park(dispatched, bytes, false, Reason::Unreachable(why));
+            return self.park(dispatched, bytes, false, Reason::Unsettled(REDIRECTS));
         }
         if dispatched.lane.is_some() && client.replies.pending() > 1 {
             return self.park_redirected(dispatched, bytes, is_asking.then_some(node));

@@ -8,7 +8,7 @@ use super::clients::Phase;
 use super::core::Core;
 use super::links::unknown_outcome;
 use super::nodes::ConnectionKey;
-use super::park::Reason;
+use super::park::{REDIRECTS, Reason};
 use super::refresh_requests::RefreshReason;
 use super::unblock::UNBLOCKED;
 use crate::cluster::redirect::{Verdict, verdict};
@@ -128,9 +128,7 @@ impl Core {
         call.connection = None;
         call.reason = match verdict(reply) {
             // What the node said has an address that is not for clients, after a word that they would obey.
-            Verdict::Moved { .. } | Verdict::Ask { .. } => {
-                Reason::Unsettled("the nodes redirect to each other")
-            }
+            Verdict::Moved { .. } | Verdict::Ask { .. } => Reason::Unsettled(REDIRECTS),
             _ => Reason::Server(reply.into()),
         };
         call.pause(now_us);

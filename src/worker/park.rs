@@ -82,6 +82,8 @@ const PAUSE_FIRST_US: u64 = 5_000;
 /// The longest pause: a new owner is noticed by the snapshot long before, this only polls.
 const PAUSE_MAX_US: u64 = 100_000;
 
+/// Why a request waits that was sent on too often.
+pub(super) const REDIRECTS: &str = "the nodes redirect to each other (a slot may be half moved; or cluster.address_map sends several nodes to one)";
 /// Said of a write of which other parts may have been executed (contract: M1).
 pub(super) const OF_A_PART: &str =
     " (this speaks of a part of the request; other parts may have been)";
