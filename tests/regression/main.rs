@@ -13,6 +13,7 @@ mod large;
 mod resent;
 mod scene;
 mod slow;
+mod turns;
 
 use std::pin::Pin;
 use std::task::Context;
