@@ -343,3 +343,43 @@ fn time_does_not_stand_still_before_the_turn() {
     );
     assert_eq!(scene.connection(node).phase, Phase::Ready);
 }
+
+/// A client that tracks was closed in the middle of a large reply when the reply's node lost its slots, although the
+/// node stayed and sent the rest. contract: R10 P8
+#[test]
+fn a_tracking_clients_large_reply_is_whole_when_its_slots_move() {
+    let mut scene = scene();
+    let (client, _, two) = scene.tracking_client();
+    scene.says(client, "GET {a}2");
+    let wire = Wire::wide();
+    scene.node_begins(two, &much());
+    assert!(turn(&mut scene, two, &wire).is_pending());
+    assert!(scene.connection(two).is_left_unread());
+    scene.map(|_| Some(0));
+    assert!(turn(&mut scene, two, &wire).is_pending(), "its reply comes");
+    assert!(scene.hears(client).starts_with("$3000 xxx"));
+    wire.borrow_mut()
+        .send(format!("{}\r\n", "x".repeat(2000)).as_bytes());
+    let mut heard = String::new();
+    while turn(&mut scene, two, &wire).is_pending() {
+        let more = scene.hears(client);
+        assert!(!more.is_empty(), "it is left when the reply is over");
+        heard.push_str(&more);
+    }
+    heard.push_str(&scene.hears(client));
+    assert!(heard.contains("xxx >2 $10 invalidate"), "{heard}");
+    assert_eq!(heard.matches('x').count(), 2000);
+    assert!(scene.is_here(client));
+}
+
+/// The rest of a reply is not waited for when its client has left.
+#[test]
+fn a_large_reply_for_nobody_is_not_waited_for() {
+    let mut scene = scene();
+    let (client, _, two) = scene.tracking_client();
+    scene.says(client, "GET {a}2");
+    scene.node_begins(two, &much());
+    scene.core.cut_off(client);
+    scene.core.client_left(client);
+    assert_eq!(scene.connection(two).phase, Phase::Closed);
+}
