@@ -383,9 +383,11 @@ impl Connection {
         outcome
     }
 
-    /// The client to whom a reply is being passed on.
+    /// The client to whom a reply is being passed on, once its turn has come.
     pub fn taker(&self) -> Option<ClientKey> {
-        Some(self.passing.as_ref()?.to?.client)
+        let passing = self.passing.as_ref()?;
+        passing.turn_us?;
+        Some(passing.to?.client)
     }
 
     /// Whether it is for large things and nobody uses it.

@@ -98,10 +98,12 @@ pub struct Passing {
     pub room: Option<usize>,
     /// Bytes that were passed on.
     pub passed: usize,
-    /// When it began, in microseconds.
-    pub since_us: u64,
-    /// Since when it is left unread, in microseconds.
+    /// Since when its client can take it, in microseconds; none while earlier replies are missing.
+    pub turn_us: Option<u64>,
+    /// Since when it is left unread, in microseconds; begins anew as its client takes some of it.
     pub waits_since_us: Option<u64>,
+    /// What its client had to take then.
+    pub left_to_take: usize,
 }
 
 /// The replies to `MULTI` and to the commands behind it, one after another. The bytes of all of them

@@ -6,13 +6,21 @@
 //!
 //! 1. There is room for all of it (`limits.stream_buffer_bytes`): it is passed on right there, and the
 //!    connection is read on whatever the client does.
-//! 2. Nobody else waits on the connection: it becomes the client's own (*given away*) until the reply is
-//!    over. Others get a new one.
-//! 3. Others wait, and the request may be repeated: the reply is dropped at full speed, and the request is
-//!    made again over a connection for large things, in its turn. It costs the transfer twice, and
-//!    the others no more than the node and the network need for it; its key is remembered, so that the next
-//!    read of it goes over such a connection at once ([`super::large_keys`]).
-//! 4. Neither: the connection is given away, those behind wait, and the client must not stop reading.
+//! 2. It is the client's turn, and nobody else waits on the connection: it becomes the client's own (*given
+//!    away*) until the reply is over. Others get a new one.
+//! 3. Its turn has not come or others wait, and the request may be repeated: the reply is dropped at full
+//!    speed, and the request is made again over a connection for large things, in its turn. It costs the
+//!    transfer twice, and the others no more than the node and the network need for it; its key is
+//!    remembered, so that the next read of it goes over such a connection at once ([`super::large_keys`]).
+//! 4. It may not be repeated, and it is the client's turn: the connection is given away, those behind wait,
+//!    and the client must not stop reading.
+//! 5. It may not be repeated, and its turn has not come: it is held until then, up to
+//!    `limits.client_output_hard_bytes`.
+//!
+//! So a reply is left unread in its client's turn only. Before that the client cannot take it, however fast it
+//! reads: it would hold a connection for as long as another node is late, and what it has to hear first may come
+//! to stand behind this reply on the same connection at any time (`MOVED`, `TRYAGAIN`), so that neither would
+//! ever come.
 //!
 //! The order of one client's requests (contract: R13) is kept by what keeps it for any request that is sent
 //! again: see [`super::park`]. Not done for replies that Keyway has to look at as a whole: errors, parts
@@ -36,8 +44,6 @@ const IDLE_US: u64 = 60_000_000;
 struct Behind {
     /// Requests of other clients.
     has_others: bool,
-    /// Earlier requests of the same client, or such for which its earlier ones wait.
-    has_earlier: bool,
     /// Later requests of the same client before which the first must take effect.
     must_be_later: bool,
 }
@@ -143,16 +149,15 @@ impl Core {
 
     /// The same, for a reply that is for a client as it is.
     fn take_clients(&mut self, key: ConnectionKey, first: &Dispatched, bytes: &[u8]) -> bool {
-        let has_earlier = self.waits_for_connection(key, first.ticket);
+        let client = self.clients.get(first.ticket.client);
+        let is_its_turn =
+            client.is_some_and(|client| client.replies.is_next(first.ticket.sequence));
         let Some(connection) = self.connections.get(key.0 as usize) else {
             return false;
         };
         let request_len = connection.in_flight.front().map_or(0, |entry| entry.len);
         let request = connection.outbox.front(request_len as usize).to_vec();
-        let behind = Behind {
-            has_earlier,
-            ..Behind::of(connection, first)
-        };
+        let behind = Behind::of(connection, first);
         let len = expected_len(connection, bytes);
         let (node, role) = (connection.node, connection.role);
         let may_be_repeated = first.command.is_repeatable() && !behind.must_be_later;
@@ -162,30 +167,31 @@ impl Core {
             }
             return may_be_repeated;
         }
-        let is_shared = match role {
-            Role::Shared | Role::Read => true,
-            // One that was given away while others waited on it. Were it left unread for a client whose earlier
-            // replies are behind, nobody would ever go on.
-            Role::Bulk => behind.has_others || behind.has_earlier,
-            Role::Lease(_) | Role::Tracking(_) | Role::Once | Role::Hub => false,
+        let is_its_own = match role {
+            Role::Shared | Role::Read => false,
+            // One that was given away while others waited on it.
+            Role::Bulk => !behind.has_others,
+            Role::Lease(_) | Role::Tracking(_) | Role::Once | Role::Hub => true,
         };
-        if !is_shared {
+        let has_room = len <= self.limits.client_output_hard_bytes && self.has_stream_room(len);
+        if is_its_turn && is_its_own {
             if role == Role::Bulk && first.command.is_repeatable() {
                 self.note_large(first.command, &request);
             }
             self.pass_to_client(key, first, None, len);
-        } else if len <= self.limits.client_output_hard_bytes && self.has_stream_room(len) {
+        } else if has_room {
             self.pass_to_client(key, first, Some(len), len);
-        } else if !behind.has_others && !behind.has_earlier && self.may_open_bulk(node) {
+        } else if is_its_turn && !behind.has_others && self.may_open_bulk(node) {
             self.give_away(key, first.ticket.client);
             self.pass_to_client(key, first, None, len);
         } else if may_be_repeated {
             self.fetch_again(key, *first, request);
-        } else if !behind.has_earlier {
+        } else if is_its_turn {
             self.give_away(key, first.ticket.client);
             self.pass_to_client(key, first, None, len);
         } else {
-            return false;
+            // The room grows with what comes, whatever the limit, until its turn has come.
+            self.pass_to_client(key, first, Some(0), len);
         }
         true
     }
@@ -282,13 +288,18 @@ impl Core {
         let ticket = dispatched.ticket;
         let client = self.clients.get(ticket.client)?;
         if !client.replies.is_next(ticket.sequence) {
-            self.park_in_vain(parked, Reason::Large);
+            self.park_until_its_turn(parked);
             return None;
         }
         let (target, protocol) = (dispatched.target, dispatched.protocol);
-        let route = self
-            .resolve(target)
-            .and_then(|node| self.bulk_connection(node, protocol));
+        let route = self.resolve(target).and_then(|node| {
+            // What a client that tracks is told comes over its own connections only.
+            let own = self.private_connection(ticket.client, node, protocol);
+            match own {
+                Some(own) => own.and_then(|own| self.still_open(own)),
+                None => self.bulk_connection(node, protocol),
+            }
+        });
         match route {
             Ok(connection) => {
                 self.tallies.retries.increment();

@@ -73,7 +73,8 @@ pub struct Parked {
     pub reason: Reason,
     /// The node that a redirect named for this once (contract: R4).
     pub asked: Option<NodeKey>,
-    /// Whether its reply is known to be large: it waits for its turn and goes over a connection for such.
+    /// Whether its reply is known to be large: it waits for its turn and goes over a connection for such,
+    /// or its client's own.
     pub is_large: bool,
 }
 
@@ -141,11 +142,6 @@ impl Core {
 
     /// Lets a request wait whose reply is large, until it is its turn.
     pub(super) fn park_large(&mut self, dispatched: Dispatched, bytes: Vec<u8>) {
-        // What a client that tracks is told comes over its own connections only.
-        let is_large = self
-            .clients
-            .get(dispatched.ticket.client)
-            .is_none_or(|client| client.tracking.is_none());
         self.park_again(Parked {
             dispatched,
             bytes,
@@ -154,7 +150,18 @@ impl Core {
             pause_us: PAUSE_FIRST_US,
             reason: Reason::Large,
             asked: None,
-            is_large,
+            is_large: true,
+        });
+    }
+
+    /// Lets a request wait until its client's earlier ones are answered. It is looked at with each of these, and leaves
+    /// with the last one.
+    pub(super) fn park_until_its_turn(&mut self, parked: Parked) {
+        self.park_again(Parked {
+            not_before_us: self.now_us,
+            pause_us: PAUSE_FIRST_US,
+            reason: Reason::Large,
+            ..parked
         });
     }
 

@@ -2,7 +2,7 @@
 //!
 //! 1. A piece goes to the client's output as soon as it comes, if the reply's turn has come.
 //! 2. While the client has more than [`WINDOW_BYTES`] to take, the node's next bytes are left in the socket
-//!    and the node waits, unless room for the whole reply was reserved beforehand.
+//!    and the node waits, unless room for the whole reply was reserved beforehand, or its turn has not come.
 //! 3. A connection that is left unread has one client. Should others wait for replies behind this one all
 //!    the same, its client has to go on within [`STALL_US`], or is closed.
 //! 4. When the connection is lost in the middle, so is the client's: nobody can mend half a reply.
@@ -24,8 +24,10 @@ use crate::upstream::{self, Connection, Dispatched, Passing, Purpose, Role};
 /// So much of a reply that is passed on may wait for its client. Enough to keep a fast client busy while
 /// the next piece is read.
 pub const WINDOW_BYTES: usize = 256 * 1024;
-/// A client that others wait for is closed when it takes nothing for this long.
+/// A client that others wait for is closed when it takes hardly anything for this long ...
 const STALL_US: u64 = 1_000_000;
+/// ... which is less than this.
+const TAKEN_BYTES: usize = 64 * 1024;
 
 /// What is remembered of a client to whom replies are passed on.
 #[derive(Debug, Default)]
@@ -55,7 +57,11 @@ impl Core {
             taking.reserved += room;
             taking.in_room += 1;
         }
-        let since_us = self.now_us;
+        let turn_us = to.and_then(|ticket| {
+            let client = self.clients.get(ticket.client)?;
+            let is_its_turn = client.replies.is_next(ticket.sequence);
+            is_its_turn.then_some(self.now_us)
+        });
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.scanner.reset();
             connection.passing = Some(Box::new(Passing {
@@ -63,8 +69,9 @@ impl Core {
                 to,
                 room,
                 passed: 0,
-                since_us,
+                turn_us,
                 waits_since_us: None,
+                left_to_take: 0,
             }));
         }
     }
@@ -93,6 +100,9 @@ impl Core {
             let spare_buffers = &mut self.spare_buffers;
             if let Some(client) = self.clients.get(ticket.client) {
                 let replies = &mut client.replies;
+                if passing.turn_us.is_none() && replies.is_next(ticket.sequence) {
+                    passing.turn_us = Some(self.now_us);
+                }
                 replies.lend(|| spare_buffers.pop().unwrap_or_default());
                 replies.pass(ticket.sequence, &bytes[..count]);
                 client.wake();
@@ -111,9 +121,16 @@ impl Core {
     #[cold]
     fn more_than_expected(&mut self, key: ConnectionKey, ticket: Ticket, count: usize) {
         let step = count.max(WINDOW_BYTES);
-        // What the client has to hear first is behind on the same connection: left unread, neither would ever come.
-        // Such a reply may fill more than the limit, as any reply that is held whole.
-        if self.waits_for_connection(key, ticket) || self.has_stream_room(step) {
+        let Some(client) = self.clients.get(ticket.client) else {
+            return;
+        };
+        // Before its turn a reply is not left unread. It may fill more than the limit, as any that is held whole.
+        let is_held = !client.replies.is_next(ticket.sequence);
+        let is_too_much = client.replies.buffered_bytes() > self.limits.client_output_hard_bytes;
+        if is_held && is_too_much && client.phase != Phase::Gone {
+            return self.cut_off_reader(ticket.client);
+        }
+        if is_held || self.has_stream_room(step) {
             if let Some(taking) = self.taking(ticket.client) {
                 taking.reserved += step;
                 self.used.stream_bytes.add(step);
@@ -130,29 +147,6 @@ impl Core {
             passing.room = None;
         }
         self.give_away(key, ticket.client);
-    }
-
-    /// Whether a client can take a reply only when what is behind it on the same connection is answered: requests
-    /// that come earlier are there, or wait for others of theirs that are (see [`super::park`]).
-    pub(super) fn waits_for_connection(&mut self, key: ConnectionKey, ticket: Ticket) -> bool {
-        let Some(connection) = self.connections.get(key.0 as usize) else {
-            return false;
-        };
-        let behind = connection.in_flight.iter().skip(1);
-        let mut own = behind.filter_map(|entry| match entry.purpose {
-            Purpose::Reply(other) if other.ticket.client == ticket.client => Some(other.ticket),
-            _ => None,
-        });
-        let Some(next) = own.next() else {
-            return false;
-        };
-        let is_earlier = |other: Ticket| other.sequence < ticket.sequence;
-        is_earlier(next)
-            || own.any(is_earlier)
-            || self.clients.get(ticket.client).is_some_and(|client| {
-                let mut parked = client.parked.iter();
-                parked.any(|parked| is_earlier(parked.dispatched.ticket))
-            })
     }
 
     fn passing_of(&mut self, key: ConnectionKey) -> Option<&mut Passing> {
@@ -196,8 +190,10 @@ impl Core {
             connection.refusal = None;
             return;
         };
-        // What the client asked for behind this reply was not late meanwhile, the client was.
-        let took_us = now_us.saturating_sub(passing.since_us);
+        // What the client asked for behind this reply was not late while it could take it, the client was.
+        let took_us = passing
+            .turn_us
+            .map_or(0, |turn_us| now_us.saturating_sub(turn_us));
         let stood_still =
             |received_us: &mut u64| *received_us = received_us.saturating_add(took_us).min(now_us);
         for entry in &mut connection.in_flight {
@@ -261,7 +257,10 @@ impl Core {
             passing.waits_since_us = None;
             return false;
         }
-        passing.waits_since_us.get_or_insert(self.now_us);
+        if passing.waits_since_us.is_none() {
+            passing.waits_since_us = Some(self.now_us);
+            passing.left_to_take = client.replies.output().len();
+        }
         let taking = client.taking.get_or_insert_default();
         if !taking.left_unread.contains(&key) {
             taking.left_unread.push(key);
@@ -292,10 +291,17 @@ impl Core {
             let ticket = passing.to.filter(|ticket| ticket.client == key);
             let may_go_on = ticket
                 .is_none_or(|ticket| is_gone || client.replies.wants_more(ticket.sequence, window));
+            let left = client.replies.output().len();
             if may_go_on && ticket.is_some() {
                 passing.waits_since_us = None;
                 connection.heard_us = now_us;
                 connection.wake();
+            } else if let Some(since_us) = &mut passing.waits_since_us
+                && passing.left_to_take.saturating_sub(left) >= TAKEN_BYTES
+            {
+                // What was held until its turn is more than the window.
+                *since_us = now_us;
+                passing.left_to_take = left;
             }
             !may_go_on
         });

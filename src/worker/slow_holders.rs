@@ -112,9 +112,9 @@ impl Core {
     }
 }
 
-/// Since when a client takes a reply that is left unread for it, how much of it, and who that is.
+/// Since when a client can take a reply that is left unread for it, how much of it it took, and who that is.
 fn taken(connection: &Connection) -> Option<(u64, usize, ClientKey)> {
     let passing = connection.passing.as_ref()?;
     passing.waits_since_us?;
-    Some((passing.since_us, passing.passed, passing.to?.client))
+    Some((passing.turn_us?, passing.passed, passing.to?.client))
 }

@@ -338,11 +338,20 @@ impl Core {
         }
     }
 
-    /// Closes a connection that its client does not know any more, once nothing is in flight.
+    /// Closes a connection that its client does not know any more, once nothing is awaited over it.
     pub(super) fn leave_private(&mut self, key: ConnectionKey) {
+        let clients = &mut self.clients;
         if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.is_retiring = true;
-            let is_awaited = |entry: &InFlight| matches!(entry.purpose, Purpose::Reply(_));
+            let is_awaited = |entry: &InFlight| match entry.purpose {
+                Purpose::Reply(_) => true,
+                // Half of it was for nothing, unless the other half is for nobody (contract: R10).
+                Purpose::Passing(dispatched) => clients
+                    .get(dispatched.ticket.client)
+                    .is_some_and(|client| client.phase != super::clients::Phase::Gone),
+                // Uploads and leases have other connections; barriers are answered when this one ends.
+                _ => false,
+            };
             if connection.phase == Phase::Ready && !connection.in_flight.iter().any(is_awaited) {
                 connection.phase = Phase::Closed;
             }

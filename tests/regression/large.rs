@@ -19,12 +19,12 @@ fn scene(stream_buffer_bytes: usize) -> Scene {
 }
 
 impl Scene {
-    fn connection(&self, key: ConnectionKey) -> &Connection {
+    pub fn connection(&self, key: ConnectionKey) -> &Connection {
         &self.core.connections[key.0 as usize]
     }
 
     /// Bytes of a reply, of which more may follow.
-    fn node_begins(&mut self, key: ConnectionKey, bytes: &str) {
+    pub fn node_begins(&mut self, key: ConnectionKey, bytes: &str) {
         let connection = self.core.connections.get_mut(key.0 as usize);
         let connection = connection.expect("it is open");
         connection.input.extend(bytes.as_bytes());
@@ -32,7 +32,7 @@ impl Scene {
     }
 
     /// A large reply, in two pieces.
-    fn node_says_much(&mut self, key: ConnectionKey) {
+    pub fn node_says_much(&mut self, key: ConnectionKey) {
         self.node_begins(key, "$20\r\n0123456789");
         self.node_begins(key, "0123456789\r\n");
     }

@@ -15,6 +15,7 @@ mod order;
 mod resent;
 mod scene;
 mod slow;
+mod turns;
 mod waiting;
 mod watching;
 

@@ -52,7 +52,7 @@ impl Peer {
 }
 
 /// Runs a connection to a node.
-fn turn(scene: &mut Scene, key: ConnectionKey, wire: &Shared) -> Poll<String> {
+pub fn turn(scene: &mut Scene, key: ConnectionKey, wire: &Shared) -> Poll<String> {
     let waker = Arc::new(Flag::default()).waker();
     let mut context = Context::from_waker(&waker);
     let mut socket = Socket(wire.clone());
@@ -70,7 +70,7 @@ fn scene() -> Scene {
     scene
 }
 
-fn gave_way(scene: &Scene) -> u64 {
+pub fn gave_way(scene: &Scene) -> u64 {
     let kind = SlowClient::LargeValue as usize;
     scene.tallies.slow_clients.value(kind)
 }

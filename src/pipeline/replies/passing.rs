@@ -96,13 +96,10 @@ impl<M> Replies<M> {
     }
 
     /// Whether a reply that comes in pieces may bring more, when about `window` bytes may wait. Those behind
-    /// the oldest request's reply do not count for it: they wait for it.
+    /// the oldest request's reply do not count for it: they wait for it. Any other one is never told to wait,
+    /// because what has to come first may stand behind it.
     pub fn wants_more(&self, sequence: Sequence, window: usize) -> bool {
-        let waiting = match self.is_next(sequence) {
-            true => self.output().len(),
-            false => self.buffered_bytes(),
-        };
-        waiting < window
+        !self.is_next(sequence) || self.output().len() < window
     }
 
     /// Whether any reply comes in pieces at the moment.
