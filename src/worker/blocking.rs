@@ -7,8 +7,6 @@
 //! with the time that is left. The server does the timing; only while a call has no node is the time
 //! watched here.
 
-use std::borrow::Cow;
-
 use super::clients::Phase;
 use super::core::Core;
 use super::finish::Finish;
@@ -16,6 +14,7 @@ use super::leases::NoLease;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::polling::Poll;
+use super::preludes::Prelude;
 use super::requests::Taken;
 use super::unblock::LEAVING_US;
 use super::wait;
@@ -58,15 +57,6 @@ pub enum BlockedBy {
     Watch,
     /// `EXEC` on the connection that watches.
     Exec,
-}
-
-/// What goes before a call, on the same connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prelude {
-    /// Brings the connection's offset up to now; see [`wait`].
-    CatchUp,
-    /// Asks for the last entries of streams; see [`stream_ids`].
-    LastIds,
 }
 
 /// One request on one private connection.
@@ -407,7 +397,7 @@ impl Core {
     }
 
     /// Hands a call, or its prelude, to its connection.
-    fn send_call(&mut self, blocked: &mut Blocked, index: usize, to: ConnectionKey) {
+    pub(super) fn send_call(&mut self, blocked: &mut Blocked, index: usize, to: ConnectionKey) {
         let call = &mut blocked.calls[index];
         // A step of a poll does not block.
         let time = blocked.time.filter(|_| call.poll.is_none());
@@ -460,54 +450,6 @@ impl Core {
                 connection.send_leased(dispatched, bytes, self.now_us);
             }
         }
-    }
-
-    /// A prelude has its reply: the call follows. Returns what the call is answered with when it had none, or its
-    /// prelude failed.
-    pub(super) fn prelude_answered<'a>(
-        &mut self,
-        ticket: Ticket,
-        from: ConnectionKey,
-        reply: &'a [u8],
-    ) -> Option<Cow<'a, [u8]>> {
-        let mut answer = Cow::Borrowed(reply);
-        let Some(client) = self.clients.get(ticket.client) else {
-            return Some(answer);
-        };
-        let index = ticket.part as usize;
-        let Some(mut blocked) = client.blocked.take() else {
-            return Some(answer);
-        };
-        let command = blocked.command;
-        let call = blocked.calls.get_mut(index);
-        let prelude = call.and_then(|call| Some((call.prelude.take()?, call)));
-        let follows = match prelude {
-            Some((Prelude::CatchUp, _)) => {
-                if let Some(connection) = self.connections.get_mut(from.0 as usize) {
-                    connection.send_unheard(wait::PING, self.now_us);
-                }
-                let has_succeeded = wait::prelude_succeeded(reply);
-                if !has_succeeded {
-                    answer = wait::prelude_failed(command, reply);
-                }
-                has_succeeded
-            }
-            Some((Prelude::LastIds, call)) => {
-                let fill = |args: &Args<'_>| stream_ids::fill_last_ids(command, args, reply);
-                if let Some(filled) = with_args(&call.bytes, fill) {
-                    call.bytes = filled;
-                }
-                reply.first() == Some(&b'*')
-            }
-            None => false,
-        };
-        if follows {
-            self.send_call(&mut blocked, index, from);
-        }
-        if let Some(client) = self.clients.get(ticket.client) {
-            client.blocked = Some(blocked);
-        }
-        (!follows).then_some(answer)
     }
 
     /// Makes the calls that wait. With `all`, pauses are ignored: the map changed.

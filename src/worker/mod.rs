@@ -43,6 +43,7 @@ pub mod park;
 pub mod passing;
 mod permission;
 mod polling;
+mod preludes;
 pub mod refresh_requests;
 mod refusals;
 mod replica_choice;
