@@ -22,6 +22,7 @@ mod replica_watch;
 mod secrecy;
 mod signals;
 mod start;
+mod successors;
 mod supervise;
 mod tls;
 mod topology_page;

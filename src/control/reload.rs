@@ -12,8 +12,9 @@ use tracing::{info, warn};
 
 use super::fingerprint::Fingerprint;
 use super::start::StartError;
+use super::successors::{successors, with_rules_of};
 use super::users;
-use crate::config::{Effective, Environment, Settings, resolve};
+use crate::config::{Effective, Environment, ListenSettings, Settings, resolve};
 use crate::net::Lifecycle;
 use crate::upstream::Identities;
 use crate::upstream::handshake::{Credentials, SharedCredentials};
@@ -30,6 +31,8 @@ pub(super) struct Reloaded {
     pub(super) files: Vec<PathBuf>,
     /// The settings in effect.
     pub(super) settings: Arc<Settings>,
+    /// The listeners that run, with the rules that hold.
+    pub(super) listeners: Vec<ListenSettings>,
     /// Where users and rules go.
     pub(super) doors: Arc<DoorsCell>,
     /// Where credentials for the nodes go.
@@ -47,13 +50,24 @@ impl Reloaded {
         let environment = Environment::of_process();
         let read = resolve(self.file.as_deref(), &environment).map_err(StartError::from);
         let read = read.and_then(|effective| {
-            // As whom commands go is decided at start, whatever the file says now.
+            // As whom commands go is decided at start, whatever the file says now; and so is who listens.
             let mut as_started = effective.settings.clone();
             as_started.upstream.identity = self.settings.upstream.identity;
+            // What is wrong with a listener that does not run yet is told as well.
+            users::doors(&as_started, &self.identities)?;
+            let followed = successors(&self.listeners, &effective.settings);
+            let gone = self.listeners.iter().zip(&followed);
+            let gone = gone.filter(|(_, followed)| followed.is_none());
+            let gone: Vec<String> = gone.map(|(own, _)| own.name.clone()).collect();
+            let mut listeners = with_rules_of(&self.listeners, &followed).into_iter();
+            if let Some(first) = listeners.next() {
+                as_started.listen = first;
+            }
+            as_started.listeners = listeners.collect();
             let doors = users::doors(&as_started, &self.identities)?;
-            Ok((effective, doors))
+            Ok((effective, as_started, doors, gone))
         });
-        let (effective, doors) = match read {
+        let (effective, as_started, doors, gone) = match read {
             Ok(read) => read,
             Err(error) => {
                 let reason = error.to_string().replace('\n', "; ");
@@ -71,9 +85,16 @@ impl Reloaded {
         if is_other {
             self.credentials.store(credentials);
         }
-        users::tell(&settings, &doors);
+        users::tell(&as_started, &doors);
+        self.listeners = as_started.all_listeners().cloned().collect();
         self.doors.publish(doors);
         info!(new_credentials = is_other, "users and rules were read anew");
+        for listener in gone {
+            warn!(
+                listener,
+                "the listener is not in the configuration any more; it listens until a restart, with the rules it has"
+            );
+        }
         if others(&self.settings) != others(&settings) {
             warn!("other settings have changed as well; they are read at start only");
         }

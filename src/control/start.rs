@@ -295,6 +295,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             file,
             files,
             settings: Arc::clone(&settings),
+            listeners: settings.all_listeners().cloned().collect(),
             doors: rules,
             credentials,
             identities,
