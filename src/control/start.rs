@@ -5,7 +5,7 @@
 //! and ends the process with a status that says whose it is.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -131,12 +131,21 @@ pub fn run(cli: &Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
+            let mut told = io::stderr().lock();
             for line in error.to_string().lines() {
-                eprintln!("keyway: {line}");
+                // The status says whose mistake it is, even where nobody reads the words.
+                let _ = writeln!(told, "keyway: {line}");
             }
             error.exit_code()
         }
     }
+}
+
+/// Prints what was asked for. `println!` would panic where that is not possible.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// A panic is a bug of ours, and a worker whose state is half changed must not serve on: the process
@@ -168,25 +177,26 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let doors = users::doors(&effective.settings, &identities)?;
     if cli.check {
         Tls::load(&effective.settings)?;
-        print!("{effective}");
-        return Ok(ExitCode::SUCCESS);
+        return match print(&effective.to_string()) {
+            // Who reads the beginning only (`| head`) has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(StartError::System {
+                what: "print the settings",
+                source: error,
+            }),
+            _ => Ok(ExitCode::SUCCESS),
+        };
     }
     if cli.health {
-        return Ok(
-            match health::check(
-                effective.settings.admin.address,
-                effective.settings.admin.tls_certificate.is_some(),
-            ) {
-                Ok(line) => {
-                    println!("{line}");
-                    ExitCode::SUCCESS
-                }
-                Err(line) => {
-                    println!("{line}");
-                    ExitCode::FAILURE
-                }
-            },
-        );
+        let (line, code) = match health::check(
+            effective.settings.admin.address,
+            effective.settings.admin.tls_certificate.is_some(),
+        ) {
+            Ok(line) => (line, ExitCode::SUCCESS),
+            Err(line) => (line, ExitCode::FAILURE),
+        };
+        // The status is the answer.
+        let _ = print(&format!("{line}\n"));
+        return Ok(code);
     }
     let files = reload::files_of(&effective);
     let Effective { settings, .. } = effective;
