@@ -35,7 +35,7 @@ pub use kind::{
     LogFormat, ReadPolicy, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion,
     fits_pattern,
 };
-pub use resolve::{Effective, resolve, resolve_text};
+pub use resolve::{Effective, admin_port, resolve, resolve_text};
 pub use secret::Secret;
 pub use settings::{
     AclSettings, AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings,

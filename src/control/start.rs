@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::acl::{CommandList, Doors};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
     ConfigErrors, Effective, Environment, IdentityMode, ListenSettings, LogFormat, Settings,
-    TlsAuthClients, resolve,
+    TlsAuthClients, admin_port, resolve,
 };
 use crate::net::tls::TlsFileError;
 use crate::net::{BindError, Entrance, Lifecycle, Listener, Liveness, raise_file_limit};
@@ -131,13 +131,17 @@ pub fn run(cli: &Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            let mut told = io::stderr().lock();
-            for line in error.to_string().lines() {
-                // The status says whose mistake it is, even where nobody reads the words.
-                let _ = writeln!(told, "keyway: {line}");
-            }
+            tell(&error);
             error.exit_code()
         }
+    }
+}
+
+fn tell(error: &dyn std::error::Error) {
+    let mut told = io::stderr().lock();
+    for line in error.to_string().lines() {
+        // The status says whose mistake it is, even where nobody reads the words.
+        let _ = writeln!(told, "keyway: {line}");
     }
 }
 
@@ -158,12 +162,34 @@ fn abort_on_panic() {
     }));
 }
 
+/// Asks whoever runs at the admin port. A configuration that is wrong, or not the one that the asked Keyway runs with
+/// (a container's health check is not given its arguments), does not make it unhealthy.
+fn ask_health(file: Option<&Path>, environment: &Environment) -> ExitCode {
+    let (admin, is_tls) = admin_port(file, environment);
+    let (line, code) = match health::check(admin, is_tls) {
+        Ok(line) => (line, ExitCode::SUCCESS),
+        Err(line) => {
+            // This may be why.
+            if let Err(mistakes) = resolve(file, environment) {
+                tell(&mistakes);
+            }
+            (line, ExitCode::FAILURE)
+        }
+    };
+    // The status is the answer.
+    let _ = print(&format!("{line}\n"));
+    code
+}
+
 fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let environment = Environment::of_process();
     let file = cli
         .config
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
+    if cli.health {
+        return Ok(ask_health(file.as_deref(), &environment));
+    }
     let effective = resolve(file.as_deref(), &environment)?;
     if !effective.settings.core_dumps.is_on() {
         no_core_dumps();
@@ -185,18 +211,6 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
             }),
             _ => Ok(ExitCode::SUCCESS),
         };
-    }
-    if cli.health {
-        let (line, code) = match health::check(
-            effective.settings.admin.address,
-            effective.settings.admin.tls_certificate.is_some(),
-        ) {
-            Ok(line) => (line, ExitCode::SUCCESS),
-            Err(line) => (line, ExitCode::FAILURE),
-        };
-        // The status is the answer.
-        let _ = print(&format!("{line}\n"));
-        return Ok(code);
     }
     let files = reload::files_of(&effective);
     let Effective { settings, .. } = effective;

@@ -64,6 +64,14 @@ fn pages_over_tls_and_the_health_check() {
         health().status.success()
     });
     assert_eq!(String::from_utf8_lossy(&health().stdout), "ready\n");
+    // A container's health check is not given the file: that it is TLS is found out.
+    let output = Command::new(env!("CARGO_BIN_EXE_keyway"))
+        .env_clear()
+        .env("KEYWAY_ADMIN", keyway.admin_addr().to_string())
+        .arg("--health")
+        .output()
+        .expect("the program runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ready\n");
     let options = TlsOptions {
         ca: authority.ca(),
         ..TlsOptions::default()
