@@ -14,6 +14,7 @@
 //! one line in `proxy.toml.example`; `tests/config_example.rs` fails while they disagree. The
 //! environment name, the error texts and the output of `--check` follow by themselves.
 
+mod changes;
 mod contradictions;
 mod environment;
 mod error;

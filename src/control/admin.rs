@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -54,8 +55,11 @@ pub struct AdminSource {
     /// The rules of each listener.
     pub entrances: Arc<[Entrance]>,
     /// What `/metrics` and `/topology` want to be shown, if anything.
-    pub token: Option<Secret>,
+    pub token: SharedToken,
 }
+
+/// A token that may change; none for none.
+pub type SharedToken = Arc<ArcSwapOption<Secret>>;
 
 /// Serves the pages for as long as the process runs.
 pub async fn run(door: Door, tls: Option<Arc<Acceptor>>, source: Arc<AdminSource>) {
@@ -101,7 +105,7 @@ pub async fn run(door: Door, tls: Option<Arc<Acceptor>>, source: Arc<AdminSource
 async fn serve(stream: Stream, source: Arc<AdminSource>) {
     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
         let path = request.uri().path();
-        let page = match is_allowed(path, request.headers(), source.token.as_ref()) {
+        let page = match is_allowed(path, request.headers(), source.token.load().as_deref()) {
             true => page(request.method(), path, &source),
             false => refusal(),
         };
@@ -273,7 +277,7 @@ mod tests {
             max_clients: 7,
             certificates: Box::new(Vec::new),
             entrances: Arc::from(Vec::new()),
-            token: None,
+            token: SharedToken::default(),
         }
     }
 

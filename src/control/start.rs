@@ -11,11 +11,12 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::admin::{self, AdminSource};
+use super::admin::{self, AdminSource, SharedToken};
 use super::cli::Cli;
 use super::secrecy::no_core_dumps;
 use super::supervise::{Ending, supervise};
@@ -213,7 +214,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         };
     }
     let files = reload::files_of(&effective);
-    let Effective { settings, .. } = effective;
+    let settings = effective.settings.clone();
     match settings.log.format {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
@@ -222,6 +223,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     tls.warn();
     users::tell(&settings, &doors);
     let found = Found {
+        effective,
         file,
         files,
         address_map,
@@ -236,6 +238,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
 
 /// What was made of the settings, and where they come from.
 struct Found {
+    effective: Effective,
     file: Option<PathBuf>,
     files: Vec<PathBuf>,
     address_map: AddressMap,
@@ -249,6 +252,7 @@ struct Found {
 /// Binds, spawns, and serves until told to stop.
 fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
     let Found {
+        effective,
         file,
         files,
         address_map,
@@ -315,14 +319,18 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
 
         let reloader = tls.reloader(settings.tls.reload_interval);
         tokio::spawn(reloader.run(hangup, Arc::clone(&tallies), lifecycle.subscribe()));
+        let token = settings.admin.token.clone().map(Arc::new);
+        let token: SharedToken = Arc::new(ArcSwapOption::new(token));
         let reloaded = reload::Reloaded {
             file,
             files,
             settings: Arc::clone(&settings),
+            started: effective,
             listeners: settings.all_listeners().cloned().collect(),
             doors: rules,
             credentials,
             identities,
+            token: Arc::clone(&token),
         };
         tokio::spawn(reload::run(reloaded, reload, lifecycle.subscribe()));
         if let Some(listener) = listeners.admin {
@@ -340,7 +348,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
                 max_clients: settings.limits.max_clients,
                 certificates: Box::new(tls.certificates()),
                 entrances: Arc::clone(&tls.entrances),
-                token: settings.admin.token.clone(),
+                token,
             };
             tokio::spawn(admin::run(door, tls.admin, Arc::new(source)));
         }

@@ -91,3 +91,34 @@ fn pages_over_tls_and_the_health_check() {
         .expect("connected");
     assert!(!super::read_to_end(&mut plain).contains("200"));
 }
+
+/// The token is a secret like others: read anew. What is read at start only is told by name.
+#[test]
+fn a_new_token_counts_at_once_and_what_does_not_is_told() {
+    let fake = FakeCluster::start(1);
+    let keyway = Keyway::before(&fake.seeds())
+        .set("admin.token", "\"first-token\"")
+        .set("limits.max_clients", "100")
+        .start();
+    let is_shown = |token| get(&keyway, "/metrics", token).starts_with("HTTP/1.1 200 ");
+    assert!(is_shown("first-token") && !is_shown("second-token"));
+    let config = std::fs::read_to_string(keyway.config_path()).expect("it was started with it");
+    let change = |config: &str| std::fs::write(keyway.config_path(), config).expect("ours");
+    let config = config.replace("first-token", "second-token");
+    change(&config);
+    super::support::eventually("the new token counts", super::DEADLINE, || {
+        is_shown("second-token")
+    });
+    assert!(!is_shown("first-token") && !is_shown(""));
+    assert!(!keyway.log().contains("read at start only"));
+    change(&config.replace("max_clients = 100", "max_clients = 99\ntls_handshakes = 9"));
+    super::support::eventually("it is told", super::DEADLINE, || {
+        let log = keyway.log();
+        log.contains("keys=\"limits.max_clients limits.tls_handshakes\"")
+            && log.contains("read at start only")
+    });
+    // The token may go as well.
+    change(&config.replace("token = \"second-token\"", ""));
+    super::support::eventually("none is asked for", super::DEADLINE, || is_shown(""));
+    assert!(!keyway.log().contains("-token"));
+}
