@@ -122,3 +122,28 @@ fn a_new_token_counts_at_once_and_what_does_not_is_told() {
     super::support::eventually("none is asked for", super::DEADLINE, || is_shown(""));
     assert!(!keyway.log().contains("-token"));
 }
+
+/// Connections that never say what they want give way to probes.
+#[test]
+fn silent_connections_do_not_shut_out_probes() {
+    let fake = FakeCluster::start(1);
+    let keyway = Keyway::start(&fake.seeds());
+    let mut silent: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = connect_from(1, keyway.admin_addr());
+            stream.write_all(b"GET /live HT").expect("connected");
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        let asked = std::time::Instant::now();
+        assert!(get(&keyway, "/live", "").starts_with("HTTP/1.1 200 "));
+        let took = asked.elapsed();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    }
+    // The oldest have given way, the newest may go on.
+    assert_eq!(super::read_to_end(&mut silent[0]), "");
+    let last = silent.last_mut().expect("a hundred");
+    last.write_all(b"TP/1.1\r\nHost: x\r\n\r\n").expect("connected");
+    assert!(super::read_to_end(last).starts_with("HTTP/1.1 200 "));
+}
