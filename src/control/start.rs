@@ -370,8 +370,10 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             )
             .await,
         )
-    })?;
-    Ok(match ending {
+    });
+    // A look-up of a name holds a thread for as long as the system's resolver likes. Nobody waits for what it says.
+    runtime.shutdown_background();
+    Ok(match ending? {
         Ending::Drained => ExitCode::SUCCESS,
         Ending::CutShort | Ending::WorkerLost => ExitCode::FAILURE,
     })
