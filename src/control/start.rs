@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::Signal;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
@@ -191,6 +193,14 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     if cli.health {
         return Ok(ask_health(file.as_deref(), &environment));
     }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("start the control thread's runtime"))?;
+    let hangup = {
+        let _inside = runtime.enter();
+        signals::hold_hangup().map_err(StartError::system("listen to signals"))?
+    };
     let effective = resolve(file.as_deref(), &environment)?;
     if !effective.settings.core_dumps.is_on() {
         no_core_dumps();
@@ -223,6 +233,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     tls.warn();
     users::tell(&settings, &doors);
     let found = Found {
+        runtime,
+        hangup,
         effective,
         file,
         files,
@@ -238,6 +250,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
 
 /// What was made of the settings, and where they come from.
 struct Found {
+    runtime: Runtime,
+    hangup: Signal,
     effective: Effective,
     file: Option<PathBuf>,
     files: Vec<PathBuf>,
@@ -252,6 +266,8 @@ struct Found {
 /// Binds, spawns, and serves until told to stop.
 fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
     let Found {
+        runtime,
+        hangup,
         effective,
         file,
         files,
@@ -266,16 +282,12 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
     let listeners = Listeners::bind(&settings, &doors)?;
     fit_clients(&mut settings);
     let settings = Arc::new(settings);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::system("start the control thread's runtime"))?;
     let ending = runtime.block_on(async {
         let reload = Arc::new(Notify::new());
         let rules = Arc::new(DoorsCell::new(doors));
         let credentials = SharedCredentials::new(reload::credentials(&settings));
-        let hangup = Arc::new(Notify::new());
-        let stops = signals::listen(vec![Arc::clone(&reload), Arc::clone(&hangup)])
+        let renewal = Arc::new(Notify::new());
+        let stops = signals::listen(hangup, vec![Arc::clone(&reload), Arc::clone(&renewal)])
             .map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
@@ -318,7 +330,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         .map_err(StartError::system("start the workers"))?;
 
         let reloader = tls.reloader(settings.tls.reload_interval);
-        tokio::spawn(reloader.run(hangup, Arc::clone(&tallies), lifecycle.subscribe()));
+        tokio::spawn(reloader.run(renewal, Arc::clone(&tallies), lifecycle.subscribe()));
         let token = settings.admin.token.clone().map(Arc::new);
         let token: SharedToken = Arc::new(ArcSwapOption::new(token));
         let reloaded = reload::Reloaded {
