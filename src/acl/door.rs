@@ -18,6 +18,9 @@ pub struct Door {
 }
 
 impl Door {
+    /// What no rule allows.
+    pub const NEVER: [&str; 4] = ["psync", "replconf", "script|debug", "sync"];
+
     /// One that lets nobody in, and in which whoever is in may do nothing.
     pub fn closed() -> Door {
         Door {
@@ -53,7 +56,6 @@ impl Door {
     /// Whether an operator command, refused by default, is allowed (contract: C7). What would change a
     /// connection that clients share, or users, never is.
     pub fn allows_operator(&self, command: &Command, rights: Rights) -> bool {
-        const NEVER: [&str; 4] = ["psync", "replconf", "script|debug", "sync"];
         let private = ["connection", "transaction", "pubsub"];
         let private = private
             .into_iter()
@@ -62,7 +64,7 @@ impl Door {
             .categories
             .meets(private.fold(Categories::NONE, Categories::and));
         !is_private
-            && !NEVER.contains(&command.name)
+            && !Door::NEVER.contains(&command.name)
             && self.allow.permission(command, rights, None) == Permission::Granted
     }
 }
