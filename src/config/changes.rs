@@ -31,7 +31,8 @@ impl Effective {
                 continue;
             };
             let of_listener = differences(before, now).filter(|key| KEYS[*key].section == LISTEN);
-            changes.extend(of_listener.map(|key| format!("{LISTENERS}[{number}].{}", KEYS[key].name)));
+            changes
+                .extend(of_listener.map(|key| format!("{LISTENERS}[{number}].{}", KEYS[key].name)));
         }
         let is_new = |index: &usize| !followed.contains(&Some(*index));
         let new = (0..self.listeners.len()).filter(is_new);
@@ -81,14 +82,39 @@ mod tests {
         let third = "[[listeners]]\nname = \"c\"\naddress = \"127.0.0.1:3\"\n";
         for (before, after, followed, expected) in [
             ("", "", &[][..], &[][..]),
-            ("", "[limits]\nmax_clients = 5\n", &[], &["limits.max_clients"]),
+            (
+                "",
+                "[limits]\nmax_clients = 5\n",
+                &[],
+                &["limits.max_clients"],
+            ),
             ("", "[limits]\nmax_clients = 10000\n", &[], &[]),
-            ("[admin]\ntoken = \"a\"\n", "[admin]\ntoken = \"b\"\n", &[], &[]),
-            ("", "[listen]\npassword = \"p\"\nbacklog = 7\n", &[], &["listen.backlog"]),
+            (
+                "[admin]\ntoken = \"a\"\n",
+                "[admin]\ntoken = \"b\"\n",
+                &[],
+                &[],
+            ),
+            (
+                "",
+                "[listen]\npassword = \"p\"\nbacklog = 7\n",
+                &[],
+                &["listen.backlog"],
+            ),
             (second, "", &[None], &["listeners[1]"]),
             ("", second, &[], &["listeners[1]"]),
-            (second, &format!("{third}{second}"), &[Some(1)], &["listeners[1]"]),
-            (second, &format!("{second}deny = [\"get\"]\n"), &[Some(0)], &[]),
+            (
+                second,
+                &format!("{third}{second}"),
+                &[Some(1)],
+                &["listeners[1]"],
+            ),
+            (
+                second,
+                &format!("{second}deny = [\"get\"]\n"),
+                &[Some(0)],
+                &[],
+            ),
             (
                 second,
                 &format!("{second}backlog = 7\n"),

@@ -30,7 +30,11 @@ pub fn check(admin: Option<SocketAddr>, is_tls: bool) -> Result<String, String> 
         false => ask(address),
         true => ask_over_tls(address),
     };
-    if !is_tls && answer.as_ref().is_ok_and(|answer| answer.starts_with(ALERT)) {
+    if !is_tls
+        && answer
+            .as_ref()
+            .is_ok_and(|answer| answer.starts_with(ALERT))
+    {
         // That is how TLS says that it does not understand: the one who asks was not told.
         answer = ask_over_tls(address);
     }

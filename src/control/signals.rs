@@ -32,10 +32,7 @@ pub fn hold_hangup() -> io::Result<Signal> {
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen(
-    mut hangup: Signal,
-    reloads: Vec<Arc<Notify>>,
-) -> io::Result<mpsc::Receiver<Stop>> {
+pub fn listen(mut hangup: Signal, reloads: Vec<Arc<Notify>>) -> io::Result<mpsc::Receiver<Stop>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Two say everything: drain, and stop at once.

@@ -82,7 +82,11 @@ mod tests {
         for (before, after, denied) in [
             (&[("b", 2, "get")][..], &[("b", 2, "set")][..], &["set"][..]),
             (&[("b", 2, "get")], &[], &["get"]),
-            (&[("b", 2, "get")], &[("a", 1, "del"), ("b", 2, "set")], &["set"]),
+            (
+                &[("b", 2, "get")],
+                &[("a", 1, "del"), ("b", 2, "set")],
+                &["set"],
+            ),
             (&[("b", 2, "get")], &[("b", 3, "set")], &["set"]),
             (&[("b", 2, "get")], &[("c", 2, "set")], &["get"]),
             (
@@ -91,8 +95,16 @@ mod tests {
                 &["del", "set"],
             ),
             // Without names: "listener-1" is another one after another table came or went before it.
-            (&[("", 2, "get")], &[("", 1, "del"), ("", 2, "set")], &["set"]),
-            (&[("", 1, "get"), ("", 2, "set")], &[("", 2, "del")], &["get", "del"]),
+            (
+                &[("", 2, "get")],
+                &[("", 1, "del"), ("", 2, "set")],
+                &["set"],
+            ),
+            (
+                &[("", 1, "get"), ("", 2, "set")],
+                &[("", 2, "del")],
+                &["get", "del"],
+            ),
             (&[("", 2, "get")], &[("", 1, "del")], &["get"]),
         ] {
             let running: Vec<_> = tables(before).all_listeners().cloned().collect();

@@ -177,7 +177,9 @@ fn door(
     }
     let is_never = |name: &&String| {
         let name = name.trim_start_matches('+');
-        Door::NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
+        Door::NEVER
+            .iter()
+            .any(|never| name.eq_ignore_ascii_case(never))
     };
     if let Some(name) = listen.allow.iter().find(is_never) {
         return Err(format!(

@@ -1,7 +1,7 @@
 //! One type for every kind of connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -98,22 +98,31 @@ pub(super) fn set_options(stream: &TcpStream, liveness: Liveness) -> io::Result<
     SockRef::from(stream).set_tcp_keepalive(&options)
 }
 
+/// The address as people write it: to a socket of `[::]`, 192.0.2.1 is ::ffff:192.0.2.1.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // With what else belongs to it (its scope).
+        IpAddr::V6(_) => address,
+    }
+}
+
 impl Stream {
     /// The address of the other side; `None` for a Unix socket.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Unix(_) => None,
-            Stream::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
-        }
+        self.tcp()?.peer_addr().ok().map(canonical)
     }
 
     /// The address of this side; `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok().map(canonical)
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Tcp(stream) => Some(stream),
             Stream::Unix(_) => None,
-            Stream::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+            Stream::Tls(stream) => Some(stream.get_ref().0),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::client_task;
 use super::thread::Worker;
 use crate::net::proxy_protocol::{Brought, read_header};
 use crate::net::tls::explain;
-use crate::net::{Accepted, Entrance, Peer, Stream, Unwelcome, Visit};
+use crate::net::{Accepted, Entrance, Peer, Stream, Unwelcome, Visit, canonical};
 use crate::telemetry::worker_tallies::LostArrival;
 use crate::telemetry::{Seldom, WorkerTallies};
 
@@ -194,7 +194,7 @@ async fn come_in(
     let balancer = accepted.ip();
     let stream = accepted.into_tcp();
     let mut stream = stream.map_err(Lost::by(LostArrival::Closed))?;
-    let mut local = stream.local_addr().ok();
+    let mut local = stream.local_addr().ok().map(canonical);
     if !entrance.balancers.is_empty() {
         let brought = read_header(&mut stream).await;
         match brought.map_err(Lost::by(LostArrival::ProxyHeader))? {
@@ -209,7 +209,7 @@ async fn come_in(
                 visit = admitted.map_err(unwelcome)?;
             }
             Brought::Client { from, to } => {
-                *who = Peer::Tcp(from).to_string();
+                *who = Peer::Tcp(canonical(from)).to_string();
                 local = Some(to);
                 visit = entrance.admit(from.ip()).map_err(unwelcome)?;
             }

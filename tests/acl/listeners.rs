@@ -98,7 +98,8 @@ fn one_that_is_gone_keeps_its_rules() {
 fn rules_follow_the_name_and_not_the_place() {
     let second = Second::start();
     let (without, table) = cut(&second.config);
-    let other = "[[listeners]]\nname = \"third\"\naddress = \"127.0.0.1:1\"\npassword = \"third-pw\"\n";
+    let other =
+        "[[listeners]]\nname = \"third\"\naddress = \"127.0.0.1:1\"\npassword = \"third-pw\"\n";
     second.change(&format!("{without}\n{other}\n{table}"));
     second.check("second-pw");
     let mut client = Client::connect(second.addr);

@@ -144,6 +144,7 @@ fn silent_connections_do_not_shut_out_probes() {
     // The oldest have given way, the newest may go on.
     assert_eq!(super::read_to_end(&mut silent[0]), "");
     let last = silent.last_mut().expect("a hundred");
-    last.write_all(b"TP/1.1\r\nHost: x\r\n\r\n").expect("connected");
+    last.write_all(b"TP/1.1\r\nHost: x\r\n\r\n")
+        .expect("connected");
     assert!(super::read_to_end(last).starts_with("HTTP/1.1 200 "));
 }

@@ -138,7 +138,9 @@ fn the_balancer_itself_is_served() {
         .start();
     for header in nobody() {
         let mut stream = brought(&keyway, &header);
-        stream.write_all(b"PING\r\nCLIENT INFO\r\n").expect("connected");
+        stream
+            .write_all(b"PING\r\nCLIENT INFO\r\n")
+            .expect("connected");
         assert_eq!(read_line(&mut stream), "+PONG", "{header:?}");
         read_line(&mut stream);
         let info = read_line(&mut stream);
@@ -146,10 +148,15 @@ fn the_balancer_itself_is_served() {
         let shown = format!("laddr={}", keyway.addr());
         assert!(info.contains(&shown), "{info}");
         // The limit of the address is the balancer's own.
-        assert_eq!(read_to_end(&mut brought(&keyway, &[&header[..], b"PING\r\n"].concat())), "");
+        assert_eq!(
+            read_to_end(&mut brought(&keyway, &[&header[..], b"PING\r\n"].concat())),
+            ""
+        );
         stream.write_all(b"QUIT\r\n").expect("connected");
         read_to_end(&mut stream);
-        eventually("it has left", DEADLINE, || keyway.metric("keyway_clients") == 0.0);
+        eventually("it has left", DEADLINE, || {
+            keyway.metric("keyway_clients") == 0.0
+        });
     }
 }
 
@@ -173,7 +180,8 @@ fn a_health_check_that_leaves_is_no_news() {
         }
         eventually("all have come and gone", DEADLINE, || {
             let accepted = keyway.metric("keyway_client_connections_total");
-            let here = keyway.metric("keyway_clients") + keyway.metric("keyway_connections_arriving");
+            let here =
+                keyway.metric("keyway_clients") + keyway.metric("keyway_connections_arriving");
             accepted == nobody().len() as f64 && here == 0.0
         });
         assert_eq!(keyway.metric("keyway_connections_lost_total"), 0.0);

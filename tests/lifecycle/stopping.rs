@@ -181,7 +181,10 @@ fn a_look_up_that_hangs_does_not_hold_up_the_end() {
         path.display()
     );
     let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned);
-    let may_mount = Command::new(&wrapper[0]).args(&wrapper[1..]).arg("true").status();
+    let may_mount = Command::new(&wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .status();
     if !may_mount.is_ok_and(|status| status.success()) {
         return println!("nothing may be mounted here: not checked");
     }
@@ -189,7 +192,9 @@ fn a_look_up_that_hangs_does_not_hold_up_the_end() {
         .set("cluster.seeds", "[\"nowhere.test:1\"]")
         .through(wrapper.to_vec())
         .start_unready();
-    silent.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    silent
+        .set_read_timeout(Some(DEADLINE))
+        .expect("it can be set");
     silent.recv(&mut [0; 512]).expect("it looks the name up");
     let told = Instant::now();
     keyway.signal(Signal::TERM);
