@@ -11,6 +11,7 @@ mod fingerprint;
 mod health;
 pub mod learn;
 mod pace;
+mod printed;
 mod probe;
 pub mod refresh;
 mod refresh_log;

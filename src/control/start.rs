@@ -5,8 +5,8 @@
 //! and ends the process with a status that says whose it is.
 
 use std::future::Future;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use super::supervise::{Ending, supervise};
 use super::tls::Tls;
 use super::users::{self, UsersError};
 use super::workers::{WorkerPort, WorkerSeat, seats};
-use super::{accept, engine, health, reload, signals};
+use super::{accept, engine, printed, reload, signals};
 use crate::acl::{CommandList, Doors};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
     ConfigErrors, Effective, Environment, IdentityMode, ListenSettings, LogFormat, Settings,
-    TlsAuthClients, admin_port, resolve,
+    TlsAuthClients, resolve,
 };
 use crate::net::tls::TlsFileError;
 use crate::net::{BindError, Entrance, Lifecycle, Listener, Liveness, raise_file_limit};
@@ -134,25 +134,10 @@ pub fn run(cli: &Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            tell(&error);
+            printed::mistakes(&error);
             error.exit_code()
         }
     }
-}
-
-fn tell(error: &dyn std::error::Error) {
-    let mut told = io::stderr().lock();
-    for line in error.to_string().lines() {
-        // The status says whose mistake it is, even where nobody reads the words.
-        let _ = writeln!(told, "keyway: {line}");
-    }
-}
-
-/// Prints what was asked for. `println!` would panic where that is not possible.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 /// A panic is a bug of ours, and a worker whose state is half changed must not serve on: the process
@@ -165,25 +150,6 @@ fn abort_on_panic() {
     }));
 }
 
-/// Asks whoever runs at the admin port. A configuration that is wrong, or not the one that the asked Keyway runs with
-/// (a container's health check is not given its arguments), does not make it unhealthy.
-fn ask_health(file: Option<&Path>, environment: &Environment) -> ExitCode {
-    let (admin, is_tls) = admin_port(file, environment);
-    let (line, code) = match health::check(admin, is_tls) {
-        Ok(line) => (line, ExitCode::SUCCESS),
-        Err(line) => {
-            // This may be why.
-            if let Err(mistakes) = resolve(file, environment) {
-                tell(&mistakes);
-            }
-            (line, ExitCode::FAILURE)
-        }
-    };
-    // The status is the answer.
-    let _ = print(&format!("{line}\n"));
-    code
-}
-
 fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let environment = Environment::of_process();
     let file = cli
@@ -191,7 +157,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
     if cli.health {
-        return Ok(ask_health(file.as_deref(), &environment));
+        return Ok(printed::health(file.as_deref(), &environment));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -214,13 +180,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let doors = users::doors(&effective.settings, &identities)?;
     if cli.check {
         Tls::load(&effective.settings)?;
-        return match print(&effective.to_string()) {
-            // Who reads the beginning only (`| head`) has seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(StartError::System {
-                what: "print the settings",
-                source: error,
-            }),
-            _ => Ok(ExitCode::SUCCESS),
+        return match printed::settings(&effective) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(StartError::system("print the settings")(error)),
         };
     }
     let files = reload::files_of(&effective);
