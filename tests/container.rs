@@ -18,6 +18,9 @@ const ENVIRONMENT: &[&str] = &[
     "KEYWAY_UPSTREAM_PASSWORD",
 ];
 
+/// The user of the image, and its group.
+const USER: &str = "65532:65532";
+
 #[test]
 fn dockerfile_builds_what_the_crate_is() {
     let steps = dockerfile();
@@ -57,7 +60,8 @@ fn dockerfile_builds_what_the_crate_is() {
         assert!(reaches_the_builder(needed), "{needed} is ignored");
     }
 
-    assert_eq!(all("USER"), ["nonroot"]);
+    // A number: of a name the kubelet cannot tell that it is not root (runAsNonRoot), and starts nothing.
+    assert_eq!(all("USER"), [USER]);
     assert_eq!(all("STOPSIGNAL"), ["SIGTERM"]);
     assert_eq!(all("ENTRYPOINT"), [r#"["/usr/local/bin/keyway"]"#]);
     let health = all("HEALTHCHECK").join(" ");
@@ -175,6 +179,9 @@ fn kubernetes_runs_keyway_as_a_sidecar() {
     assert_eq!(documents[0]["metadata"]["name"].as_str(), secret);
     let security = &keyway["securityContext"];
     assert_eq!(security["runAsNonRoot"], Yaml::Boolean(true));
+    let number = |key: &str| security[key].as_i64().expect("a number");
+    let user = format!("{}:{}", number("runAsUser"), number("runAsGroup"));
+    assert_eq!(user, USER, "the Dockerfile's");
     assert_eq!(security["readOnlyRootFilesystem"], Yaml::Boolean(true));
     let limit = keyway["resources"]["limits"]["memory"].as_str();
     assert!(limit.is_some(), "memory is limited");

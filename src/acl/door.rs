@@ -18,6 +18,17 @@ pub struct Door {
 }
 
 impl Door {
+    /// What no rule allows.
+    pub const NEVER: [&str; 4] = ["psync", "replconf", "script|debug", "sync"];
+
+    /// One that lets nobody in, and in which whoever is in may do nothing.
+    pub fn closed() -> Door {
+        Door {
+            users: Users::nobody(),
+            ..Door::default()
+        }
+    }
+
     /// Whether every request has to be looked at, whoever sends it.
     pub fn denies_something(&self) -> bool {
         !self.deny.is_nothing()
@@ -45,7 +56,6 @@ impl Door {
     /// Whether an operator command, refused by default, is allowed (contract: C7). What would change a
     /// connection that clients share, or users, never is.
     pub fn allows_operator(&self, command: &Command, rights: Rights) -> bool {
-        const NEVER: [&str; 4] = ["psync", "replconf", "script|debug", "sync"];
         let private = ["connection", "transaction", "pubsub"];
         let private = private
             .into_iter()
@@ -54,18 +64,41 @@ impl Door {
             .categories
             .meets(private.fold(Categories::NONE, Categories::and));
         !is_private
-            && !NEVER.contains(&command.name)
+            && !Door::NEVER.contains(&command.name)
             && self.allow.permission(command, rights, None) == Permission::Granted
     }
 }
 
 /// The doors of all listeners, in the order of their numbers: one immutable snapshot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Doors(pub Vec<Arc<Door>>);
 
+impl Default for Doors {
+    /// One listener's, through which everybody comes.
+    fn default() -> Self {
+        Doors(vec![Arc::default()])
+    }
+}
+
 impl Doors {
-    /// That of a listener; an open one where there is none.
+    /// That of a listener. Where there is none, however that came about, nobody comes in: a door that is
+    /// missing must not be an open one.
     pub fn of_listener(&self, number: u16) -> Arc<Door> {
-        self.0.get(usize::from(number)).cloned().unwrap_or_default()
+        let door = self.0.get(usize::from(number)).cloned();
+        door.unwrap_or_else(|| Arc::new(Door::closed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_that_is_missing_is_closed() {
+        let doors = Doors::default();
+        assert!(!doors.of_listener(0).users.wants_authentication());
+        let missing = doors.of_listener(1);
+        assert!(missing.users.wants_authentication());
+        assert!(missing.users.authenticate(b"default", b"").is_none());
     }
 }

@@ -73,6 +73,14 @@ impl Users {
         }
     }
 
+    /// Nobody may come in.
+    pub fn nobody() -> Users {
+        Users {
+            is_elsewhere: false,
+            ..Users::at_the_nodes()
+        }
+    }
+
     /// Nobody is known here: the nodes say who may come in, and until then a client may do nothing.
     pub fn at_the_nodes() -> Users {
         let nobody = Arc::new(User::new(DEFAULT_USER));

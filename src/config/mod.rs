@@ -14,6 +14,7 @@
 //! one line in `proxy.toml.example`; `tests/config_example.rs` fails while they disagree. The
 //! environment name, the error texts and the output of `--check` follow by themselves.
 
+mod changes;
 mod contradictions;
 mod environment;
 mod error;
@@ -35,7 +36,7 @@ pub use kind::{
     LogFormat, ReadPolicy, Switch, TlsAuthClients, TlsClientUser, TlsServerName, TlsVersion,
     fits_pattern,
 };
-pub use resolve::{Effective, resolve, resolve_text};
+pub use resolve::{Effective, admin_port, resolve, resolve_text};
 pub use secret::Secret;
 pub use settings::{
     AclSettings, AdminSettings, ClusterSettings, CompatibilitySettings, KEYS, LimitSettings,

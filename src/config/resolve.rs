@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrors};
 use super::file;
-use super::kind::Kind;
+use super::key::Key;
+use super::kind::{FilePath, Kind, ListenAddress, Optional};
 use super::settings::{KEYS, LISTEN, ListenSettings, Sections, Settings};
 use super::users::{self, GivenUsers};
 
@@ -159,6 +161,22 @@ pub fn resolve_text(
     }
 }
 
+/// Where the admin port of a running Keyway is, and whether it speaks TLS, as far as can be told: what is wrong with
+/// other settings, or with these, is no reason not to ask it. It may run with what stood there before.
+pub fn admin_port(file: Option<&Path>, environment: &Environment) -> (Option<SocketAddr>, bool) {
+    let mut values = Values::none();
+    let mut mistakes = Vec::new();
+    let text = file.and_then(|path| std::fs::read_to_string(path).ok());
+    if let Some(text) = text {
+        let users = &mut GivenUsers::new();
+        values.layer(file::given("", &text, environment, users, &mut mistakes));
+    }
+    values.layer(environment.given(&mut mistakes));
+    let address = values.read_or_default::<Optional<ListenAddress>>("admin", "address");
+    let certificate = values.read_or_default::<Optional<FilePath>>("admin", "tls_certificate");
+    (address.flatten(), certificate.flatten().is_some())
+}
+
 /// The values given so far, one place for each of [`KEYS`], and what was wrong.
 pub(super) struct Values {
     given: Vec<Option<Given>>,
@@ -298,6 +316,15 @@ impl Values {
             });
         }
         value
+    }
+
+    /// As [`Values::read`]; what is wrong counts as not given.
+    fn read_or_default<K: Kind>(&mut self, section: &str, name: &str) -> Option<K::Value> {
+        self.read::<K>(section, name).or_else(|| {
+            let is_it = |key: &Key| key.section == section && key.name == name;
+            self.given[KEYS.iter().position(is_it)?] = None;
+            self.read::<K>(section, name)
+        })
     }
 }
 

@@ -153,7 +153,9 @@ impl Accepting<'_> {
         };
         if self.told_unwelcome.is_none_or(|told| told.elapsed() > CALM) {
             self.told_unwelcome = Some(Instant::now());
-            let listener = accepted.listener();
+            let listeners = &self.tallies.listeners;
+            let listener = listeners.get(usize::from(accepted.listener()));
+            let listener = listener.map(|(name, _)| name.as_str());
             match why {
                 Unwelcome::Network => {
                     warn!(%address, listener, "refused a connection from a network that is not allowed")

@@ -3,11 +3,13 @@
 //! What a page says is decided by pure functions over [`AdminSource`]; the server around them is
 //! small and bounded: so many connections, so much time, one request each.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -16,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -28,7 +31,8 @@ use crate::telemetry::metrics::{self, CertificateFigures, Sources, TopologyFigur
 use crate::telemetry::process::ProcessFigures;
 use crate::telemetry::{ControlTallies, WorkerTallies, exposition};
 
-/// Connections served at the same time; more wait in the kernel's queue.
+/// Connections served at the same time. With one more, the oldest whose request has not come is closed: whoever
+/// connects and says nothing pushes out his own, not a probe. Where all have their answers under way, one waits.
 const CONNECTIONS_MAX: usize = 32;
 /// A connection may take this long from its acceptance to its last byte.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
@@ -54,16 +58,17 @@ pub struct AdminSource {
     /// The rules of each listener.
     pub entrances: Arc<[Entrance]>,
     /// What `/metrics` and `/topology` want to be shown, if anything.
-    pub token: Option<Secret>,
+    pub token: SharedToken,
 }
+
+/// A token that may change; none for none.
+pub type SharedToken = Arc<ArcSwapOption<Secret>>;
 
 /// Serves the pages for as long as the process runs.
 pub async fn run(door: Door, tls: Option<Arc<Acceptor>>, source: Arc<AdminSource>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
+    let unasked = Unasked::default();
+    for number in 0.. {
         let stream = match poll_fn(|context| door.poll_accept(context)).await {
             Ok(accepted) => accepted.into_tcp(),
             Err(exhausted) => {
@@ -74,8 +79,15 @@ pub async fn run(door: Door, tls: Option<Arc<Acceptor>>, source: Arc<AdminSource
             }
         };
         let Ok(stream) = stream else { continue };
+        if slots.available_permits() == 0 {
+            unasked.close_oldest();
+        }
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
         let (tls, source) = (tls.clone(), Arc::clone(&source));
-        tokio::spawn(async move {
+        let waiting = unasked.place(number);
+        let task = tokio::spawn(async move {
             let _slot = slot;
             let served = async {
                 let stream = match &tls {
@@ -88,20 +100,71 @@ pub async fn run(door: Door, tls: Option<Arc<Acceptor>>, source: Arc<AdminSource
                         }
                     },
                 };
-                serve(stream, source).await;
+                serve(stream, source, waiting).await;
             };
             if timeout(CONNECTION_TIME, served).await.is_err() {
                 debug!("an admin connection took too long and was closed");
             }
         });
+        unasked.note(number, task.abort_handle());
+    }
+}
+
+/// Connections whose request has not come yet; the oldest has the lowest number.
+#[derive(Clone, Default)]
+struct Unasked(Arc<Mutex<BTreeMap<u64, Option<AbortHandle>>>>);
+
+/// A connection's place among them, until its request is there or it ends.
+struct Waiting {
+    all: Unasked,
+    number: u64,
+}
+
+impl Unasked {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Option<AbortHandle>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self, number: u64) -> Waiting {
+        self.lock().insert(number, None);
+        let all = self.clone();
+        Waiting { all, number }
+    }
+
+    /// Says how the connection is closed, if it has not asked already.
+    fn note(&self, number: u64, task: AbortHandle) {
+        if let Some(place) = self.lock().get_mut(&number) {
+            *place = Some(task);
+        }
+    }
+
+    fn close_oldest(&self) {
+        let oldest = self.lock().pop_first();
+        if let Some((_, Some(task))) = oldest {
+            task.abort();
+            debug!("an admin connection gave way before its request was there");
+        }
+    }
+}
+
+impl Waiting {
+    fn is_over(&self) {
+        self.all.lock().remove(&self.number);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.is_over();
     }
 }
 
 /// Serves one request on one connection.
-async fn serve(stream: Stream, source: Arc<AdminSource>) {
+async fn serve(stream: Stream, source: Arc<AdminSource>, waiting: Waiting) {
     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+        waiting.is_over();
         let path = request.uri().path();
-        let page = match is_allowed(path, request.headers(), source.token.as_ref()) {
+        let page = match is_allowed(path, request.headers(), source.token.load().as_deref()) {
             true => page(request.method(), path, &source),
             false => refusal(),
         };
@@ -273,7 +336,7 @@ mod tests {
             max_clients: 7,
             certificates: Box::new(Vec::new),
             entrances: Arc::from(Vec::new()),
-            token: None,
+            token: SharedToken::default(),
         }
     }
 

@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any answer of `/ready`.
 const ANSWER_BYTES_MAX: u64 = 4096;
 
+/// The first byte of an alert of TLS.
+const ALERT: char = '\u{15}';
+
 /// Asks `/ready`. The one line to print: `Ok` when ready, `Err` with the reason when not.
 ///
 /// # Errors
@@ -23,10 +26,18 @@ pub fn check(admin: Option<SocketAddr>, is_tls: bool) -> Result<String, String> 
         return Err("admin.address is empty: there is no admin port to ask".to_owned());
     };
     let address = reachable(configured);
-    let answer = match is_tls {
+    let mut answer = match is_tls {
         false => ask(address),
         true => ask_over_tls(address),
     };
+    if !is_tls
+        && answer
+            .as_ref()
+            .is_ok_and(|answer| answer.starts_with(ALERT))
+    {
+        // That is how TLS says that it does not understand: the one who asks was not told.
+        answer = ask_over_tls(address);
+    }
     let answer = answer.map_err(|error| format!("no answer from {address}: {error}"))?;
     let status = answer.split(' ').nth(1).unwrap_or_default();
     let body = answer

@@ -1,4 +1,4 @@
-//! Users, rules and passwords are read anew on SIGHUP and when one of their files changes. Other settings
+//! Users, rules, passwords and the admin port's token are read anew on SIGHUP and when one of their files changes. Other settings
 //! are not: they need a restart, and the log says so.
 //!
 //! What is wrong changes nothing: the rules that hold stay, and the log says why.
@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+use super::admin::SharedToken;
 use super::fingerprint::Fingerprint;
 use super::start::StartError;
+use super::successors::{successors, with_rules_of};
 use super::users;
-use crate::config::{Effective, Environment, Settings, resolve};
+use crate::config::{Effective, Environment, ListenSettings, Settings, resolve};
 use crate::net::Lifecycle;
 use crate::upstream::Identities;
 use crate::upstream::handshake::{Credentials, SharedCredentials};
@@ -30,12 +32,18 @@ pub(super) struct Reloaded {
     pub(super) files: Vec<PathBuf>,
     /// The settings in effect.
     pub(super) settings: Arc<Settings>,
+    /// The configuration at start.
+    pub(super) started: Effective,
+    /// The listeners that run, with the rules that hold.
+    pub(super) listeners: Vec<ListenSettings>,
     /// Where users and rules go.
     pub(super) doors: Arc<DoorsCell>,
     /// Where credentials for the nodes go.
     pub(super) credentials: SharedCredentials,
     /// As whom users' commands travel.
     pub(super) identities: Arc<Identities>,
+    /// What the admin port wants to be shown.
+    pub(super) token: SharedToken,
 }
 
 impl Reloaded {
@@ -47,13 +55,25 @@ impl Reloaded {
         let environment = Environment::of_process();
         let read = resolve(self.file.as_deref(), &environment).map_err(StartError::from);
         let read = read.and_then(|effective| {
-            // As whom commands go is decided at start, whatever the file says now.
+            // As whom commands go is decided at start, whatever the file says now; and so is who listens.
             let mut as_started = effective.settings.clone();
             as_started.upstream.identity = self.settings.upstream.identity;
+            // What is wrong with a listener that does not run yet is told as well.
+            users::doors(&as_started, &self.identities)?;
+            let followed = successors(&self.listeners, &effective.settings);
+            let others = effective.changes_since(&self.started, &places(&followed, &effective));
+            let gone = self.listeners.iter().zip(&followed);
+            let gone = gone.filter(|(_, followed)| followed.is_none());
+            let gone: Vec<String> = gone.map(|(own, _)| own.name.clone()).collect();
+            let mut listeners = with_rules_of(&self.listeners, &followed).into_iter();
+            if let Some(first) = listeners.next() {
+                as_started.listen = first;
+            }
+            as_started.listeners = listeners.collect();
             let doors = users::doors(&as_started, &self.identities)?;
-            Ok((effective, doors))
+            Ok((effective, as_started, doors, gone, others))
         });
-        let (effective, doors) = match read {
+        let (effective, as_started, doors, gone, others) = match read {
             Ok(read) => read,
             Err(error) => {
                 let reason = error.to_string().replace('\n', "; ");
@@ -71,32 +91,34 @@ impl Reloaded {
         if is_other {
             self.credentials.store(credentials);
         }
-        users::tell(&settings, &doors);
+        self.token.store(settings.admin.token.clone().map(Arc::new));
+        users::tell(&as_started, &doors);
+        self.listeners = as_started.all_listeners().cloned().collect();
         self.doors.publish(doors);
         info!(new_credentials = is_other, "users and rules were read anew");
-        if others(&self.settings) != others(&settings) {
-            warn!("other settings have changed as well; they are read at start only");
+        for listener in gone {
+            warn!(
+                listener,
+                "the listener is not in the configuration any more; it listens until a restart, with the rules it has"
+            );
+        }
+        if !others.is_empty() {
+            warn!(
+                keys = others.join(" "),
+                "other settings have changed as well; they are read at start only: restart to apply them"
+            );
         }
     }
 }
 
-/// The settings that are read at start only, as text.
-fn others(settings: &Settings) -> String {
-    let mut settings = settings.clone();
-    settings.users = Vec::new();
-    settings.upstream.username = None;
-    settings.upstream.password = None;
-    settings.upstream.second_password = None;
-    for listen in std::iter::once(&mut settings.listen).chain(&mut settings.listeners) {
-        listen.password = None;
-        listen.username = String::new();
-        listen.deny = Vec::new();
-        listen.allow = Vec::new();
-    }
-    // May have been lowered to fit the limit of open files.
-    settings.limits.max_clients = 0;
-    settings.acl.file = None;
-    format!("{settings:?}")
+/// Where the successors of the further listeners are among those of the file.
+fn places(followed: &[Option<&ListenSettings>], effective: &Effective) -> Vec<Option<usize>> {
+    let all = &effective.settings.listeners;
+    let place = |followed: &Option<&ListenSettings>| {
+        let followed = (*followed)?;
+        all.iter().position(|listen| std::ptr::eq(listen, followed))
+    };
+    followed.iter().skip(1).map(place).collect()
 }
 
 /// The files whose contents are part of the settings.

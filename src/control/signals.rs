@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 /// A request to stop.
@@ -18,15 +18,23 @@ pub enum Stop {
     Interrupt,
 }
 
+/// From now on SIGHUP does not end the process. Called before anything else that starting does; what comes before
+/// somebody listens is kept.
+///
+/// # Errors
+/// The system refuses a handler.
+pub fn hold_hangup() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// Listens to signals from now on. The receiver gets each request to stop, in order; `reloads` are told of
 /// SIGHUP.
 ///
 /// # Errors
 /// The system refuses a handler.
-pub fn listen(reloads: Vec<Arc<Notify>>) -> io::Result<mpsc::Receiver<Stop>> {
+pub fn listen(mut hangup: Signal, reloads: Vec<Arc<Notify>>) -> io::Result<mpsc::Receiver<Stop>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     // Two say everything: drain, and stop at once.
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {

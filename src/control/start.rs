@@ -11,18 +11,21 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::Signal;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::admin::{self, AdminSource};
+use super::admin::{self, AdminSource, SharedToken};
 use super::cli::Cli;
 use super::secrecy::no_core_dumps;
 use super::supervise::{Ending, supervise};
 use super::tls::Tls;
 use super::users::{self, UsersError};
 use super::workers::{WorkerPort, WorkerSeat, seats};
-use super::{accept, engine, health, reload, signals};
+use super::{accept, engine, printed, reload, signals};
 use crate::acl::{CommandList, Doors};
 use crate::cluster::{AddressMap, AddressMapError, Topology, Zones, ZonesError};
 use crate::config::{
@@ -131,9 +134,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            for line in error.to_string().lines() {
-                eprintln!("keyway: {line}");
-            }
+            printed::mistakes(&error);
             error.exit_code()
         }
     }
@@ -155,6 +156,17 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
         .config
         .clone()
         .or_else(|| environment.config_file().map(PathBuf::from));
+    if cli.health {
+        return Ok(printed::health(file.as_deref(), &environment));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::system("start the control thread's runtime"))?;
+    let hangup = {
+        let _inside = runtime.enter();
+        signals::hold_hangup().map_err(StartError::system("listen to signals"))?
+    };
     let effective = resolve(file.as_deref(), &environment)?;
     if !effective.settings.core_dumps.is_on() {
         no_core_dumps();
@@ -168,28 +180,13 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     let doors = users::doors(&effective.settings, &identities)?;
     if cli.check {
         Tls::load(&effective.settings)?;
-        print!("{effective}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    if cli.health {
-        return Ok(
-            match health::check(
-                effective.settings.admin.address,
-                effective.settings.admin.tls_certificate.is_some(),
-            ) {
-                Ok(line) => {
-                    println!("{line}");
-                    ExitCode::SUCCESS
-                }
-                Err(line) => {
-                    println!("{line}");
-                    ExitCode::FAILURE
-                }
-            },
-        );
+        return match printed::settings(&effective) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Err(StartError::system("print the settings")(error)),
+        };
     }
     let files = reload::files_of(&effective);
-    let Effective { settings, .. } = effective;
+    let settings = effective.settings.clone();
     match settings.log.format {
         LogFormat::Text => logging::start_text(settings.log.level),
         LogFormat::Json => logging::start_json(settings.log.level),
@@ -198,6 +195,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
     tls.warn();
     users::tell(&settings, &doors);
     let found = Found {
+        runtime,
+        hangup,
+        effective,
         file,
         files,
         address_map,
@@ -212,6 +212,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, StartError> {
 
 /// What was made of the settings, and where they come from.
 struct Found {
+    runtime: Runtime,
+    hangup: Signal,
+    effective: Effective,
     file: Option<PathBuf>,
     files: Vec<PathBuf>,
     address_map: AddressMap,
@@ -225,6 +228,9 @@ struct Found {
 /// Binds, spawns, and serves until told to stop.
 fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
     let Found {
+        runtime,
+        hangup,
+        effective,
         file,
         files,
         address_map,
@@ -238,16 +244,12 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
     let listeners = Listeners::bind(&settings, &doors)?;
     fit_clients(&mut settings);
     let settings = Arc::new(settings);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::system("start the control thread's runtime"))?;
     let ending = runtime.block_on(async {
         let reload = Arc::new(Notify::new());
         let rules = Arc::new(DoorsCell::new(doors));
         let credentials = SharedCredentials::new(reload::credentials(&settings));
-        let hangup = Arc::new(Notify::new());
-        let stops = signals::listen(vec![Arc::clone(&reload), Arc::clone(&hangup)])
+        let renewal = Arc::new(Notify::new());
+        let stops = signals::listen(hangup, vec![Arc::clone(&reload), Arc::clone(&renewal)])
             .map_err(StartError::system("listen to signals"))?;
         let (lifecycle, _) = watch::channel(Lifecycle::Starting);
         let (seats, ports) = seats(settings.workers, settings.limits.max_clients, &lifecycle);
@@ -290,14 +292,19 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
         .map_err(StartError::system("start the workers"))?;
 
         let reloader = tls.reloader(settings.tls.reload_interval);
-        tokio::spawn(reloader.run(hangup, Arc::clone(&tallies), lifecycle.subscribe()));
+        tokio::spawn(reloader.run(renewal, Arc::clone(&tallies), lifecycle.subscribe()));
+        let token = settings.admin.token.clone().map(Arc::new);
+        let token: SharedToken = Arc::new(ArcSwapOption::new(token));
         let reloaded = reload::Reloaded {
             file,
             files,
             settings: Arc::clone(&settings),
+            started: effective,
+            listeners: settings.all_listeners().cloned().collect(),
             doors: rules,
             credentials,
             identities,
+            token: Arc::clone(&token),
         };
         tokio::spawn(reload::run(reloaded, reload, lifecycle.subscribe()));
         if let Some(listener) = listeners.admin {
@@ -315,7 +322,7 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
                 max_clients: settings.limits.max_clients,
                 certificates: Box::new(tls.certificates()),
                 entrances: Arc::clone(&tls.entrances),
-                token: settings.admin.token.clone(),
+                token,
             };
             tokio::spawn(admin::run(door, tls.admin, Arc::new(source)));
         }
@@ -337,8 +344,10 @@ fn serve(mut settings: Settings, found: Found) -> Result<ExitCode, StartError> {
             )
             .await,
         )
-    })?;
-    Ok(match ending {
+    });
+    // A look-up of a name holds a thread for as long as the system's resolver likes. Nobody waits for what it says.
+    runtime.shutdown_background();
+    Ok(match ending? {
         Ending::Drained => ExitCode::SUCCESS,
         Ending::CutShort | Ending::WorkerLost => ExitCode::FAILURE,
     })

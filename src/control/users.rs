@@ -175,6 +175,17 @@ fn door(
     if initial.is_none() && own != DEFAULT_USER && !is_among(own) {
         users.push(Arc::new(User::unrestricted(own, None)));
     }
+    let is_never = |name: &&String| {
+        let name = name.trim_start_matches('+');
+        Door::NEVER
+            .iter()
+            .any(|never| name.eq_ignore_ascii_case(never))
+    };
+    if let Some(name) = listen.allow.iter().find(is_never) {
+        return Err(format!(
+            "{section}.allow: \"{name}\": it is never allowed: it would change a connection that clients share"
+        ));
+    }
     let list = |key: &str, names: &[String]| command_list(&format!("{section}.{key}"), names);
     Ok(Door {
         users: match identity {
@@ -321,6 +332,14 @@ mod tests {
             (
                 "[listen]\ndeny = [\"flushal\"]",
                 "listen.deny: \"flushal\": Unknown command",
+            ),
+            (
+                "[listen]\nallow = [\"debug\", \"SYNC\"]",
+                "listen.allow: \"SYNC\": it is never allowed",
+            ),
+            (
+                "[listen]\nallow = [\"script|debug\"]",
+                "\"script|debug\": it is never allowed",
             ),
             (
                 "[acl]\nfile = \"/does/not/exist\"",

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::accepted::{Accepted, Peer};
 use super::listener::{Place, SocketFile};
-use super::stream::Liveness;
+use super::stream::{Liveness, canonical};
 
 /// A [`super::Listener`] watched by the runtime of the thread that opened it. Dropping it closes it
 /// and removes a Unix socket's file.
@@ -89,7 +89,11 @@ impl Door {
         Poll::Ready(Ok(match &self.watched {
             Watched::Tcp { listener, liveness } => {
                 let (stream, address) = ready!(listener.poll_accept(context))?;
-                Accepted::new(stream.into_std()?.into(), Peer::Tcp(address), *liveness)
+                Accepted::new(
+                    stream.into_std()?.into(),
+                    Peer::Tcp(canonical(address)),
+                    *liveness,
+                )
             }
             Watched::Unix { listener, file } => {
                 let (stream, _) = ready!(listener.poll_accept(context))?;

@@ -21,4 +21,4 @@ pub use entrance::{Entrance, Unwelcome, Visit, Visitors};
 pub use file_limit::{FileLimit, raise_file_limit};
 pub use lifecycle::Lifecycle;
 pub use listener::{BindError, Listener};
-pub use stream::{Liveness, Stream, connect};
+pub use stream::{Liveness, Stream, canonical, connect};

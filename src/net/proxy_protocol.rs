@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// Who is behind a balancer's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Brought {
-    /// The balancer itself: a health check.
+    /// Nobody it can tell: a health check of the balancer's own, or a client without an address. The header's rules
+    /// want such a connection served, as one of the balancer's.
     Nobody,
     /// A client.
     Client {

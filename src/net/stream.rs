@@ -1,7 +1,7 @@
 //! One type for every kind of connection.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsStream;
 
 /// A connected byte stream.
@@ -32,15 +33,47 @@ pub struct Liveness {
     pub user_timeout: Duration,
 }
 
-/// Opens a TCP connection to a host name or address, trying each address the name has in turn. The
+/// An address that has not answered for so long is joined by the next one. It is the shortest pause that RFC 8305
+/// (happy eyeballs) allows: many addresses have to fit into the caller's time limit.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(100);
+
+/// Opens a TCP connection to a host name or address. Where the name has several addresses, they are tried in
+/// turn, the next one when the last has failed or not answered soon; the first that answers is taken. The
 /// name is looked up anew each time (contract: R11). The caller sets the time limit.
 ///
 /// # Errors
 /// What the look-up or the last address answered.
 pub async fn connect(host: &str, port: u16, liveness: Liveness) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    let stream = connect_to_one(&addresses).await?;
     set_options(&stream, liveness)?;
     Ok(stream)
+}
+
+async fn connect_to_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    if let [address] = addresses {
+        return TcpStream::connect(*address).await;
+    }
+    let mut addresses = addresses.iter().copied();
+    // Those that are left are given up when this returns.
+    let mut attempts = JoinSet::new();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        let next = addresses.next();
+        let is_last = next.is_none();
+        if let Some(address) = next {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        tokio::select! {
+            Some(outcome) = attempts.join_next() => match outcome {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failed = error,
+                Err(error) => failed = io::Error::other(error),
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if !is_last => {}
+            else => return Err(failed),
+        }
+    }
 }
 
 /// Sends small writes at once (a batch is one write already), and does not wait for ever for signs of life.
@@ -65,22 +98,31 @@ pub(super) fn set_options(stream: &TcpStream, liveness: Liveness) -> io::Result<
     SockRef::from(stream).set_tcp_keepalive(&options)
 }
 
+/// The address as people write it: to a socket of `[::]`, 192.0.2.1 is ::ffff:192.0.2.1.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // With what else belongs to it (its scope).
+        IpAddr::V6(_) => address,
+    }
+}
+
 impl Stream {
     /// The address of the other side; `None` for a Unix socket.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Unix(_) => None,
-            Stream::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
-        }
+        self.tcp()?.peer_addr().ok().map(canonical)
     }
 
     /// The address of this side; `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok().map(canonical)
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Tcp(stream) => Some(stream),
             Stream::Unix(_) => None,
-            Stream::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+            Stream::Tls(stream) => Some(stream.get_ref().0),
         }
     }
 }
@@ -161,5 +203,70 @@ fn read_tls(
             Poll::Ready(Ok(()))
         }
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// An address that swallows packets: a listener whose queue is full, as long as the sockets live.
+    fn swallows() -> (SocketAddr, Vec<Socket>) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        listener.bind(&any.into()).expect("a free port");
+        listener.listen(0).expect("it can listen");
+        let address = listener.local_addr().expect("bound");
+        let mut kept = vec![listener];
+        for _ in 0..4 {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("it can be set");
+            // Under way is as good as there.
+            let _ = socket.connect(&address);
+            kept.push(socket);
+        }
+        (address.as_socket().expect("TCP"), kept)
+    }
+
+    fn connect_to(addresses: &[SocketAddr]) -> io::Result<(SocketAddr, Duration)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let began = Instant::now();
+        let limit = Duration::from_secs(5);
+        let connecting = async { tokio::time::timeout(limit, connect_to_one(addresses)).await };
+        let stream = runtime.block_on(connecting).expect("in time")?;
+        Ok((stream.peer_addr()?, began.elapsed()))
+    }
+
+    // contract: R11
+    #[test]
+    fn an_address_that_is_silent_does_not_hold_up_the_next() {
+        let (silent, _kept) = swallows();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let well = listener.local_addr().expect("bound");
+        let nobody = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let refuses = nobody.local_addr().expect("bound");
+        drop(nobody);
+        for addresses in [
+            &[well][..],
+            &[well, silent],
+            &[silent, well],
+            &[refuses, well],
+            &[silent, silent, refuses, silent, well],
+        ] {
+            let (address, took) = connect_to(addresses).expect("one of them answers");
+            assert_eq!(address, well, "{addresses:?}");
+            assert!(took < Duration::from_secs(2), "{addresses:?} {took:?}");
+        }
+        for addresses in [&[refuses][..], &[refuses, refuses], &[]] {
+            assert!(connect_to(addresses).is_err(), "{addresses:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tracing::warn;
 
@@ -20,7 +21,7 @@ use super::client_task;
 use super::thread::Worker;
 use crate::net::proxy_protocol::{Brought, read_header};
 use crate::net::tls::explain;
-use crate::net::{Accepted, Entrance, Peer, Stream, Unwelcome, Visit};
+use crate::net::{Accepted, Entrance, Peer, Stream, Unwelcome, Visit, canonical};
 use crate::telemetry::worker_tallies::LostArrival;
 use crate::telemetry::{Seldom, WorkerTallies};
 
@@ -180,7 +181,7 @@ impl Lost {
     }
 }
 
-/// Nothing when it was a balancer's own connection.
+/// Nothing when it was a balancer's own connection that has left already: a health check.
 async fn come_in(
     worker: &Rc<Worker>,
     mut accepted: Accepted,
@@ -190,24 +191,27 @@ async fn come_in(
         return Ok(None);
     };
     let mut visit = accepted.take_visit();
+    let balancer = accepted.ip();
     let stream = accepted.into_tcp();
     let mut stream = stream.map_err(Lost::by(LostArrival::Closed))?;
-    let mut local = stream.local_addr().ok();
+    let mut local = stream.local_addr().ok().map(canonical);
     if !entrance.balancers.is_empty() {
         let brought = read_header(&mut stream).await;
         match brought.map_err(Lost::by(LostArrival::ProxyHeader))? {
-            Brought::Nobody => return Ok(None),
+            // The connection is then the balancer's own, or of somebody it cannot tell: it counts for what it is.
+            Brought::Nobody => {
+                let admitted = balancer.map_or(Ok(None), |balancer| entrance.admit(balancer));
+                // Only that the port answers is asked for; nothing is wrong.
+                let is_trouble = admitted.is_err() || entrance.tls.is_some();
+                if is_trouble && has_left(&stream).await {
+                    return Ok(None);
+                }
+                visit = admitted.map_err(unwelcome)?;
+            }
             Brought::Client { from, to } => {
-                *who = Peer::Tcp(from).to_string();
+                *who = Peer::Tcp(canonical(from)).to_string();
                 local = Some(to);
-                visit = entrance.admit(from.ip()).map_err(|why| Lost {
-                    why: LostArrival::Unwelcome,
-                    reason: match why {
-                        Unwelcome::Network => "its network is not in clients_from",
-                        Unwelcome::Crowded => "its address has as many clients as one may have",
-                    }
-                    .to_owned(),
-                })?;
+                visit = entrance.admit(from.ip()).map_err(unwelcome)?;
             }
         }
     }
@@ -226,4 +230,20 @@ async fn come_in(
         local,
         certificate,
     }))
+}
+
+fn unwelcome(why: Unwelcome) -> Lost {
+    let reason = match why {
+        Unwelcome::Network => "its network is not in clients_from",
+        Unwelcome::Crowded => "its address has as many clients as one may have",
+    };
+    Lost {
+        why: LostArrival::Unwelcome,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Waits for the other side's next byte, which is left where it is, or its end.
+async fn has_left(stream: &TcpStream) -> bool {
+    !matches!(stream.peek(&mut [0]).await, Ok(1..))
 }

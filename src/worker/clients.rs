@@ -415,6 +415,7 @@ impl Core {
         self.tend_hub();
         self.retry_blocked(false);
         self.retry_auth();
+        self.look_after_untaught();
         if self.now_us.saturating_sub(self.looked_after_us) < LOOK_AFTER_US {
             return;
         }

@@ -3,6 +3,7 @@
 //! Everything that must be right happens here, in plain synchronous code over `&mut Core`: the tasks
 //! around it only move bytes and tell the time. The simulation in the tests drives it the same way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -98,6 +99,8 @@ pub struct Core {
     pub teaching: Arc<LearntCell>,
     /// Whether they are still to come: a command that nobody knows waits for them.
     pub awaits_learnt: bool,
+    /// Clients whose next command nobody knows yet, and since when they wait (microseconds).
+    pub(super) untaught: HashMap<ClientKey, u64>,
     /// Where the keys of requests were that only a node could tell.
     pub key_shapes: KeyShapes,
     /// Bodies of scripts, shared by all workers.
@@ -185,6 +188,7 @@ impl Core {
             learnt: Arc::default(),
             teaching: Arc::default(),
             awaits_learnt: false,
+            untaught: HashMap::new(),
             key_shapes: KeyShapes::default(),
             large_keys: LargeKeys::default(),
             used: Used::default(),

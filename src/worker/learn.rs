@@ -6,6 +6,7 @@
 //! remembered where it certainly holds for other requests ([`super::key_shapes`]); those are handled as any
 //! other.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::clients::UNSETTLED;
@@ -22,6 +23,10 @@ use crate::routing::Target;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
+/// What is said of a command that might be the servers' own, while none of them can be asked.
+const UNTAUGHT: &str = "CLUSTERDOWN no seed has answered yet; a command that only the servers can know waited for one \
+                        and was not executed; check cluster.seeds and that the nodes are up";
+
 /// The first words of an HTTP request's lines that Redis looks out for.
 fn is_http(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
@@ -33,6 +38,7 @@ impl Core {
         self.learnt = learnt;
         // A command may find its keys elsewhere in another version of its module.
         self.key_shapes.clear();
+        self.untaught = HashMap::new();
         if std::mem::take(&mut self.awaits_learnt) {
             for (_, client) in self.clients.iter_mut() {
                 if client.is_stalled {
@@ -53,9 +59,17 @@ impl Core {
         if is_http(args.name()) {
             return self.refuse_http(key);
         }
-        if self.awaits_learnt && self.nodes.topology().is_some() {
-            // A moment after the start.
-            return Taken::NotYet;
+        if self.awaits_learnt {
+            // A moment after the start; or no seed has answered yet, and what is said now would be taken for the last
+            // word on a module's command. A known command's unknown sub-command is likelier one that its client
+            // only tries when it connects, and does not wait for: `CLIENT` has such.
+            let waits = self.nodes.topology().is_some() || matches!(missed, Lookup::Unknown);
+            if waits && !self.has_waited_for_lesson(key) {
+                return Taken::NotYet;
+            }
+            if waits && self.nodes.topology().is_none() {
+                return self.refuse_request(key, args, ErrorKind::Deadline, |_| UNTAUGHT.into());
+            }
         }
         self.teaching.request();
         self.refuse_request(key, args, ErrorKind::UnknownCommand, |args| match missed {
@@ -64,6 +78,32 @@ impl Core {
             }
             Lookup::Unknown | Lookup::Found(_) => command::errors::unknown_command(args),
         })
+    }
+
+    /// Whether a client has waited for the first lesson as long as any request waits (contract: F1 F5). It begins
+    /// with the first time it is asked.
+    fn has_waited_for_lesson(&mut self, key: ClientKey) -> bool {
+        let since_us = *self.untaught.entry(key).or_insert(self.now_us);
+        let is_over = self.now_us.saturating_sub(since_us) >= self.limits.request_timeout_us;
+        if is_over {
+            self.untaught.remove(&key);
+        }
+        is_over
+    }
+
+    /// Those whose time is over are woken, and then told so.
+    pub(super) fn look_after_untaught(&mut self) {
+        let (now_us, limit_us) = (self.now_us, self.limits.request_timeout_us);
+        let clients = &mut self.clients;
+        self.untaught.retain(|key, since_us| {
+            let Some(client) = clients.get(*key) else {
+                return false;
+            };
+            if now_us.saturating_sub(*since_us) >= limit_us {
+                client.wake();
+            }
+            true
+        });
     }
 
     /// A request whose keys only a node can tell.

@@ -74,7 +74,7 @@ fn operators_may_be_allowed(flavor: Flavor) {
     let keyway = Keyway::before(&scene.cluster.seeds())
         .set(
             "listen.allow",
-            "[\"debug\", \"psync\", \"acl\", \"script\", \"sync\"]",
+            "[\"debug\", \"acl\", \"script\", \"@dangerous\"]",
         )
         .start();
     let mut client = keyway.client();

@@ -10,6 +10,7 @@ mod announce;
 mod attack;
 mod deny;
 mod dry_run;
+mod listeners;
 mod reload;
 mod rotation;
 mod scene;

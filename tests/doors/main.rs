@@ -4,6 +4,7 @@
 mod support;
 
 mod admin;
+mod families;
 mod http;
 mod networks;
 mod proxy;

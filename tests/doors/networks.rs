@@ -20,7 +20,9 @@ fn only_networks_that_are_allowed() {
     }
     let refused = keyway.metric("keyway_connections_refused_total{kind=\"network\"}");
     assert_eq!(refused, 200.0);
-    let lines = keyway.log().matches("network that is not allowed").count();
+    let log = keyway.log();
+    assert!(log.contains("listener=\"main\""), "{log}");
+    let lines = log.matches("network that is not allowed").count();
     assert!((1..60).contains(&lines), "{lines}");
 }
 

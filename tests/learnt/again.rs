@@ -48,6 +48,30 @@ fn a_client_waits_for_the_first_lesson() {
     client.expect_next("-ERR unknown command 'NO.SUCH', with args beginning with: 'foo' ");
 }
 
+/// The application starts before the cluster.
+/// contract: R2 F1
+#[test]
+fn a_client_waits_for_the_cluster_and_its_lesson() {
+    let fake = FakeCluster::start(2);
+    for node in fake.nodes() {
+        node.always("X.ONE", Action::line(":1"));
+        node.always("COMMAND", Action::Reply(listing(&[told("X.ONE")])));
+        node.go_down();
+    }
+    let keyway = Keyway::before(&fake.seeds()).start_unready();
+    let mut client = keyway.client();
+    client.send("PING");
+    client.send("X.ONE foo");
+    client.send("PING");
+    client.expect_next("+PONG");
+    assert!(client.read_within(Duration::from_millis(300)).is_none());
+    for node in fake.nodes() {
+        node.come_back();
+    }
+    client.expect_next(":1");
+    client.expect_next("+PONG");
+}
+
 /// Servers that may not, or cannot, be asked for their commands.
 /// contract: R2
 #[test]

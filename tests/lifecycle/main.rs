@@ -5,6 +5,7 @@ mod access;
 mod clients;
 mod limits;
 mod metrics;
+mod output;
 mod settings;
 mod starting;
 mod stopping;

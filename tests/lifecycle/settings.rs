@@ -221,3 +221,41 @@ fn health_is_readiness() {
         run(&["--health"], &environment).status.success()
     });
 }
+
+/// Whoever asks may have another configuration than the one that runs, or one that became wrong since.
+#[test]
+fn health_asks_whatever_is_wrong_with_the_rest() {
+    let fake = FakeCluster::start(1);
+    let keyway = super::support::Keyway::start(&fake.seeds());
+    let path = keyway.config_path();
+    let right = fs::read_to_string(&path).expect("it was started with it");
+    let (file, admin) = (path.display().to_string(), keyway.admin_addr().to_string());
+    let check = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let output = run(arguments, environment);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?} {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "ready\n");
+    };
+    for change in [
+        format!("{right}\nbogus = 1\n"),
+        format!("{right}\n[nonsense]\n"),
+        right.replace("workers = 1", "workers = 0"),
+        right.replace("seeds = ", "seds = "),
+    ] {
+        fs::write(&path, &change).expect("our own folder");
+        check(&["--health", "--config", &file], &[]);
+    }
+    // Unreadable altogether: then what is in the environment, as in a container without the arguments.
+    let environment = [("KEYWAY_ADMIN", admin.as_str()), ("KEYWAY_NONSENSE", "1")];
+    fs::write(&path, "[cluster\n").expect("our own folder");
+    check(&["--health", "--config", &file], &environment);
+    check(&["--health", "--config", "/does/not/exist"], &environment);
+    check(&["--health"], &environment);
+    // Where nobody answers, what is wrong with the configuration may be why.
+    let output = run(
+        &["--health"],
+        &[("KEYWAY_ADMIN", "127.0.0.1:1"), ("KEYWAY_WORKERS", "0")],
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("KEYWAY_WORKERS"), "{told}");
+}

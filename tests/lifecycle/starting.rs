@@ -40,9 +40,22 @@ fn without_a_seed_it_waits_says_so_and_recovers() {
     assert!(waited >= Duration::from_millis(450), "{waited:?}");
     assert!(waited < Duration::from_secs(5), "{waited:?}");
 
+    // Nobody can say yet whether there is such a command: "unknown" would be taken for the last word.
+    for _ in 0..2 {
+        let asked = Instant::now();
+        client.expect_error("X.FOO a", "CLUSTERDOWN no seed has answered yet; a command");
+        let waited = asked.elapsed();
+        assert!(waited >= Duration::from_millis(450), "{waited:?}");
+        assert!(waited < Duration::from_secs(5), "{waited:?}");
+    }
+    // What a client tries when it connects is not waited for.
+    client.expect_error("CLIENT NOSUCH", "ERR unknown subcommand 'NOSUCH'");
+    client.expect("PING", "+PONG");
+
     come_back(&fake);
     eventually("it is ready", DEADLINE, || keyway.is_ready());
     assert!(!client.call("GET a").is_error());
+    client.expect_error("X.FOO a", "ERR unknown command 'X.FOO'");
 }
 
 /// A request that waits for the first topology is served once it is there.

@@ -1,11 +1,13 @@
 //! SIGTERM drains (contract: F7).
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::DEADLINE;
+use super::support::process::Folder;
 use super::support::{Action, FakeCluster, Gate, Keyway, eventually};
 
 /// A node that holds all GETs back until the gate opens.
@@ -160,4 +162,43 @@ fn it_stops_at_once_when_it_never_found_a_cluster() {
     let keyway = Keyway::before(&fake.seeds()).start_unready();
     let status = keyway.terminate();
     assert_eq!(status.code(), Some(0), "{status}");
+}
+
+/// A name server that says nothing keeps the process for as long as the resolver is patient.
+/// contract: F7
+#[test]
+fn a_look_up_that_hangs_does_not_hold_up_the_end() {
+    let silent = match std::net::UdpSocket::bind("127.0.0.99:53") {
+        Ok(silent) => silent,
+        Err(error) => return println!("no name server may be made here: not checked ({error})"),
+    };
+    let folder = Folder::new("resolver");
+    let path = folder.path().join("resolv.conf");
+    let text = "nameserver 127.0.0.99\noptions timeout:30 attempts:1\n";
+    std::fs::write(&path, text).expect("our own folder can be written");
+    let script = format!(
+        "mount --bind {} /etc/resolv.conf && exec \"$@\"",
+        path.display()
+    );
+    let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"].map(str::to_owned);
+    let may_mount = Command::new(&wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        return println!("nothing may be mounted here: not checked");
+    }
+    let keyway = Keyway::before(&[])
+        .set("cluster.seeds", "[\"nowhere.test:1\"]")
+        .through(wrapper.to_vec())
+        .start_unready();
+    silent
+        .set_read_timeout(Some(DEADLINE))
+        .expect("it can be set");
+    silent.recv(&mut [0; 512]).expect("it looks the name up");
+    let told = Instant::now();
+    keyway.signal(Signal::TERM);
+    assert_eq!(keyway.wait(DEADLINE).code(), Some(0));
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
