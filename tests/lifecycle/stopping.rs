@@ -35,7 +35,7 @@ fn a_pipeline_in_the_middle_gets_what_was_taken() {
     deep.send_raw("GET c\r\n".repeat(DEEP));
     short.expect_next("+PONG");
     fake.node(0).wait_for(1, "GET a");
-    fake.node(0).wait_for(100, "GET c");
+    fake.node(0).wait_for(50, "GET c");
 
     keyway.signal(Signal::TERM);
     eventually("it is not ready", DEADLINE, || {
@@ -75,7 +75,7 @@ fn replies_arrive_though_more_was_sent_than_is_read() {
     let keyway = Keyway::start(&fake.seeds());
     let mut client = keyway.client();
     client.send_raw("GET a\r\n".repeat(100_000));
-    fake.node(0).wait_for(100, "GET a");
+    fake.node(0).wait_for(50, "GET a");
     keyway.signal(Signal::TERM);
     eventually("it drains", DEADLINE, || keyway.log().contains("draining"));
     gate.open();
@@ -127,7 +127,7 @@ fn a_client_that_never_pauses_is_closed_between_replies() {
         }
         replies
     });
-    fake.node(0).wait_for(100, "GET a");
+    fake.node(0).wait_for(50, "GET a");
     let asked = Instant::now();
     let status = keyway.terminate();
     assert_eq!(status.code(), Some(0), "{status}");
