@@ -1,12 +1,17 @@
 //! What the operator reads about refreshes: changes of state, in both directions, and nothing else.
 //! A slot that moved is no change of state; a resharding would write thousands of lines.
 
+use std::time::{Duration, Instant};
+
 use tracing::{debug, info, warn};
 
 use crate::cluster::ledger::Settled;
 use crate::cluster::{Endpoint, Health, Mode, Role, Topology};
 
 use super::probe::ProbeError;
+
+/// What was told so short a time ago is not told again: nodes that disagree would fill the log.
+const NEWS_AFTER: Duration = Duration::from_secs(60);
 
 /// Remembers what was said.
 #[derive(Debug, Default)]
@@ -15,10 +20,12 @@ pub(super) struct RefreshLog {
     is_ignoring: bool,
     is_holding: bool,
     last: Option<Digest>,
+    /// Those told lately, and when.
+    told: Vec<(Digest, Instant)>,
 }
 
 /// What is worth a line when it changes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Digest {
     mode: Mode,
     /// Endpoint, is it a primary, health; in the order of the ids.
@@ -84,6 +91,15 @@ impl RefreshLog {
             debug!("slots moved");
             return;
         }
+        let changes = self.last.as_ref().map(|last| digest.changes_since(last));
+        let is_first = self.last.is_none();
+        self.last = Some(digest.clone());
+        self.told.retain(|(_, at)| at.elapsed() < NEWS_AFTER);
+        if self.told.iter().any(|(told, _)| *told == digest) {
+            debug!("the topology is once more what it was a moment ago");
+            return;
+        }
+        self.told.push((digest.clone(), Instant::now()));
         let failed: Vec<String> = digest
             .nodes
             .iter()
@@ -102,14 +118,10 @@ impl RefreshLog {
             primaries,
             unowned_slots = topology.unowned(),
             failed = failed.join(" "),
+            changes = changes.map(|changes| changes.join(", ")),
             "topology {}",
-            if self.last.is_none() {
-                "known"
-            } else {
-                "changed"
-            },
+            if is_first { "known" } else { "changed" },
         );
-        self.last = Some(digest);
     }
 }
 
@@ -121,6 +133,40 @@ fn mode(topology: &Topology) -> &'static str {
 }
 
 impl Digest {
+    /// For people: which nodes came, left, took over, failed or are back.
+    fn changes_since(&self, last: &Digest) -> Vec<String> {
+        let find = |list: &Digest, at: &Endpoint| {
+            let mut nodes = list.nodes.iter();
+            nodes.find(|(other, ..)| other == at).cloned()
+        };
+        let mut changes = Vec::new();
+        for (at, is_primary, health) in &self.nodes {
+            let Some((_, was_primary, before)) = find(last, at) else {
+                changes.push(format!("{at} joined"));
+                continue;
+            };
+            match (was_primary, is_primary) {
+                (false, true) => changes.push(format!("{at} is a primary now")),
+                (true, false) => changes.push(format!("{at} is a replica now")),
+                _ => {}
+            }
+            match (before == Health::Failed, *health == Health::Failed) {
+                (false, true) => changes.push(format!("{at} failed")),
+                (true, false) => changes.push(format!("{at} is back")),
+                _ => {}
+            }
+        }
+        let left = last.nodes.iter().map(|(at, ..)| at);
+        let left = left.filter(|at| find(self, at).is_none());
+        changes.extend(left.map(|at| format!("{at} left")));
+        match (last.is_unowned, self.is_unowned) {
+            (false, true) => changes.push("slots have no owner".to_owned()),
+            (true, false) => changes.push("all slots have owners".to_owned()),
+            _ => {}
+        }
+        changes
+    }
+
     fn of(topology: &Topology) -> Digest {
         let nodes = topology.nodes.iter().map(|node| {
             let is_primary = node.role == Role::Primary;
@@ -131,5 +177,49 @@ impl Digest {
             nodes: nodes.collect(),
             is_unowned: topology.unowned() > 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(nodes: &[(&str, bool, Health)]) -> Digest {
+        let endpoint = |host: &str| Endpoint {
+            host: host.into(),
+            port: 1,
+        };
+        let nodes = nodes.iter();
+        Digest {
+            mode: Mode::Cluster,
+            nodes: nodes
+                .map(|(host, is_primary, health)| (endpoint(host), *is_primary, *health))
+                .collect(),
+            is_unowned: false,
+        }
+    }
+
+    #[test]
+    fn a_failover_is_told_in_words() {
+        let before = digest(&[
+            ("a", true, Health::Online),
+            ("b", false, Health::Online),
+            ("c", true, Health::Failed),
+        ]);
+        let now = digest(&[
+            ("a", false, Health::Failed),
+            ("b", true, Health::Online),
+            ("d", false, Health::Online),
+        ]);
+        assert_eq!(
+            now.changes_since(&before),
+            [
+                "a:1 is a replica now",
+                "a:1 failed",
+                "b:1 is a primary now",
+                "d:1 joined",
+                "c:1 left"
+            ]
+        );
     }
 }

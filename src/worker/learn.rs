@@ -24,7 +24,7 @@ use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
 
 /// What is said of a command that might be the servers' own, while none of them can be asked.
-const UNTAUGHT: &str = "CLUSTERDOWN no seed has answered yet; a command that only the servers can know waited for one \
+const UNTAUGHT: &str = "CLUSTERDOWN no seed has told the topology yet; a command that only the servers can know waited for one \
                         and was not executed; check cluster.seeds and that the nodes are up";
 
 /// The first words of an HTTP request's lines that Redis looks out for.

@@ -406,8 +406,9 @@ impl Reason {
         let name = dispatched.command.name;
         match self {
             Reason::NoTopology => format!(
-                "CLUSTERDOWN no seed has answered yet; '{name}' waited {seconds:.1} s and was not \
-                 executed; check cluster.seeds and that the nodes are up"
+                "CLUSTERDOWN no seed has told the topology yet; '{name}' waited {seconds:.1} s and was not \
+                 executed; Keyway's log says why: check cluster.seeds, that the nodes are up, and what they want \
+                 (password, TLS)"
             ),
             Reason::NoOwner(slot) => format!(
                 "CLUSTERDOWN Hash slot not served: slot {} has no owner; '{name}' waited \

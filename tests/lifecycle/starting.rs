@@ -34,7 +34,7 @@ fn without_a_seed_it_waits_says_so_and_recovers() {
     let asked = Instant::now();
     client.expect_error(
         "GET a",
-        "CLUSTERDOWN no seed has answered yet; 'get' waited 0.5 s",
+        "CLUSTERDOWN no seed has told the topology yet; 'get' waited 0.5 s",
     );
     let waited = asked.elapsed();
     assert!(waited >= Duration::from_millis(450), "{waited:?}");
@@ -43,7 +43,10 @@ fn without_a_seed_it_waits_says_so_and_recovers() {
     // Nobody can say yet whether there is such a command: "unknown" would be taken for the last word.
     for _ in 0..2 {
         let asked = Instant::now();
-        client.expect_error("X.FOO a", "CLUSTERDOWN no seed has answered yet; a command");
+        client.expect_error(
+            "X.FOO a",
+            "CLUSTERDOWN no seed has told the topology yet; a command",
+        );
         let waited = asked.elapsed();
         assert!(waited >= Duration::from_millis(450), "{waited:?}");
         assert!(waited < Duration::from_secs(5), "{waited:?}");

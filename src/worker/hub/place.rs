@@ -137,7 +137,7 @@ impl Core {
 
     fn note_obstacle(&mut self, reason: &Reason) {
         self.hub.last_obstacle = match reason {
-            Reason::NoTopology => "no seed has answered yet".to_owned(),
+            Reason::NoTopology => "no seed has told the topology yet".to_owned(),
             Reason::NoOwner(slot) => format!("slot {} has no owner", slot.number()),
             Reason::Unreachable(why) => why.clone(),
             Reason::Refused(text) => {
