@@ -112,6 +112,10 @@ fn a_refused_channel_is_refused_alone() {
     serves(fake.node(0));
     let mut warm = keyway.client();
     subscribe(&mut warm, "SUBSCRIBE warm");
+    // The batch's own PING may still be on its way.
+    eventually("the first batch is over", Duration::from_secs(5), || {
+        fake.node(0).received("PING").len() == 1
+    });
     // Held back, so that those of all three go out in one command.
     let gate = Gate::new();
     fake.node(0).once(
