@@ -10,8 +10,10 @@ use crate::cluster::{Endpoint, Health, Mode, Role, Topology};
 
 use super::probe::ProbeError;
 
-/// What was told so short a time ago is not told again: nodes that disagree would fill the log.
-const NEWS_AFTER: Duration = Duration::from_secs(60);
+/// What was told so often in so short a time is not told again: nodes that disagree would fill the log.
+const TOLD_MAX: usize = 3;
+/// See [`TOLD_MAX`].
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Remembers what was said.
 #[derive(Debug, Default)]
@@ -94,8 +96,9 @@ impl RefreshLog {
         let changes = self.last.as_ref().map(|last| digest.changes_since(last));
         let is_first = self.last.is_none();
         self.last = Some(digest.clone());
-        self.told.retain(|(_, at)| at.elapsed() < NEWS_AFTER);
-        if self.told.iter().any(|(told, _)| *told == digest) {
+        self.told.retain(|(_, at)| at.elapsed() < TOLD_WITHIN);
+        let told = self.told.iter().filter(|(told, _)| *told == digest);
+        if told.count() >= TOLD_MAX {
             debug!("the topology is once more what it was a moment ago");
             return;
         }

@@ -113,9 +113,13 @@ fn a_new_primary_is_listened_to(flavor: Flavor) {
         let next = listener.read_within(Duration::from_millis(100));
         next.is_some_and(|next| next.to_string() == expected)
     });
-    crate::listener::wait_until_quiet(&keyway);
-    until_pong(&mut listener, "settled");
-    client.call(&format!("SET {key} v"));
-    listener.expect_next(&expected);
-    assert_eq!(until_pong(&mut listener, "no-more"), [""; 0]);
+    // What is published while the nodes still disagree may be missed, or come from both.
+    eventually("each is heard once", Duration::from_secs(20), || {
+        crate::listener::wait_until_quiet(&keyway);
+        until_pong(&mut listener, "settled");
+        client.call(&format!("SET {key} v"));
+        let next = listener.read_within(Duration::from_secs(1));
+        let is_heard = next.is_some_and(|next| next.to_string() == expected);
+        until_pong(&mut listener, "no-more").is_empty() && is_heard
+    });
 }
