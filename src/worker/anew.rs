@@ -27,11 +27,7 @@ impl Core {
     pub(super) fn is_for_nobody(&self, dispatched: &Dispatched) -> bool {
         let command = dispatched.command;
         let is_gone = match dispatched.target {
-            Target::Primary(node, slot) => {
-                let heir = self.nodes.owner(slot);
-                !self.nodes.is_primary(node, slot)
-                    && heir.is_some_and(|heir| self.nodes.was_primary(heir, dispatched.received_us))
-            }
+            Target::Primary(..) => self.is_primary_gone(dispatched),
             Target::Node(node) => {
                 matches!(command.handling, Handling::Nodes(_) | Handling::Census(_))
                     && !self.nodes.owns_slots(node)
@@ -40,6 +36,16 @@ impl Core {
             Target::Slot(_) | Target::Any => false,
         };
         is_gone && may_be_begun_anew(command) && self.nodes.is_covered()
+    }
+
+    /// Whether a part is for a primary that gave its last slot to one that was asked itself.
+    pub(super) fn is_primary_gone(&self, dispatched: &Dispatched) -> bool {
+        let Target::Primary(node, slot) = dispatched.target else {
+            return false;
+        };
+        let heir = self.nodes.owner(slot);
+        !self.nodes.is_primary(node, slot)
+            && heir.is_some_and(|heir| self.nodes.was_primary(heir, dispatched.received_us))
     }
 
     /// Answers such a part with nothing.

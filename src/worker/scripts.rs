@@ -330,12 +330,8 @@ impl Core {
         &mut self,
         dispatched: &Dispatched,
     ) -> Result<ConnectionKey, Reason> {
-        if let Target::Primary(node, slot) = dispatched.target
-            && !self.nodes.is_primary(node, slot)
-            && let Some(heir) = self.nodes.owner(slot)
-            && self.nodes.was_primary(heir, dispatched.received_us)
-        {
-            // It was asked itself, and knows nothing of what else that primary has: who does is still to come.
+        if self.is_primary_gone(dispatched) {
+            // Its heir was asked itself, and knows nothing of what else that primary has: who does is still to come.
             self.request_refresh(RefreshReason::Unowned);
             return Err(Reason::Unsettled(
                 "a primary left the map before it was asked",

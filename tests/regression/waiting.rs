@@ -95,13 +95,7 @@ fn a_node_that_took_a_number_over_is_not_the_one_that_was_written_to() {
         _ => Some(1),
     });
     scene.says(client, "WAIT 1 0");
-    let mut asked: Vec<String> = scene
-        .dialled()
-        .into_iter()
-        .map(|(_, host, _)| host)
-        .collect();
-    asked.sort();
-    assert_eq!(asked, ["10.0.0.1", "10.0.0.3", "10.0.0.4"]);
+    assert_eq!(asked(&mut scene), ["10.0.0.1", "10.0.0.3", "10.0.0.4"]);
 }
 
 /// So with the number that a call waits for, which was made in vain. contract: T8
@@ -128,10 +122,13 @@ fn a_call_that_waits_for_a_node_keeps_its_number() {
         _ => Some(2),
     });
     scene.pass(200_000);
-    let asked: Vec<String> = scene
-        .dialled()
-        .into_iter()
-        .map(|(_, host, _)| host)
-        .collect();
-    assert_eq!(asked, ["10.0.0.4"]);
+    assert_eq!(asked(&mut scene), ["10.0.0.4"]);
+}
+
+/// The hosts to which connections are wanted.
+fn asked(scene: &mut Scene) -> Vec<String> {
+    let dialled = scene.dialled().into_iter();
+    let mut hosts: Vec<String> = dialled.map(|(_, host, _)| host).collect();
+    hosts.sort();
+    hosts
 }
