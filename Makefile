@@ -16,7 +16,7 @@ test: ## all tests, against real Redis and Valkey clusters (installs the servers
 	@scripts/install-servers.sh --clients
 	$(CARGO) test --locked --no-run
 	@nice -n 19 $(CARGO) test --locked --quiet --profile simulation --test simulation --no-run 2>/dev/null & build=$$!; \
-		echo $(CARGO) test --locked; $(CARGO) test --locked || { kill $$build 2>/dev/null; exit 1; }; wait $$build || true
+		echo $(CARGO) test --locked --no-fail-fast; $(CARGO) test --locked --no-fail-fast || { kill $$build 2>/dev/null; exit 1; }; wait $$build || true
 	@$(MAKE) --no-print-directory simulation
 
 SEEDS ?= 10000

@@ -74,7 +74,9 @@ def run(kind, name):
     consumer.stop(graceful=True)
     for _ in range(3):
         notes("unread")
-    check.equal(f"{title}: pending tasks", 3, len(huey.pending()))
+    # Beside these, the revoked task may be there: its scheduler may end after the workers.
+    pending = [task.args for task in huey.pending()]
+    check.equal(f"{title}: pending tasks", [("unread",)] * 3, [args for args in pending if args != (1, 1)])
     huey.flush()
     check.equal(f"{title}: flushed", 0, len(huey))
 
