@@ -1,6 +1,8 @@
 //! What is right key by key and wrong together.
 
-use super::kind::{IdentityMode, ReadPolicy, TlsAuthClients, TlsClientUser};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::kind::{HostPort, IdentityMode, ReadPolicy, TlsAuthClients, TlsClientUser};
 use super::settings::{ListenSettings, Settings};
 
 impl Settings {
@@ -75,7 +77,25 @@ impl Settings {
             found.extend(of_tls(listener));
         }
         self.further_listeners(&mut found);
+        self.seeds_of_its_own(&mut found);
         found
+    }
+
+    /// A Keyway that asks itself for the cluster waits for ever.
+    fn seeds_of_its_own(&self, found: &mut Vec<String>) {
+        for seed in &self.cluster.seeds {
+            let own = self.all_listeners().find(|listener| {
+                listener
+                    .address
+                    .is_some_and(|address| leads_to(seed, address))
+            });
+            if let Some(own) = own {
+                found.push(format!(
+                    "cluster.seeds: {seed} is the address of listener \"{}\": name a node of the cluster, or let Keyway listen elsewhere",
+                    own.name
+                ));
+            }
+        }
     }
 
     fn further_listeners(&self, found: &mut Vec<String>) {
@@ -111,6 +131,18 @@ impl Settings {
             }
         }
     }
+}
+
+/// Whether who connects to the seed comes to what listens at the address, as far as that is plain to see.
+fn leads_to(seed: &HostPort, address: SocketAddr) -> bool {
+    let host = match seed.host.as_str() {
+        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host => host.parse().ok(),
+    };
+    seed.port == address.port()
+        && host.is_some_and(|host| {
+            host == address.ip() || host.is_loopback() && address.ip().is_unspecified()
+        })
 }
 
 fn of_tls(listener: &ListenSettings) -> Vec<String> {

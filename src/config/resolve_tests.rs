@@ -260,6 +260,33 @@ fn listeners_inherit_what_they_do_not_give() {
 }
 
 #[test]
+fn keyway_is_not_a_seed_of_its_own() {
+    let with = |seeds: &str, listen: &str| {
+        format!("[cluster]\nseeds = [\"{seeds}\"]\n[listen]\naddress = \"{listen}\"\n")
+    };
+    for (seed, listen) in [
+        ("127.0.0.1:6379", "127.0.0.1:6379"),
+        ("localhost:6379", "127.0.0.1:6379"),
+        ("127.0.0.1:7000", "0.0.0.0:7000"),
+        ("[::1]:7000", "[::]:7000"),
+    ] {
+        let found = errors(&with(seed, listen), &[]);
+        let expected = format!(
+            "cluster.seeds: {seed} is the address of listener \"main\": name a node of the cluster, or let Keyway listen elsewhere"
+        );
+        assert_eq!(found, expected, "{seed} {listen}");
+    }
+    for (seed, listen) in [
+        ("127.0.0.1:6379", "127.0.0.1:6380"),
+        ("10.0.0.1:6379", "0.0.0.0:6379"),
+        ("127.0.0.1:6379", "10.0.0.1:6379"),
+        ("redis:6379", "0.0.0.0:6379"),
+    ] {
+        settings(&with(seed, listen), &[]);
+    }
+}
+
+#[test]
 fn mistakes_in_listeners_name_them() {
     for (file, variables, expected) in [
         (

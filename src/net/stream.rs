@@ -12,6 +12,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsStream;
 
+use super::tls::ReadAhead;
+
 /// A connected byte stream.
 #[derive(Debug)]
 pub enum Stream {
@@ -20,7 +22,7 @@ pub enum Stream {
     /// A Unix socket.
     Unix(UnixStream),
     /// TLS over TCP, after the handshake. What was written may still lie here until it is flushed.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<ReadAhead<TcpStream>>>),
 }
 
 /// How a TCP connection is found to be dead although nobody closed it.
@@ -122,7 +124,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Some(stream),
             Stream::Unix(_) => None,
-            Stream::Tls(stream) => Some(stream.get_ref().0),
+            Stream::Tls(stream) => Some(stream.get_ref().0.inner()),
         }
     }
 }
@@ -194,7 +196,7 @@ impl AsyncWrite for Stream {
 /// A peer that ends without TLS' own farewell has ended, no more: many clients do, and requests and replies say
 /// themselves where they end, so nothing that was cut off passes for whole.
 fn read_tls(
-    stream: Pin<&mut TlsStream<TcpStream>>,
+    stream: Pin<&mut TlsStream<ReadAhead<TcpStream>>>,
     context: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {

@@ -31,7 +31,7 @@ impl Core {
             Target::Node(node) => {
                 matches!(command.handling, Handling::Nodes(_) | Handling::Census(_))
                     && !self.nodes.owns_slots(node)
-                    && !self.nodes.replicas().contains(&node)
+                    && !self.nodes.replicas_to_ask().any(|replica| replica == node)
             }
             Target::Slot(_) | Target::Any => false,
         };

@@ -123,7 +123,7 @@ impl Core {
         let primaries = self.nodes.shards().iter().map(|(_, node)| *node);
         let mut nodes: Vec<NodeKey> = primaries.collect();
         if with_replicas {
-            nodes.extend(self.nodes.replicas());
+            nodes.extend(self.nodes.replicas_to_ask());
         }
         nodes
             .into_iter()

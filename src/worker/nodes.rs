@@ -56,7 +56,10 @@ pub struct Nodes {
     redirected: Vec<(Slot, NodeKey, u64)>,
     /// Primaries with slots, each with its lowest slot, in that order.
     shards: Vec<(Slot, NodeKey)>,
+    /// Replicas in service.
     replicas: Vec<NodeKey>,
+    /// Replicas that load or synchronise.
+    settling_replicas: Vec<NodeKey>,
     /// The snapshot this was made from.
     topology: Option<Arc<Topology>>,
     next_any: usize,
@@ -77,6 +80,7 @@ impl Default for Nodes {
             redirected: Vec::new(),
             shards: Vec::new(),
             replicas: Vec::new(),
+            settling_replicas: Vec::new(),
             topology: None,
             next_any: 0,
             replica_facts: Arc::default(),
@@ -145,6 +149,13 @@ impl Nodes {
     /// The replicas in service.
     pub fn replicas(&self) -> &[NodeKey] {
         &self.replicas
+    }
+
+    /// The replicas that a request to every node goes to: also those that load or synchronise. They take part in
+    /// what operators set and read, and may be primaries before it is set anew.
+    pub fn replicas_to_ask(&self) -> impl Iterator<Item = NodeKey> {
+        let settling = self.settling_replicas.iter();
+        self.replicas.iter().chain(settling).copied()
     }
 
     /// The snapshot in use.
@@ -291,15 +302,15 @@ impl Nodes {
                 node.primary_since_us.get_or_insert(now_us);
             }
         }
-        self.replicas = topology
-            .nodes
-            .iter()
-            .zip(&keys)
-            .filter(|(node, _)| {
-                matches!(node.role, Role::Replica(_)) && node.health == Health::Online
-            })
-            .map(|(_, key)| *key)
-            .collect();
+        let replicas_that_are = |health| {
+            let nodes = topology.nodes.iter().zip(&keys);
+            nodes
+                .filter(|(node, _)| matches!(node.role, Role::Replica(_)) && node.health == health)
+                .map(|(_, key)| *key)
+                .collect()
+        };
+        self.replicas = replicas_that_are(Health::Online);
+        self.settling_replicas = replicas_that_are(Health::Loading);
         for (node, key) in topology.nodes.iter().zip(&keys) {
             let Role::Replica(primary) = node.role else {
                 continue;

@@ -110,7 +110,7 @@ impl Core {
             }
             Handling::Nodes(merge) => {
                 let mut targets = targets;
-                targets.extend(self.nodes.replicas().iter().map(|node| Target::Node(*node)));
+                targets.extend(self.nodes.replicas_to_ask().map(Target::Node));
                 self.broadcast(
                     dispatched,
                     args.frame(),
@@ -142,7 +142,7 @@ impl Core {
                     return self.park(dispatched, args.frame().to_vec(), true, reason);
                 };
                 let mut targets = targets;
-                targets.extend(self.nodes.replicas().iter().map(|node| Target::Node(*node)));
+                targets.extend(self.nodes.replicas_to_ask().map(Target::Node));
                 self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::SlotArgument(at) => {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::place::{before, key_of, scene};
-use super::support::{Action, FakeCluster};
+use super::support::{Action, FakeCluster, eventually};
 
 const COME_AGAIN: &[&str] = &[
     "-TRYAGAIN Multiple keys request during rehashing of slot",
@@ -44,11 +44,17 @@ fn they_end_at_the_deadline_in_words() {
     let mut client = keyway.client();
     for error in COME_AGAIN {
         fake.node(0).always("SET", Action::line(error));
-        let sent = fake.node(0).received("SET").len();
-        let began = Instant::now();
-        let reply = client.call("SET k v").to_string();
-        let took = began.elapsed().as_secs_f64();
-        assert!((0.9..1.8).contains(&took), "{error}: after {took} s");
+        // What the node was just asked again when the time was over may have been executed.
+        let mut reply = String::new();
+        eventually("not in flight at the end", Duration::from_secs(60), || {
+            let (began, before) = (Instant::now(), fake.node(0).received("SET").len());
+            reply = client.call("SET k v").to_string();
+            let took = began.elapsed().as_secs_f64();
+            let sent = fake.node(0).received("SET").len() - before;
+            assert!((3..200).contains(&sent), "sent {sent} times");
+            assert!((0.9..1.8).contains(&took), "{error}: after {took} s");
+            !reply.contains("outcome unknown")
+        });
         assert!(reply.starts_with('-'), "{reply}");
         let names_cause = reply.contains(&error[1..]) || reply.starts_with("-CLUSTERDOWN");
         assert!(names_cause, "{error} became: {reply}");
@@ -56,9 +62,6 @@ fn they_end_at_the_deadline_in_words() {
             reply.contains("1.") && reply.contains(" s"),
             "for how long? {reply}"
         );
-        assert!(!reply.contains("outcome unknown"), "{reply}");
-        let sent = fake.node(0).received("SET").len() - sent;
-        assert!((3..200).contains(&sent), "sent {sent} times");
         fake.node(0).forget_rules();
         client.expect("SET k v", "+OK");
     }
@@ -132,7 +135,7 @@ fn a_client_that_leaves_is_forgotten() {
     fake.node(0).wait_for(2, "SET");
     drop(client);
     fake.node(0).forget_rules();
-    super::support::eventually("nothing waits any more", Duration::from_secs(5), || {
+    eventually("nothing waits any more", Duration::from_secs(5), || {
         keyway.metric("keyway_requests_parked") == 0.0 && keyway.metric("keyway_clients") == 0.0
     });
     let sent = fake.node(0).received("SET").len();

@@ -213,3 +213,23 @@ fn odd_views_are_read() {
         }
     }
 }
+
+/// A replica that still synchronises may be a primary before long.
+///
+/// contract: M4
+#[test]
+fn every_node_is_asked_also_those_that_load() {
+    let fake = FakeCluster::start_with_replicas(1, 2);
+    fake.change(|layout| {
+        layout.nodes[1].health = "loading".to_owned();
+        layout.nodes[2].health = "fail".to_owned();
+    });
+    for node in 0..3 {
+        fake.node(node).always("CONFIG", Action::line("+OK"));
+    }
+    let keyway = before(&fake, "10s");
+    let mut client = keyway.client();
+    client.expect("CONFIG SET notify-keyspace-events KEA", "+OK");
+    let asked = [0, 1, 2].map(|node| fake.node(node).received("CONFIG").len());
+    assert_eq!(asked, [1, 1, 0]);
+}

@@ -13,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::certificate::{IdentityRule, expiry};
 use super::files::{TlsFileError, read_chain, read_key, read_roots};
-use super::{Expiry, MinVersion, provider};
+use super::{Expiry, MinVersion, ReadAhead, provider};
 use crate::net::Stream;
 
 /// Sessions that are remembered, so that a client which comes back needs no signature.
@@ -104,7 +104,9 @@ impl Acceptor {
     /// The client does not speak TLS, or not as the listener wants it.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<(Stream, Option<String>)> {
         let config = Arc::clone(&self.current.load().config);
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let stream = TlsAcceptor::from(config)
+            .accept(ReadAhead::new(stream))
+            .await?;
         let shown = stream.get_ref().1.peer_certificates();
         let own = shown.and_then(<[_]>::first);
         let name = own.and_then(|certificate| self.settings.identity.name(certificate));

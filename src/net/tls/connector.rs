@@ -16,7 +16,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use super::certificate::expiry;
 use super::files::{TlsFileError, read_chain, read_key, read_roots, system_roots};
 use super::verify::{AnyOfNames, Unverified};
-use super::{Expiry, MinVersion, provider};
+use super::{Expiry, MinVersion, ReadAhead, provider};
 use crate::net::Stream;
 
 /// Sets of names with a configuration of their own; when there are more, all are forgotten.
@@ -124,6 +124,7 @@ impl Connector {
             ));
         };
         let config = self.current.load().config_for(names);
+        let stream = ReadAhead::new(stream);
         let stream = TlsConnector::from(config).connect(first, stream).await?;
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
     }

@@ -10,6 +10,7 @@ mod certificate;
 mod connector;
 mod explain;
 mod files;
+mod read_ahead;
 mod verify;
 
 pub use acceptor::{Acceptor, AcceptorSettings, ClientAuth};
@@ -17,6 +18,7 @@ pub use certificate::IdentityRule;
 pub use connector::{Connector, ConnectorSettings, Roots};
 pub use explain::{explain, is_of_tls};
 pub use files::TlsFileError;
+pub use read_ahead::ReadAhead;
 
 use std::sync::Arc;
 
