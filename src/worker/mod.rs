@@ -34,6 +34,7 @@ pub mod limits;
 pub mod links;
 pub mod local;
 mod modes;
+
 pub mod monitors;
 mod moving;
 pub mod node_reads;
