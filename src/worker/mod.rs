@@ -38,6 +38,7 @@ mod modes;
 pub mod monitors;
 mod moving;
 pub mod node_reads;
+mod node_settings;
 pub mod nodes;
 pub mod pacing;
 pub mod park;

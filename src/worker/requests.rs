@@ -284,6 +284,9 @@ impl Core {
             Handling::Keyed => self.plan_keyed(key, command, args),
             Handling::Split(merge) => self.plan_split(key, command, args, merge),
             Handling::Blocking if !command.blocks(args) => self.plan_keyed(key, command, args),
+            Handling::Nodes(_) if let Some(taken) = self.refuse_own_setting(key, command, args) => {
+                taken
+            }
             Handling::Anywhere
             | Handling::Primaries(_)
             | Handling::Nodes(_)

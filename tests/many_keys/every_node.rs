@@ -108,6 +108,16 @@ fn configuration_reaches_every_node(flavor: Flavor) {
         BTreeSet::from(["78".to_owned()])
     );
     assert_eq!(everywhere("hz"), BTreeSet::from(["20".to_owned()]));
+    // Each node's own stays as it is.
+    for command in [
+        "CONFIG SET requirepass secret",
+        "config set slowlog-max-len 79 MasterAuth secret",
+        "CONFIG SET cluster-announce-port 1",
+        "CONFIG SET port 1",
+    ] {
+        let reply = client.call(command).to_string();
+        assert!(reply.contains("refused by Keyway"), "{command}: {reply}");
+    }
     let reply = client.call("CONFIG GET slowlog-max-len");
     assert_eq!(
         reply.field("slowlog-max-len").map(Value::text),
