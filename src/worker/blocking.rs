@@ -11,12 +11,12 @@ use super::clients::Phase;
 use super::core::Core;
 use super::finish::Finish;
 use super::leases::NoLease;
+use super::leaving::LEAVING_US;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::polling::Poll;
 use super::preludes::Prelude;
 use super::requests::Taken;
-use super::unblock::LEAVING_US;
 use super::wait;
 use crate::command::{self, BlockTime, Command, stream_ids};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
@@ -111,6 +111,11 @@ impl Call {
             is_done: false,
             reason: Reason::NoTopology,
         }
+    }
+
+    /// Whether nothing follows it there for its client: it has no prelude any more and is no step of a poll.
+    pub(super) fn is_last_on_its_connection(&self) -> bool {
+        self.prelude.is_none() && self.poll.is_none()
     }
 
     /// Lets it wait, longer each time.
@@ -448,6 +453,9 @@ impl Core {
                 connection.send_leased_block(dispatched, bytes, commands, self.now_us);
             } else {
                 connection.send_leased(dispatched, bytes, self.now_us);
+            }
+            if blocked.leaves_at_us.is_some() && call.is_last_on_its_connection() {
+                connection.finish_sending();
             }
         }
     }

@@ -58,6 +58,9 @@ pub enum Finish {
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
     Census(census::Asked),
+    /// A command that blocks, asked in a block of its own for a client that leaves: what is there, or no reply at all
+    /// (contract: T5).
+    AskedOnce,
     /// The blocks of an `EXEC` in steps (contract: T2).
     Blocks,
     /// The workers' answers about their clients (contract: C2).

@@ -30,6 +30,7 @@ mod learn;
 pub mod learnt_cell;
 mod leased;
 pub mod leases;
+mod leaving;
 pub mod limits;
 pub mod links;
 pub mod local;

@@ -11,10 +11,12 @@ use super::requests::Taken;
 use crate::cluster::Slot;
 use crate::command::{Access, Command, Handling, Local, Merge, Script};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
+use crate::resp::reply::elements;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, with_args, write};
 use crate::routing::Target;
 use crate::routing::merge;
+use crate::routing::poll::is_nothing;
 use crate::routing::scan_cursor::{self, ScanError};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Dispatched;
@@ -354,6 +356,10 @@ impl Core {
             }
             Finish::Census(asked) => self.answer_census(asked, gather.replies(), &mut out),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
+            Finish::AskedOnce => {
+                let answer = gather.replies().next().unwrap_or_default();
+                out.extend_from_slice(what_was_there(answer));
+            }
             // Looked at above.
             Finish::Blocks => {}
         }
@@ -363,6 +369,15 @@ impl Core {
         if matches!(gather.plan, Finish::Workers(WorkersAnswer::Monitoring)) {
             self.monitor_begins(key);
         }
+    }
+}
+
+/// What the only command of a block found; nothing for a null.
+fn what_was_there(answer: &[u8]) -> &[u8] {
+    match elements(answer).and_then(|mut elements| elements.next()) {
+        Some(found) if is_nothing(found) => b"",
+        Some(found) => found,
+        None => answer,
     }
 }
 

@@ -1,5 +1,5 @@
-//! How a blocked client's wait ends other than by its reply: its time is up while no node can be asked,
-//! it leaves, its node left, or somebody says `CLIENT UNBLOCK` (contract: T5, T6, C2).
+//! How a blocked client's wait ends other than by its reply or its leaving: its time is up while no node can be
+//! asked, its node left, or somebody says `CLIENT UNBLOCK` (contract: T6, C2).
 
 use super::blocking::BlockedBy;
 use super::core::Core;
@@ -11,10 +11,6 @@ use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Caching, Dispatched, Phase};
-
-/// A client that ends right after its request gets what the server has ready, as it would from a server
-/// that looks at requests before it notices the end.
-pub(super) const LEAVING_US: u64 = 20_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
 pub(super) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -82,52 +78,6 @@ impl Core {
         connection.is_some_and(|connection| {
             connection.phase != Phase::Opening && connection.outbox.unwritten().is_empty()
         })
-    }
-
-    /// A blocked client is gone, or Keyway lets it go: its private connections are closed at once, so
-    /// that nothing is popped for nobody (contract: T5).
-    pub(super) fn abandon_blocked(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let Some(blocked) = client.blocked.take() else {
-            return;
-        };
-        client.wake();
-        self.tallies.blocked_clients.subtract(1);
-        for call in blocked.calls.into_iter().filter(|call| !call.is_done) {
-            if let Some(connection) = call.connection {
-                self.close_lease(connection);
-            }
-            self.reply(call.ticket, b"");
-        }
-    }
-
-    /// The client sends no more while it is blocked: it has left, as a server would see it. Returns
-    /// whether it may still get a reply that is on its way.
-    pub(super) fn blocked_input_ended(&mut self, key: ClientKey) -> bool {
-        let now_us = self.now_us;
-        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
-            return true;
-        };
-        if !blocked.is_by_command() {
-            // These do not wait for somebody else to come, and have a deadline.
-            return true;
-        }
-        let sent_us = blocked.calls.iter().map(|call| call.sent_us).max();
-        let leaves_at_us = sent_us.unwrap_or(0) + LEAVING_US;
-        if leaves_at_us > now_us {
-            blocked.leaves_at_us = Some(leaves_at_us);
-            return true;
-        }
-        self.abandon_blocked(key);
-        false
-    }
-
-    /// A blocked client that has left is waited for no longer.
-    pub(super) fn leave_blocked(&mut self, key: ClientKey) {
-        self.abandon_blocked(key);
-        self.cut_off(key);
     }
 
     /// Looks after blocked clients on private connections: those whose node does not answer although

@@ -112,6 +112,9 @@ pub fn poll_connection<S: AsyncRead + AsyncWrite>(
     if let Err(why) = write(core, key, stream.as_mut(), context) {
         return Poll::Ready(why);
     }
+    if let Err(why) = tell_end(core, key, stream.as_mut(), context) {
+        return Poll::Ready(why);
+    }
     // TLS may hold back what it took; elsewhere this does nothing.
     if let Poll::Ready(Err(error)) = stream.poll_flush(context) {
         return Poll::Ready(error.to_string());
@@ -153,6 +156,26 @@ fn read<S: AsyncRead>(
         .input
         .reserve(missing.clamp(READ_BYTES, 16 * READ_BYTES));
     poll_read_buf(stream, context, &mut connection.input)
+}
+
+/// Shuts the sending side down when that is due.
+fn tell_end<S: AsyncWrite>(
+    core: &mut Core,
+    key: ConnectionKey,
+    stream: Pin<&mut S>,
+    context: &mut Context<'_>,
+) -> Result<(), String> {
+    let Some(connection) = core.connections.get_mut(key.0 as usize) else {
+        return Ok(());
+    };
+    if !connection.is_end_due() {
+        return Ok(());
+    }
+    if let Poll::Ready(outcome) = stream.poll_shutdown(context) {
+        outcome.map_err(|error| error.to_string())?;
+        connection.end_told();
+    }
+    Ok(())
 }
 
 /// Writes what waits; an error is the reason why the connection ends.

@@ -8,6 +8,7 @@ use super::{SOON, wait_for_blocked};
 each_flavor!(
     replies_are_one_servers,
     a_client_that_leaves_takes_nothing,
+    a_client_that_leaves_at_once_takes_nothing,
     a_client_that_leaves_with_requests_behind_takes_nothing,
     half_closed_clients_get_what_is_there,
     nobody_else_is_blocked,
@@ -105,6 +106,27 @@ fn a_client_that_leaves_takes_nothing(flavor: Flavor) {
             blocked_at_node(&mut node) == 0
         });
         let mut other = keyway.client();
+        other.expect(&format!("RPUSH {key} element"), ":1");
+        other.expect(&format!("LLEN {key}"), ":1");
+        other.expect(&format!("DEL {key}"), ":1");
+    }
+}
+
+/// It sends and is gone: a server sees both at once. contract: T5
+fn a_client_that_leaves_at_once_takes_nothing(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    let keyway = keyway(scene);
+    let mut other = keyway.client();
+    for round in 0..40 {
+        let key = format!("at-once:{round}");
+        let mut client = keyway.client();
+        client.expect("PING", "+PONG");
+        // There is a shared connection to the node.
+        other.expect(&format!("LLEN {key}"), ":0");
+        client.send(&format!("BLPOP {key} 0"));
+        drop(client);
+        // By then a server has looked at both.
+        other.expect("PING", "+PONG");
         other.expect(&format!("RPUSH {key} element"), ":1");
         other.expect(&format!("LLEN {key}"), ":1");
         other.expect(&format!("DEL {key}"), ":1");

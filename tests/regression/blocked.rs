@@ -9,6 +9,7 @@ use keyway::pipeline::ClientKey;
 use keyway::upstream::Phase;
 use keyway::worker::client_task::{End, poll_client};
 use keyway::worker::links::Loss;
+use keyway::worker::nodes::ConnectionKey;
 
 use super::scene::{Scene, TIMEOUT_US};
 use super::tasks::Flag;
@@ -62,7 +63,7 @@ fn a_client_that_left_is_not_blocked_when_its_node_is_back() {
     scene
         .core
         .connection_lost(refused, Loss::NotOpened, "refused");
-    scene.pass(30_000);
+    scene.pass(1_200_000);
     assert_eq!(scene.dialled(), []);
     assert!(matches!(
         leaver.turn(&mut scene),
@@ -82,10 +83,57 @@ fn a_client_that_left_before_it_was_blocked_is_not_served_for_ever() {
     assert!(leaver.turn(&mut scene).is_pending());
     let lease = scene.open();
     assert_eq!(scene.wrote(lease), "BLPOP {b}2 0");
-    scene.pass(200_000);
+    scene.pass(1_200_000);
     let connection = &scene.core.connections[lease.0 as usize];
     assert_eq!(connection.phase, Phase::Closed);
     assert!(leaver.turn(&mut scene).is_ready());
+}
+
+/// Its node sees it leave right behind its request, in whichever order the two come to be known. contract: T5
+#[test]
+fn the_node_is_told_that_its_client_left() {
+    let mut scene = Scene::new();
+    let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 0"]);
+    let lease = scene.open();
+    assert!(!is_end_due(&scene, lease), "before the request");
+    assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
+    assert!(is_end_due(&scene, lease));
+    scene.core.connection_lost(lease, Loss::Lost, "the node closed it");
+    assert!(leaver.turn(&mut scene).is_ready());
+    assert_eq!(leaver.hears(), "");
+}
+
+fn is_end_due(scene: &Scene, key: ConnectionKey) -> bool {
+    scene.core.connections[key.0 as usize].is_end_due()
+}
+
+/// While its private connection is being opened others' elements come over the shared one: it is asked there, once.
+/// contract: T5 P3
+#[test]
+fn a_client_that_leaves_before_its_connection_is_there_is_asked_for_once() {
+    for (found, heard) in [
+        ("*1\r\n*-1", ""),
+        ("*1\r\n*2\r\n$4\r\n{b}1\r\n$1\r\nx", "*2 $4 {b}1 $1 x"),
+        ("-EXECABORT no", "-EXECABORT no"),
+    ] {
+        let mut scene = Scene::new();
+        let other = scene.client();
+        scene.says(other, "GET {b}1");
+        let shared = scene.open();
+        scene.wrote(shared);
+        let mut leaver = Leaver::says(&mut scene, &["BLPOP {b}1 0"]);
+        assert_eq!(scene.wrote(shared), "MULTI BLPOP {b}1 0 EXEC");
+        for (lease, ..) in scene.dialled() {
+            let connection = &scene.core.connections[lease.0 as usize];
+            assert_eq!(connection.phase, Phase::Closed, "it is for nobody");
+        }
+        for reply in ["$-1", "+OK", "+QUEUED", found] {
+            scene.node_says(shared, reply);
+        }
+        assert!(leaver.turn(&mut scene).is_ready());
+        assert_eq!(leaver.hears(), heard);
+        assert!(!scene.core.is_anyone_waiting());
+    }
 }
 
 /// What was executed, perhaps, is not asked for once more for nobody. contract: T5

@@ -1,0 +1,136 @@
+//! A blocked client that leaves, or sends no more: which of the two cannot be told (contract: T5, P3).
+//!
+//! One server looks at a request before it notices the end of its client: what is there then the client gets, and
+//! afterwards it is not blocked any more. So here: a call that is with its node is followed by the end of its
+//! connection, which the node sees right behind it. One that was not written yet is asked over the shared connection
+//! without blocking, before whatever others send from now on.
+
+use super::blocking::{BlockedBy, Call};
+use super::core::Core;
+use super::finish::Finish;
+use super::nodes::ConnectionKey;
+use crate::command::block::{BEGIN, END};
+use crate::command::block_row;
+use crate::pipeline::{ClientKey, Gather};
+use crate::upstream::{Caching, Dispatched, Phase};
+
+/// How long such a client is waited for at most: for nodes that neither answer nor close.
+pub(super) const LEAVING_US: u64 = 1_000_000;
+
+impl Core {
+    /// A blocked client is gone, or Keyway lets it go: its private connections are closed at once, so
+    /// that nothing is popped for nobody (contract: T5).
+    pub(super) fn abandon_blocked(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(blocked) = client.blocked.take() else {
+            return;
+        };
+        client.wake();
+        self.tallies.blocked_clients.subtract(1);
+        for call in blocked.calls.into_iter().filter(|call| !call.is_done) {
+            if let Some(connection) = call.connection {
+                self.close_lease(connection);
+            }
+            self.reply(call.ticket, b"");
+        }
+    }
+
+    /// The client sends no more while it is blocked. Returns whether it may still get a reply that is on its way.
+    pub(super) fn blocked_input_ended(&mut self, key: ClientKey) -> bool {
+        let now_us = self.now_us;
+        if self.ask_once_instead(key) {
+            return true;
+        }
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
+            return true;
+        };
+        if !blocked.is_by_command() {
+            // These do not wait for somebody else to come, and have a deadline.
+            return true;
+        }
+        let pending = || blocked.calls.iter().filter(|call| !call.is_done);
+        // What has no node now is asked for once more if it was sent a moment ago.
+        let is_sent = |call: &Call| {
+            call.connection.is_some() || call.sent_us > 0 && call.sent_us + LEAVING_US > now_us
+        };
+        if !pending().any(is_sent) {
+            self.abandon_blocked(key);
+            return false;
+        }
+        let last: Vec<ConnectionKey> = pending()
+            .filter(|call| call.is_last_on_its_connection())
+            .filter_map(|call| call.connection)
+            .collect();
+        blocked.leaves_at_us = Some(now_us + LEAVING_US);
+        for connection in last {
+            if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
+                connection.finish_sending();
+            }
+        }
+        true
+    }
+
+    /// Asks over the shared connection, if that is there, instead of a private one that is not there yet: by then
+    /// somebody else's element would have come. Returns whether it does.
+    fn ask_once_instead(&mut self, key: ClientKey) -> bool {
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_ref()) else {
+            return false;
+        };
+        let [call] = &blocked.calls[..] else {
+            return false;
+        };
+        let is_unwritten = call.connection.is_none_or(|connection| {
+            let connection = self.connections.get(connection.0 as usize);
+            connection.is_none_or(|connection| connection.phase == Phase::Opening)
+        });
+        let can_be_asked = blocked.kind == BlockedBy::Command
+            && !call.is_done
+            && call.is_last_on_its_connection()
+            && is_unwritten;
+        if !can_be_asked {
+            return false;
+        }
+        let (ticket, target, lease) = (call.ticket, call.target, call.connection);
+        let (protocol, received_us) = (blocked.protocol, blocked.since_us);
+        let bytes = [BEGIN, &call.bytes, END].concat();
+        let node = self.resolve(target).ok();
+        let shared = node.and_then(|node| self.nodes.connection(node, protocol));
+        let Some(shared) = shared else {
+            return false;
+        };
+        let shared_phase = self.connections.get(shared.0 as usize).map(|c| c.phase);
+        if shared_phase != Some(Phase::Ready) {
+            return false;
+        }
+        if let Some(client) = self.clients.get(key) {
+            client.blocked = None;
+        }
+        self.tallies.blocked_clients.subtract(1);
+        if let Some(lease) = lease {
+            self.close_lease(lease);
+        }
+        self.gather_at(key, ticket.sequence, Gather::new(Finish::AskedOnce, 1));
+        let dispatched = Dispatched {
+            ticket,
+            command: block_row(false),
+            target,
+            lane: None,
+            protocol,
+            received_us,
+            attempts: 0,
+            caching: Caching::Unsaid,
+            is_noted: false,
+            may_be_done: false,
+        };
+        self.send_again(shared, dispatched, &bytes);
+        true
+    }
+
+    /// A blocked client that has left is waited for no longer.
+    pub(super) fn leave_blocked(&mut self, key: ClientKey) {
+        self.abandon_blocked(key);
+        self.cut_off(key);
+    }
+}
