@@ -15,7 +15,6 @@ use super::leaving::LEAVING_US;
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::polling::Poll;
-use super::preludes::Prelude;
 use super::requests::Taken;
 use super::wait;
 use crate::command::{self, BlockTime, Command, stream_ids};
@@ -66,8 +65,10 @@ pub(super) struct Call {
     pub(super) target: Target,
     pub(super) bytes: Vec<u8>,
     pub(super) connection: Option<ConnectionKey>,
-    /// What has to succeed on its connection first.
-    pub(super) prelude: Option<Prelude>,
+    /// Its connection's offset is brought up to now first; see [`wait`].
+    pub(super) catches_up: bool,
+    /// It waits for the last entries of its streams; see [`stream_ids`].
+    pub(super) is_asking: bool,
     /// The steps that are asked in turn, when its keys lie in several slots.
     pub(super) poll: Option<Box<Poll>>,
     /// When it was handed to its connection, in microseconds.
@@ -101,7 +102,8 @@ impl Call {
             target,
             bytes,
             connection: None,
-            prelude: None,
+            catches_up: false,
+            is_asking: false,
             poll: None,
             sent_us: 0,
             is_spoilt: false,
@@ -113,9 +115,9 @@ impl Call {
         }
     }
 
-    /// Whether nothing follows it there for its client: it has no prelude any more and is no step of a poll.
+    /// Whether nothing follows it there for its client: nothing goes before it any more and it is no step of a poll.
     pub(super) fn is_last_on_its_connection(&self) -> bool {
-        self.prelude.is_none() && self.poll.is_none()
+        !self.catches_up && self.poll.is_none()
     }
 
     /// Lets it wait, longer each time.
@@ -178,12 +180,12 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
+        let mut asked_first = None;
         let call = match self.target_of(key, command, args) {
             Ok(target) => {
+                asked_first = stream_ids::ask_last_ids(command, args);
                 let mut call = Call::new(target, args.frame().to_vec());
-                if stream_ids::ask_last_ids(command, args).is_some() {
-                    call.prelude = Some(Prelude::LastIds);
-                }
+                call.is_asking = asked_first.is_some();
                 call
             }
             Err(wrong) => match self.poll_of(command, args, wrong) {
@@ -199,6 +201,9 @@ impl Core {
         }
         let time = command::block_time(command, args);
         self.block(key, BlockedBy::Command, command, time, call);
+        if let Some(block) = asked_first {
+            self.ask_last_ids(key, block);
+        }
         Taken::Yes
     }
 
@@ -334,7 +339,10 @@ impl Core {
             if is_over {
                 break;
             }
-            if call.not_before_us > self.now_us || !self.make_call(key, &mut blocked, index) {
+            if call.is_asking
+                || call.not_before_us > self.now_us
+                || !self.make_call(key, &mut blocked, index)
+            {
                 is_waiting = true;
                 is_over |= matches!(blocked.calls[index].reason, Reason::Refused(_));
             }
@@ -390,7 +398,7 @@ impl Core {
         call.connection = Some(connection);
         if has_written {
             // For each connection anew: none knows what was said on another (contract: T8).
-            call.prelude = Some(Prelude::CatchUp);
+            call.catches_up = true;
         }
         if let Some(connection) = self.connections.get_mut(connection.0 as usize)
             && asked.is_some()
@@ -401,7 +409,7 @@ impl Core {
         true
     }
 
-    /// Hands a call, or its prelude, to its connection.
+    /// Hands a call, or what goes before it, to its connection.
     pub(super) fn send_call(&mut self, blocked: &mut Blocked, index: usize, to: ConnectionKey) {
         let call = &mut blocked.calls[index];
         // A step of a poll does not block.
@@ -417,19 +425,13 @@ impl Core {
             _ => None,
         };
         let bytes = rewritten.as_deref().unwrap_or(&call.bytes);
-        let asked = match call.prelude {
-            Some(Prelude::CatchUp) => Some(wait::CATCH_UP.to_vec()),
-            Some(Prelude::LastIds) => {
-                let ask = |args: &Args<'_>| stream_ids::ask_last_ids(blocked.command, args);
-                with_args(bytes, ask).flatten()
-            }
-            None => None,
+        let bytes = match call.catches_up {
+            true => wait::CATCH_UP,
+            false => bytes,
         };
-        let bytes = asked.as_deref().unwrap_or(bytes);
-        let is_block = call.poll.is_some() || call.prelude == Some(Prelude::LastIds);
         let dispatched = Dispatched {
             ticket: call.ticket,
-            command: match is_block {
+            command: match call.poll.is_some() {
                 true => command::block_row(false),
                 false => blocked.command,
             },

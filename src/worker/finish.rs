@@ -58,6 +58,8 @@ pub enum Finish {
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
     Census(census::Asked),
+    /// The last entries of the streams that a command which blocks asks about; its call follows.
+    LastIds,
     /// A command that blocks, asked in a block of its own for a client that leaves: what is there, or no reply at all
     /// (contract: T5).
     AskedOnce,

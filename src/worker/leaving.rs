@@ -87,6 +87,7 @@ impl Core {
         });
         let can_be_asked = blocked.kind == BlockedBy::Command
             && !call.is_done
+            && !call.is_asking
             && call.is_last_on_its_connection()
             && is_unwritten;
         if !can_be_asked {

@@ -300,6 +300,10 @@ impl Core {
             let replies: Vec<&[u8]> = gather.replies().collect();
             return self.blocks_answered(key, &replies);
         }
+        if let Finish::LastIds = gather.plan {
+            let reply = gather.replies().next().unwrap_or_default();
+            return self.last_ids_answered(ticket, reply);
+        }
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
@@ -361,7 +365,7 @@ impl Core {
                 out.extend_from_slice(what_was_there(answer));
             }
             // Looked at above.
-            Finish::Blocks => {}
+            Finish::Blocks | Finish::LastIds => {}
         }
         self.reply_or_go_on(ticket, &out);
         out.clear();

@@ -9,6 +9,7 @@ each_flavor!(
     replies_are_one_servers,
     a_client_that_leaves_takes_nothing,
     a_client_that_leaves_at_once_takes_nothing,
+    nothing_is_added_before_a_stream_is_waited_for,
     a_client_that_leaves_with_requests_behind_takes_nothing,
     half_closed_clients_get_what_is_there,
     nobody_else_is_blocked,
@@ -130,6 +131,25 @@ fn a_client_that_leaves_at_once_takes_nothing(flavor: Flavor) {
         other.expect(&format!("RPUSH {key} element"), ":1");
         other.expect(&format!("LLEN {key}"), ":1");
         other.expect(&format!("DEL {key}"), ":1");
+    }
+}
+
+/// What is added right after the request is what it waits for, also when its private connection is not there yet.
+/// contract: T5
+fn nothing_is_added_before_a_stream_is_waited_for(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    let keyway = keyway(scene);
+    let mut other = keyway.client();
+    for round in 0..40 {
+        let stream = format!("newest:{round}");
+        let mut client = keyway.client();
+        client.expect("PING", "+PONG");
+        other.expect(&format!("XADD {stream} 1-1 f v"), "'1-1'");
+        client.send(&format!("XREAD BLOCK 2000 STREAMS {stream} $"));
+        other.expect(&format!("XADD {stream} 1-2 f v"), "'1-2'");
+        let expected = format!("[['{stream}' [['1-2' ['f' 'v']]]]]");
+        assert_eq!(client.read().to_string(), expected);
+        other.expect(&format!("DEL {stream}"), ":1");
     }
 }
 

@@ -24,20 +24,24 @@ struct Leaver {
 
 impl Leaver {
     fn says(scene: &mut Scene, lines: &[&str]) -> Leaver {
+        let mut leaver = Leaver::new(scene, lines);
+        for _ in 0..2 {
+            assert!(leaver.turn(scene).is_pending(), "it waits for its replies");
+        }
+        leaver
+    }
+
+    fn new(scene: &mut Scene, lines: &[&str]) -> Leaver {
         let wire = Wire::wide();
         for line in lines {
             wire.borrow_mut().send(format!("{line}\r\n").as_bytes());
         }
         wire.borrow_mut().end();
-        let mut leaver = Leaver {
+        Leaver {
             key: scene.client(),
             socket: Socket(wire.clone()),
             wire,
-        };
-        for _ in 0..2 {
-            assert!(leaver.turn(scene).is_pending(), "it waits for its replies");
         }
-        leaver
     }
 
     fn turn(&mut self, scene: &mut Scene) -> Poll<End> {
@@ -98,7 +102,9 @@ fn the_node_is_told_that_its_client_left() {
     assert!(!is_end_due(&scene, lease), "before the request");
     assert_eq!(scene.wrote(lease), "BLPOP {b}1 0");
     assert!(is_end_due(&scene, lease));
-    scene.core.connection_lost(lease, Loss::Lost, "the node closed it");
+    scene
+        .core
+        .connection_lost(lease, Loss::Lost, "the node closed it");
     assert!(leaver.turn(&mut scene).is_ready());
     assert_eq!(leaver.hears(), "");
 }
@@ -134,6 +140,65 @@ fn a_client_that_leaves_before_its_connection_is_there_is_asked_for_once() {
         assert_eq!(leaver.hears(), heard);
         assert!(!scene.core.is_anyone_waiting());
     }
+}
+
+/// What others add while its private connection is being opened is what a client waits for that asks for what is
+/// newer than the last entry. contract: T5
+#[test]
+fn the_last_entry_is_the_one_when_the_request_came() {
+    let mut scene = Scene::new();
+    let (client, other) = (scene.client(), scene.client());
+    scene.says(client, "XREAD BLOCK 0 STREAMS {b}s $");
+    let shared = scene.open();
+    scene.says(other, "XADD {b}s * f v");
+    assert_eq!(
+        scene.wrote(shared),
+        "MULTI XREVRANGE {b}s + - COUNT 1 EXEC XADD {b}s f v"
+    );
+    for reply in ["+OK", "+QUEUED", "*1\r\n*1\r\n*2\r\n$3\r\n7-7\r\n*0"] {
+        scene.node_says(shared, reply);
+    }
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "XREAD BLOCK 0 STREAMS {b}s 7-7");
+    scene.node_says(lease, "*0");
+    assert_eq!(scene.hears(client), "*0");
+}
+
+/// Its wait ends while it is asked for that. contract: T5 C2
+#[test]
+fn who_waits_for_the_last_entry_can_leave_and_be_let_go() {
+    let mut scene = Scene::new();
+    let mut leaver = Leaver::new(&mut scene, &["XREAD BLOCK 0 STREAMS {b}s $"]);
+    while leaver.turn(&mut scene).is_pending() {}
+    assert_eq!(leaver.hears(), "");
+    scene.pass(5_000);
+    assert!(!scene.core.is_anyone_waiting());
+
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "XREAD BLOCK 100 STREAMS {b}s $");
+    let shared = scene.open();
+    scene.wrote(shared);
+    scene.pass(200_000);
+    assert_eq!(scene.hears(client), "*-1");
+    for reply in ["+OK", "+QUEUED", "*1\r\n*0"] {
+        scene.node_says(shared, reply);
+    }
+    assert_eq!(scene.dialled(), []);
+    scene.says(client, "GET {b}1");
+    scene.node_says(shared, "$-1");
+    assert_eq!(scene.hears(client), "$-1");
+
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "XREAD BLOCK 0 STREAMS {b}s $");
+    let shared = scene.open();
+    for reply in ["+OK", "+QUEUED", "*1\r\n-WRONGTYPE no"] {
+        scene.node_says(shared, reply);
+    }
+    // The node itself says it in its own words.
+    let lease = scene.open();
+    assert_eq!(scene.wrote(lease), "XREAD BLOCK 0 STREAMS {b}s $");
 }
 
 /// What was executed, perhaps, is not asked for once more for nobody. contract: T5

@@ -103,7 +103,7 @@ impl Core {
     }
 
     /// Sends one of several blocks.
-    pub(super) fn send_or_park_block(
+    pub(in crate::worker) fn send_or_park_block(
         &mut self,
         dispatched: Dispatched,
         bytes: Vec<u8>,
