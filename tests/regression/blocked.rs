@@ -198,7 +198,7 @@ fn who_waits_for_the_last_entry_can_leave_and_be_let_go() {
     }
     // The node itself says it in its own words.
     let lease = scene.open();
-    assert_eq!(scene.wrote(lease), "XREAD BLOCK 0 STREAMS {b}s $");
+    assert_eq!(scene.wrote(lease), "XREAD BLOCK 0 STREAMS {b}s");
 }
 
 /// What was executed, perhaps, is not asked for once more for nobody. contract: T5
