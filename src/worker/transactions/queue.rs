@@ -87,6 +87,10 @@ impl Core {
             let taken = with_args(&bytes, |args| self.queue(key, command, args));
             return taken.unwrap_or(Taken::Yes);
         }
+        if let Some(bytes) = self.kept_in_database(command, args) {
+            let taken = with_args(&bytes, |args| self.queue(key, command, args));
+            return taken.unwrap_or(Taken::Yes);
+        }
         if command.handling == Handling::Script(Script::Eval) {
             self.note_script(args.get(1));
         }
