@@ -43,6 +43,7 @@ const KNOWN: &[Known] = &[
     Known { command: "HELLO with another version inside MULTI", seen: LeftOut, why: "refused: the transaction's replies come from connections of one version" },
     Known { command: "WAITAOF*", seen: Replies { one: "-ERR unknown command*", keyway: "-ERR *" }, why: "Keyway knows it, and asks a server that does not with the time that is left" },
     Known { command: "WAITAOF, CLIENT SETINFO, ZRANK WITHSCORE: queued, or in RESP2 with subscriptions; COMMAND GETKEYS with one argument", seen: LeftOut, why: "newer servers have them, or take more arguments; Redis 7.0 refuses earlier" },
+    Known { command: "CLIENT PAUSE n WRITE, and FCALL of a function that promises not to write (no-writes), or EVALSHA of such a script that never passed through Keyway", seen: LeftOut, why: "it waits: Keyway does not know what is promised; one server lets it go on" },
     Known { command: "more than 1,048,576 arguments", seen: LeftOut, why: "Keyway's limit, as that of Redis 6.2; later servers have none (contract: P5)" },
     // What takes its time.
     Known { command: "EVALSHA of a script that passed through Keyway and never ran (in a transaction that was given up, with a wrong number of keys, later in the same pipeline)", seen: LeftOut, why: "Keyway knows the body and runs it; one server says NOSCRIPT (contract: T4)" },
