@@ -27,8 +27,25 @@ impl Core {
 
     /// Nothing the client cached may be used any more, nor what it has been answered and not read.
     pub(super) fn invalidate_all(&mut self, key: ClientKey) {
+        if self.owes_flush(key) {
+            return;
+        }
         self.tallies.tracking_flushes.increment();
         self.say_invalid(key, FLUSH);
+    }
+
+    /// A client in RESP2 hears nothing, and of what it reads then it is promised nothing, also later. But one server
+    /// would still keep what it promised in RESP3 before; if that cannot be kept here, the client is told once it
+    /// speaks RESP3 again.
+    fn owes_flush(&mut self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        let is_silent = client.session.protocol != Protocol::Resp3;
+        if is_silent && let Some(tracker) = &mut client.tracking {
+            tracker.is_flush_owed = true;
+        }
+        is_silent
     }
 
     fn say_invalid(&mut self, key: ClientKey, push: &[u8]) {
@@ -54,6 +71,9 @@ impl Core {
             let Some(key) = self.trackers.keys.get(index).copied() else {
                 break;
             };
+            if self.owes_flush(key) {
+                continue;
+            }
             let Some(client) = self.clients.get(key) else {
                 continue;
             };
