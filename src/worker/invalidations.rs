@@ -1,8 +1,10 @@
 //! What clients that track are told, and where between their replies (contract: S6).
 
+use super::clients::Client;
 use super::core::Core;
 use super::lanes::keys_of;
 use super::nodes::ConnectionKey;
+use crate::client::TrackingMode;
 use crate::command::Access;
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
@@ -10,6 +12,21 @@ use crate::upstream::{Dispatched, Role};
 
 /// Everything the client cached is invalid.
 const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+/// Whether a client is told what is invalid. RESP2 has no pushes: a server says nothing either.
+fn is_told(client: &mut Client) -> bool {
+    let Some(tracking) = &client.session.tracking else {
+        return false;
+    };
+    if client.session.protocol != Protocol::Resp3 {
+        return false;
+    }
+    if tracking.mode() == TrackingMode::Broadcast {
+        // Others may read for it, over connections that do not track.
+        client.replies.values_come_elsewhere();
+    }
+    true
+}
 
 impl Core {
     /// A node sent a message of its own on a client's connection.
@@ -53,8 +70,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        // RESP2 has no pushes: a server says nothing either.
-        if client.session.tracking.is_none() || client.session.protocol != Protocol::Resp3 {
+        if !is_told(client) {
             return;
         }
         client.replies.say(push, FLUSH);
@@ -77,7 +93,7 @@ impl Core {
             let Some(client) = self.clients.get(key) else {
                 continue;
             };
-            if client.session.tracking.is_some() && client.session.protocol == Protocol::Resp3 {
+            if is_told(client) {
                 self.tallies.tracking_flushes.increment();
                 client.replies.say_after_all(FLUSH);
                 client.wake();
