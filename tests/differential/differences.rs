@@ -38,6 +38,7 @@ const KNOWN: &[Known] = &[
     // What Keyway answers itself.
     Known { command: "CLIENT SETINFO*", seen: Replies { one: "-ERR unknown subcommand*", keyway: "*" }, why: "Keyway knows what newer servers have: libraries send it to any server" },
     Known { command: "CLIENT NO-TOUCH*", seen: Replies { one: "-ERR unknown subcommand*", keyway: "*" }, why: "as CLIENT SETINFO" },
+    Known { command: "CLIENT NO-TOUCH ON, then reads (newer servers)", seen: LeftOut, why: "it is accepted and shown in CLIENT LIST, but reads still touch keys (OBJECT IDLETIME, eviction): they go over shared connections" },
     Known { command: "CLIENT HELP", seen: Replies { one: "[*", keyway: "[*" }, why: "Keyway tells what its own CLIENT does; inside MULTI it is left out" },
     Known { command: "HELLO * AUTH * * *", seen: Replies { one: "-WRONGPASS*", keyway: "-ERR Syntax error in HELLO option*" }, why: "wrong password and wrong option: Redis 7.0 complains of the first, newer servers and Keyway of the option" },
     Known { command: "HELLO with another version inside MULTI", seen: LeftOut, why: "refused: the transaction's replies come from connections of one version" },
