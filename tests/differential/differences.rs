@@ -33,7 +33,7 @@ const KNOWN: &[Known] = &[
     Known { command: "SWAPDB, MOVE, SELECT n in a transaction", seen: LeftOut, why: "a cluster has one database (contract: C5)" },
     Known { command: "SELECT *", seen: Replies { one: "*", keyway: "-ERR SELECT is not allowed in cluster mode" }, why: "a cluster has one database (contract: C5)" },
     Known { command: "CLUSTER, READONLY, READWRITE, ASKING", seen: LeftOut, why: "one server says that cluster support is disabled; Keyway serves them (contract: C4)" },
-    Known { command: "DBSIZE, KEYS, FLUSHALL, SCRIPT, FUNCTION, CONFIG, PUBSUB ... inside MULTI", seen: LeftOut, why: "they go to many nodes: CROSSSLOT when queued (contract: T2)" },
+    Known { command: "DBSIZE, KEYS, FLUSHALL, SCRIPT, FUNCTION, CONFIG, PUBSUB ... inside MULTI", seen: LeftOut, why: "they go to many nodes: CROSSSLOT when queued (contract: T2); where a cluster has one primary, DBSIZE, KEYS, FLUSHALL, INFO, SCRIPT EXISTS and the like are queued, and what they answer is the node's own" },
     Known { command: "DEBUG, SHUTDOWN, REPLICAOF and other operator commands", seen: LeftOut, why: "refused (contract: C7)" },
     // What Keyway answers itself.
     Known { command: "CLIENT SETINFO*", seen: Replies { one: "-ERR unknown subcommand*", keyway: "*" }, why: "Keyway knows what newer servers have: libraries send it to any server" },

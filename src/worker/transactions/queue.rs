@@ -161,6 +161,11 @@ impl Core {
                     None => Ok(Place::Anywhere),
                 }
             }
+            Handling::Primaries(_) | Handling::RandomKey | Handling::Script(Script::Exists)
+                if self.may_be_at_only_primary() =>
+            {
+                Ok(Place::OnlyPrimary)
+            }
             Handling::Primaries(_)
             | Handling::Nodes(_)
             | Handling::Script(_)
@@ -249,6 +254,12 @@ impl Core {
              compatibility.cross_slot_transactions = \"split\"",
             command.name
         )))
+    }
+
+    /// Whether what goes to all primaries can go along with the rest of a transaction. Not where it needs replicas,
+    /// or this Keyway, as well.
+    fn may_be_at_only_primary(&self) -> bool {
+        !self.nodes.is_standalone() && !self.is_splitting() && self.has_only_primary()
     }
 
     fn is_splitting(&self) -> bool {
