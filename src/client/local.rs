@@ -172,7 +172,7 @@ pub fn answer(
             write::simple(out, "RESET");
             Ok(Effect::Reset)
         }
-        Local::Select => connection::select(args, out),
+        Local::Select => connection::select(args, world, out),
         Local::Asking => ok(out),
         Local::ReadOnly => {
             session.is_read_only = true;

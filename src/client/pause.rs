@@ -1,5 +1,7 @@
 //! `CLIENT PAUSE`: what waits, and until when (contract: C2).
 
+use std::sync::Arc;
+
 use crate::command::Command;
 use crate::resp::Args;
 
@@ -31,22 +33,40 @@ impl Pause {
         }
     }
 
-    /// Whether a request waits. `EXEC` is as what it would execute, which the caller knows.
-    pub fn holds(self, command: &Command, args: &Args<'_>) -> bool {
+    /// Whether a request waits. `EXEC` is as what it would execute, which the caller knows. `body` finds the script
+    /// that a hash names.
+    pub fn holds(
+        self,
+        command: &Command,
+        args: &Args<'_>,
+        body: impl FnOnce(&[u8]) -> Option<Arc<[u8]>>,
+    ) -> bool {
         match self.mode {
             PauseMode::All => true,
-            PauseMode::Write => command.may_replicate() && !promises_not_to_write(command, args),
+            PauseMode::Write => {
+                command.may_replicate() && !is_promised_not_to_write(command, args, body)
+            }
         }
     }
 }
 
-/// `EVAL` of a script that begins with `#!lua flags=no-writes`; of one that is named by its hash nobody
-/// here knows what it promises.
-fn promises_not_to_write(command: &Command, args: &Args<'_>) -> bool {
-    if command.name != "eval" {
-        return false;
+/// A call of a script that promises not to write. What a function promises, or a script that never passed through
+/// here, nobody here knows.
+fn is_promised_not_to_write(
+    command: &Command,
+    args: &Args<'_>,
+    body: impl FnOnce(&[u8]) -> Option<Arc<[u8]>>,
+) -> bool {
+    let named = args.get(1).unwrap_or_default();
+    match command.name {
+        "eval" => promises_not_to_write(named),
+        "evalsha" => body(named).is_some_and(|script| promises_not_to_write(&script)),
+        _ => false,
     }
-    let script = args.get(1).unwrap_or_default();
+}
+
+/// A script that begins with `#!lua flags=no-writes`.
+fn promises_not_to_write(script: &[u8]) -> bool {
     let line = script
         .split(|byte| *byte == b'\n')
         .next()
@@ -67,9 +87,18 @@ mod tests {
 
     fn waits(mode: PauseMode, words: &[&str]) -> bool {
         with_args(words, |args| match lookup(args) {
-            Lookup::Found(row) => Pause { mode, until_us: 1 }.holds(row, args),
+            Lookup::Found(row) => Pause { mode, until_us: 1 }.holds(row, args, kept),
             _ => panic!("no row for {words:?}"),
         })
+    }
+
+    /// The scripts that passed through: one that promises not to write, and one that does not.
+    fn kept(sha: &[u8]) -> Option<Arc<[u8]>> {
+        match sha {
+            b"reads" => Some((*b"#!lua flags=no-writes\nreturn 1").into()),
+            b"writes" => Some((*b"#!lua\nreturn 1").into()),
+            _ => None,
+        }
     }
 
     /// As servers were seen to do. contract: C2
@@ -91,6 +120,9 @@ mod tests {
             (&["EVAL", "-- flags=no-writes\nreturn 1", "0"], true),
             (&["EVAL_RO", "return 1", "0"], false),
             (&["EVALSHA", "x", "0"], true),
+            (&["EVALSHA", "writes", "0"], true),
+            (&["EVALSHA", "reads", "0"], false),
+            (&["EVALSHA_RO", "x", "0"], false),
             (&["FCALL", "f", "0"], true),
             (&["FCALL_RO", "f", "0"], false),
             (&["SCRIPT", "LOAD", "return 1"], false),

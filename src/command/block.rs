@@ -13,10 +13,12 @@ pub const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 /// What it ends with.
 pub const END: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
-static READS: Command = row(Access::Read);
-static WRITES: Command = row(Access::Effect);
+static READS: Command = row(Access::Read, Flags::NONE);
+static WRITES: Command = row(Access::Effect, Flags::NONE);
+static READS_ALL: Command = row(Access::Read, Flags::ONLY_PRIMARY);
+static WRITES_ALL: Command = row(Access::Effect, Flags::ONLY_PRIMARY);
 
-const fn row(access: Access) -> Command {
+const fn row(access: Access, flags: Flags) -> Command {
     Command {
         name: "exec",
         arity: 1,
@@ -24,13 +26,21 @@ const fn row(access: Access) -> Command {
         keys: Keys::None,
         across: None,
         handling: Handling::Transaction(Transaction::Exec),
-        flags: Flags::NONE,
+        flags,
     }
 }
 
 /// The row of a block; `is_repeatable` is whether all its commands are.
 pub fn block_row(is_repeatable: bool) -> &'static Command {
     if is_repeatable { &READS } else { &WRITES }
+}
+
+/// The row of a block with commands that go to all primaries, while there is one.
+pub fn block_of_only_primary(is_repeatable: bool) -> &'static Command {
+    match is_repeatable {
+        true => &READS_ALL,
+        false => &WRITES_ALL,
+    }
 }
 
 /// The commands of a block as frames, one after another.
@@ -75,6 +85,12 @@ impl Command {
     #[inline]
     pub fn is_block(&self) -> bool {
         self.handling == Handling::Transaction(Transaction::Exec)
+    }
+
+    /// Whether this is the row of a block that is whole only where one primary is all there is.
+    #[inline]
+    pub fn needs_only_primary(&self) -> bool {
+        self.flags.has(Flags::ONLY_PRIMARY)
     }
 
     /// Whether the servers do not let it into a transaction (their flag `no_multi`; Valkey's `MULTI`

@@ -58,6 +58,8 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1);
     /// Keyway has learnt it from the servers.
     pub const LEARNT: Flags = Flags(2);
+    /// A block that is whole only where one primary is all there is.
+    pub const ONLY_PRIMARY: Flags = Flags(4);
 
     /// Both together.
     #[must_use]

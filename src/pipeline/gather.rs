@@ -15,6 +15,8 @@ pub struct Gather<M> {
     lanes: Vec<Slot>,
     /// More bytes are not to be held.
     bytes_max: usize,
+    /// No part says anything of a key's value.
+    tells_no_values: bool,
 }
 
 impl<M> Gather<M> {
@@ -27,6 +29,7 @@ impl<M> Gather<M> {
             missing: parts,
             lanes: Vec::new(),
             bytes_max: usize::MAX,
+            tells_no_values: false,
         }
     }
 
@@ -40,6 +43,20 @@ impl<M> Gather<M> {
     #[must_use]
     pub fn at_most(self, bytes_max: usize) -> Self {
         Gather { bytes_max, ..self }
+    }
+
+    /// Says that no part of the reply, nor the whole, is about the value of a key: it is that of a write.
+    #[must_use]
+    pub fn telling_no_values(self, tells_no_values: bool) -> Self {
+        Gather {
+            tells_no_values,
+            ..self
+        }
+    }
+
+    /// Whether no message can be about it.
+    pub fn tells_no_values(&self) -> bool {
+        self.tells_no_values
     }
 
     /// Whether it holds more than it may. Found out when the part that is too much is there.

@@ -49,7 +49,7 @@ struct Slot<M> {
     state: State<M>,
     /// The client asked not to hear of this one (`CLIENT REPLY OFF`, contract: P7).
     is_muted: bool,
-    /// A part of its reply has come.
+    /// A part of its reply has come that a message may be about.
     has_parts: bool,
     /// What it must not overtake, and what must not overtake it.
     lane: Option<Lane>,
@@ -68,6 +68,8 @@ pub struct Replies<M> {
     /// Bytes that are held for replies that come in pieces.
     passing_bytes: usize,
     messages: Option<Box<Messages>>,
+    /// A message that stands for all is in the output, and no value before the reply to this request is behind it.
+    all_said: Option<Sequence>,
     /// Bytes in their final order, ready for the client.
     out: Vec<u8>,
     /// How much of `out` was written already.
@@ -87,6 +89,7 @@ impl<M> Default for Replies<M> {
             held_count: 0,
             passing_bytes: 0,
             messages: None,
+            all_said: None,
             out: Vec::new(),
             written: 0,
             is_discarding: false,
@@ -232,7 +235,7 @@ impl<M> Replies<M> {
             return Filled::Waiting;
         };
         // An empty part tells nothing that a message could be about.
-        *has_parts |= !reply.is_empty();
+        *has_parts |= !(reply.is_empty() || gather.tells_no_values());
         let is_complete = gather.fill(part, reply);
         if gather.is_too_large() {
             Filled::TooLarge
@@ -257,7 +260,12 @@ impl<M> Replies<M> {
         let offset = self.offset(sequence)?;
         let state = &mut self.slots.get_mut(offset)?.state;
         match std::mem::replace(state, State::Waiting) {
-            State::Gathering(gather) => Some(gather),
+            State::Gathering(gather) => {
+                if gather.tells_no_values() && self.all_said == Some(sequence) {
+                    self.all_said = Some(Sequence(sequence.0 + 1));
+                }
+                Some(gather)
+            }
             other => {
                 *state = other;
                 None

@@ -293,6 +293,9 @@ impl Core {
             return;
         };
         client.map_version = super::clients::UNSETTLED;
+        if dispatched.command.needs_only_primary() {
+            return self.redirect_block(dispatched, bytes, is_asking);
+        }
         if dispatched.attempts > HOPS_AT_ONCE {
             return self.park(dispatched, bytes, false, Reason::Unsettled(REDIRECTS));
         }

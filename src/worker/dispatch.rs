@@ -8,7 +8,7 @@ use super::nodes::ConnectionKey;
 use super::replica_reads::ReadPlan;
 use super::requests::Taken;
 use crate::cluster::Slot;
-use crate::command::{self, Command, KeysError, Merge};
+use crate::command::{self, Access, Command, KeysError, Merge};
 use crate::pipeline::{ClientKey, Gather, Sequence, Ticket};
 use crate::resp::{Args, Protocol};
 use crate::routing::merge::MergePlan;
@@ -362,7 +362,8 @@ impl Core {
         };
         let sequence = self.open_place(key, None);
         let lanes = splitter.parts().map(|part| part.slot).collect();
-        let gather = Gather::in_lanes(Finish::Merge(plan), lanes);
+        let is_write = command.access == Access::Write;
+        let gather = Gather::in_lanes(Finish::Merge(plan), lanes).telling_no_values(is_write);
         self.gather_at(key, sequence, gather);
         for (index, part) in splitter.parts().enumerate() {
             let ticket = Ticket {

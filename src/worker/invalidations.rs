@@ -1,8 +1,10 @@
 //! What clients that track are told, and where between their replies (contract: S6).
 
+use super::clients::Client;
 use super::core::Core;
 use super::lanes::keys_of;
 use super::nodes::ConnectionKey;
+use crate::client::TrackingMode;
 use crate::command::Access;
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
@@ -10,6 +12,21 @@ use crate::upstream::{Dispatched, Role};
 
 /// Everything the client cached is invalid.
 const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+/// Whether a client is told what is invalid. RESP2 has no pushes: a server says nothing either.
+fn is_told(client: &mut Client) -> bool {
+    let Some(tracking) = &client.session.tracking else {
+        return false;
+    };
+    if client.session.protocol != Protocol::Resp3 {
+        return false;
+    }
+    if tracking.mode() == TrackingMode::Broadcast {
+        // Others may read for it, over connections that do not track.
+        client.replies.values_come_elsewhere();
+    }
+    true
+}
 
 impl Core {
     /// A node sent a message of its own on a client's connection.
@@ -27,8 +44,25 @@ impl Core {
 
     /// Nothing the client cached may be used any more, nor what it has been answered and not read.
     pub(super) fn invalidate_all(&mut self, key: ClientKey) {
+        if self.owes_flush(key) {
+            return;
+        }
         self.tallies.tracking_flushes.increment();
         self.say_invalid(key, FLUSH);
+    }
+
+    /// A client in RESP2 hears nothing, and of what it reads then it is promised nothing, also later. But one server
+    /// would still keep what it promised in RESP3 before; if that cannot be kept here, the client is told once it
+    /// speaks RESP3 again.
+    fn owes_flush(&mut self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else {
+            return false;
+        };
+        let is_silent = client.session.protocol != Protocol::Resp3;
+        if is_silent && let Some(tracker) = &mut client.tracking {
+            tracker.is_flush_owed = true;
+        }
+        is_silent
     }
 
     fn say_invalid(&mut self, key: ClientKey, push: &[u8]) {
@@ -36,8 +70,7 @@ impl Core {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        // RESP2 has no pushes: a server says nothing either.
-        if client.session.tracking.is_none() || client.session.protocol != Protocol::Resp3 {
+        if !is_told(client) {
             return;
         }
         client.replies.say(push, FLUSH);
@@ -54,10 +87,13 @@ impl Core {
             let Some(key) = self.trackers.keys.get(index).copied() else {
                 break;
             };
+            if self.owes_flush(key) {
+                continue;
+            }
             let Some(client) = self.clients.get(key) else {
                 continue;
             };
-            if client.session.tracking.is_some() && client.session.protocol == Protocol::Resp3 {
+            if is_told(client) {
                 self.tallies.tracking_flushes.increment();
                 client.replies.say_after_all(FLUSH);
                 client.wake();

@@ -58,9 +58,10 @@ impl Core {
             return;
         };
         let reply = match self.call(dispatched.ticket).map(|call| &call.reason) {
-            // The stream is not where it was asked for anew, either.
+            // The stream is not where it was asked for anew, either; there may be something else.
             Some(Reason::Server(said))
-                if is_stream_gone(said) && reply.starts_with(b"-NOGROUP") =>
+                if is_stream_gone(said)
+                    && (reply.starts_with(b"-NOGROUP") || reply.starts_with(b"-WRONGTYPE")) =>
             {
                 Cow::Owned(said.to_vec())
             }

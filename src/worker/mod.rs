@@ -14,6 +14,7 @@ pub mod client_reads;
 pub mod client_task;
 pub mod clients;
 pub mod core;
+mod databases;
 mod deliver;
 mod dispatch;
 mod doors_cell;

@@ -314,6 +314,10 @@ impl Core {
             self.plan_again(dispatched, parked.bytes);
             return None;
         }
+        let parked = match dispatched.command.needs_only_primary() {
+            true => self.hold_for_only_primary(parked)?,
+            false => parked,
+        };
         if self.is_for_nobody(&dispatched) {
             self.begin_anew(parked);
             return None;

@@ -153,6 +153,10 @@ impl Core {
         let Some(pause) = self.scrutiny.pause else {
             return false;
         };
+        let scripts = &self.scripts;
+        let holds = |command: &Command, args: &Args<'_>| {
+            pause.holds(command, args, |sha| scripts.body(sha))
+        };
         let Some(client) = self.clients.get(key) else {
             return false;
         };
@@ -163,10 +167,10 @@ impl Core {
         // `EXEC` waits if anything waits that it would carry out.
         let holds_queued = |transaction: &Transaction| {
             transaction.commands().any(|(command, frame)| {
-                with_args(frame, |args| pause.holds(command, args)).unwrap_or(false)
+                with_args(frame, |args| holds(command, args)).unwrap_or(false)
             })
         };
-        pause.holds(command, args)
+        holds(command, args)
             || (command.is_block() && client.transaction.as_deref().is_some_and(holds_queued))
     }
 

@@ -223,7 +223,9 @@ impl Core {
         let Ticket {
             client, sequence, ..
         } = dispatched.ticket;
-        self.gather_at(client, sequence, Gather::new(finish, parts.len()));
+        let is_write = dispatched.command.access == Access::Write;
+        let gather = Gather::new(finish, parts.len()).telling_no_values(is_write);
+        self.gather_at(client, sequence, gather);
         for (part, (target, bytes)) in parts.into_iter().enumerate() {
             let ticket = Ticket {
                 part: part as u32,

@@ -74,6 +74,8 @@ pub struct Tracker {
     pub(super) is_changing: bool,
     /// Whether the servers agree about a change is not known.
     pub(super) is_uncertain: bool,
+    /// It would have been told to forget everything while it spoke RESP2.
+    pub(super) is_flush_owed: bool,
 }
 
 /// A connection of one client.
@@ -128,8 +130,10 @@ impl Core {
         };
         if client.session.tracking.is_none() && command.handling == Handling::Local(Local::Reset) {
             self.stop_tracking(key);
-        } else if protocol != client.session.protocol {
-            // What it read in RESP2, where it hears of no changes, was not tracked.
+        } else if protocol != client.session.protocol
+            && let Some(tracker) = &mut client.tracking
+            && std::mem::take(&mut tracker.is_flush_owed)
+        {
             self.invalidate_all(key);
         }
         taken

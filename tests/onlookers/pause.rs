@@ -211,8 +211,12 @@ fn later_pauses_only_add(flavor: Flavor) {
 fn a_script_that_promises_not_to_write_goes_on(flavor: Flavor) {
     let keyway = keyway(flavor, 1);
     let [mut pauser, mut other] = clients(&keyway);
+    let loaded = pauser.call(r##"SCRIPT LOAD "#!lua flags=no-writes\nreturn 6""##);
+    let sha = loaded.text();
     pauser.expect("CLIENT PAUSE 60000 WRITE", "+OK");
     other.expect(r##"EVAL "#!lua flags=no-writes\nreturn 7" 0"##, ":7");
+    other.expect(&format!("EVALSHA {sha} 0"), ":6");
+    other.expect(&format!("EVALSHA {} 0", sha.to_uppercase()), ":6");
     other.send(r##"EVAL "#!lua\nreturn 8" 0"##);
     eventually("it waits", SOON, || {
         keyway.metric("keyway_paused_clients") == 1.0

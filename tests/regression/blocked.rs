@@ -214,6 +214,35 @@ fn a_client_that_left_is_not_asked_for_again() {
     assert!(leaver.turn(&mut scene).is_ready());
 }
 
+/// A stream that is deleted looks like one that moves, so it is asked for again. What is found then is not what the
+/// client was told by one server, which says the same whether nothing is there or something else. contract: T6
+#[test]
+fn a_stream_that_is_gone_is_told_in_the_words_of_one_server() {
+    const GONE: &str = "-UNBLOCKED the stream key no longer exists";
+    const CALL: &str = "XREADGROUP GROUP g c BLOCK 500 STREAMS {b}1 >";
+    for (second, expected) in [
+        ("-NOGROUP No such key '{b}1' or consumer group 'g'", GONE),
+        (
+            "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            GONE,
+        ),
+        ("*-1", "*-1"),
+        ("-NOPERM no", "-NOPERM no"),
+    ] {
+        let mut scene = Scene::new();
+        let client = scene.client();
+        scene.says(client, CALL);
+        let lease = scene.open();
+        assert_eq!(scene.wrote(lease), CALL);
+        scene.node_says(lease, GONE);
+        assert_eq!(scene.hears(client), "");
+        scene.pass(100_000);
+        assert!(scene.wrote(lease).starts_with("XREADGROUP"), "once more");
+        scene.node_says(lease, second);
+        assert_eq!(scene.hears(client), expected, "{second}");
+    }
+}
+
 /// What a server would have had ready for it, it gets, wherever the keys are. contract: T5 P3 R3 T7
 #[test]
 fn a_client_that_sends_no_more_gets_what_is_there() {

@@ -10,7 +10,9 @@ use keyway::resp::reply::ReplyScanner;
 
 use super::request::{Op, Outcome, Request};
 use super::tasks::Flag;
-use super::transaction::{Closing, Expectation, Role, draw, judge_exec, judge_queued, slot_of_tag};
+use super::transaction::{
+    Closing, Expectation, Role, draw, judge_exec, judge_queued, judge_queued_or, slot_of_tag,
+};
 use super::wire::{Shared, Socket, Wire};
 use super::world::Life;
 
@@ -137,6 +139,8 @@ impl Client {
             is_split: self.splits,
             is_aborted: false,
             slot: watched.map(slot_of_tag),
+            may_be_aborted: false,
+            is_slot_unsure: false,
         };
         self.push_op(rng, Op::Multi, Role::Plain);
         let mut members = Vec::new();
@@ -273,6 +277,9 @@ impl Client {
                 Role::Plain => request.judge(&reply).map(|outcome| vec![(next, outcome)]),
                 Role::Queued(refused) => {
                     judge_queued(*refused, &reply).map(|outcome| vec![(next, outcome)])
+                }
+                Role::QueuedOr(refused) => {
+                    judge_queued_or(refused, &reply).map(|outcome| vec![(next, outcome)])
                 }
                 Role::Exec(closing) => judge_exec(closing, &self.requests, &reply),
                 Role::Discard(members) => request.judge(&reply).map(|_| {

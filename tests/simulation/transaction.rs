@@ -16,6 +16,8 @@ pub enum Role {
     Plain,
     /// It is answered `QUEUED`, or refused with an error that begins so.
     Queued(Option<&'static str>),
+    /// It is answered `QUEUED`, or refused so: how many primaries there are is not known here.
+    QueuedOr(&'static str),
     /// It ends one.
     Exec(Closing),
     /// It drops these requests.
@@ -87,12 +89,26 @@ pub struct Expectation {
     pub is_aborted: bool,
     /// The slot of the first key, or of what is watched.
     pub slot: Option<u16>,
+    /// A command may have been refused: from then on a first key counts or does not.
+    pub may_be_aborted: bool,
+    /// The slot is that of such a key.
+    pub is_slot_unsure: bool,
 }
 
 impl Expectation {
     /// What a command is answered.
     pub fn of(&mut self, request: &Request) -> Role {
         let slots = request.slots();
+        let is_other_slot = match (slots.first(), self.slot) {
+            (Some(slot), Some(known)) => slots.len() == 1 && *slot != known,
+            _ => false,
+        };
+        if !self.is_split
+            && (is_at_only_primary(request.op) || is_other_slot && self.is_slot_unsure)
+        {
+            self.may_be_aborted = true;
+            return Role::QueuedOr("-CROSSSLOT ");
+        }
         let refused = match request.op {
             Op::WrongArity => Some("-ERR wrong number of arguments"),
             Op::Unknown => Some("-ERR unknown command"),
@@ -104,6 +120,7 @@ impl Expectation {
                 (Some(slot), Some(known)) if *slot != known => Some("-CROSSSLOT "),
                 (Some(slot), None) if !self.is_aborted => {
                     self.slot = Some(*slot);
+                    self.is_slot_unsure = self.may_be_aborted;
                     None
                 }
                 _ => None,
@@ -122,10 +139,15 @@ fn is_for_all(op: Op) -> bool {
     )
 }
 
+/// Whether it is in the block where there is one primary.
+fn is_at_only_primary(op: Op) -> bool {
+    matches!(op, Op::DbSize | Op::Keys | Op::RandomKey)
+}
+
 /// Whether its number reaches a node within a block.
 fn is_in_block(request: &Request) -> bool {
     let mut arguments = request.args.iter().skip(1);
-    !is_for_all(request.op) && arguments.any(|argument| token(argument.as_bytes()).is_some())
+    arguments.any(|argument| token(argument.as_bytes()).is_some())
 }
 
 /// The reply to a command inside a transaction.
@@ -136,6 +158,11 @@ pub fn judge_queued(refused: Option<&str>, reply: &[u8]) -> Result<Outcome, Stri
         Some(beginning) if text.starts_with(beginning) => Ok(Outcome::NotExecuted),
         expected => Err(format!("expected {expected:?}")),
     }
+}
+
+/// The reply to a command that may be refused, inside a transaction.
+pub fn judge_queued_or(refused: &str, reply: &[u8]) -> Result<Outcome, String> {
+    judge_queued(None, reply).or_else(|_| judge_queued(Some(refused), reply))
 }
 
 /// The reply to an `EXEC`: what became of its members.
@@ -149,7 +176,9 @@ pub fn judge_exec(
         let members = closing.members.iter();
         Ok(members.map(|member| (*member, outcome.clone())).collect())
     };
-    if closing.is_aborted {
+    let mut members = closing.members.iter().map(|member| &requests[*member]);
+    let is_refused = members.any(|member| member.outcome == Outcome::NotExecuted);
+    if closing.is_aborted || is_refused {
         return match &*text {
             "-EXECABORT Transaction discarded because of previous errors.\r\n" => {
                 all(Outcome::NotExecuted)
@@ -208,6 +237,12 @@ fn judge_error(closing: &Closing, requests: &[Request], text: &str) -> Result<Ou
             "-EXECABORT Transaction discarded because of: {word}"
         ))
     });
+    let mut members = closing.members.iter().map(|member| &requests[*member]);
+    let is_of_all = !closing.is_split && members.any(|member| is_at_only_primary(member.op));
+    let begins = "-EXECABORT Transaction discarded because of: CROSSSLOT";
+    if is_of_all && text.starts_with(begins) {
+        return Ok(Outcome::NotExecuted);
+    }
     if is_refused || text.contains("not executed") || text.contains("was tried for") {
         return Ok(Outcome::NotExecuted);
     }
@@ -230,7 +265,7 @@ pub fn check_blocks(
     let mut stages = BTreeMap::new();
     for member in &closing.members {
         let request = &requests[*member];
-        if is_for_all(request.op) {
+        if is_for_all(request.op) && closing.is_split {
             stage += 1;
         } else if is_in_block(request) {
             stages.insert(request.id, (stage, request));

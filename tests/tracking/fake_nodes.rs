@@ -161,6 +161,35 @@ fn a_lost_connection_invalidates_all_behind_the_replies_it_gave() {
     assert!(keyway.metric("keyway_tracking_flushes_total") >= 2.0);
 }
 
+/// A client that speaks RESP2 for a while hears nothing then, and nothing when it speaks RESP3 again; unless what it
+/// was promised before cannot be kept.
+///
+/// contract: S6 P1
+#[test]
+fn a_connection_lost_in_resp2_is_told_of_in_resp3() {
+    let (fake, _keyway, mut client) = scene();
+    client.expect("CLIENT TRACKING ON", "+OK");
+    client.expect("GET a", "'node-1'");
+    for is_lost in [false, true] {
+        client.call("HELLO 2");
+        client.expect("GET a", "'node-1'");
+        if is_lost {
+            fake.node(1).cut_connections();
+            // Keyway knows, since it needs another one.
+            let connections = fake.node(1).requests("HELLO").len();
+            eventually("the loss is noticed", SOON, || {
+                client.expect("GET a", "'node-1'");
+                fake.node(1).requests("HELLO").len() > connections
+            });
+        }
+        client.call("HELLO 3");
+        let (value, told) = ask(&mut client, "GET a");
+        assert_eq!(value, "'node-1'");
+        let expected: &[&str] = if is_lost { &[FLUSH] } else { &[] };
+        assert_eq!(told, expected);
+    }
+}
+
 /// `CLIENT CACHING` is right before the command it is meant for, on each connection that command uses,
 /// also when that is done again.
 ///

@@ -6,6 +6,7 @@ mod limits;
 mod lost;
 mod moves;
 mod one_server;
+mod only_primary;
 mod redirects;
 mod split;
 mod watch;

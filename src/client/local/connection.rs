@@ -6,6 +6,7 @@ use super::{Answered, Bound, Effect, Vouched, World, ok, refuse, shown, syntax_e
 use crate::acl::User;
 use crate::client::Session;
 use crate::client::local::client::check_name;
+use crate::cluster::{Mode, Topology};
 use crate::config::Secret;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, write};
@@ -26,10 +27,16 @@ pub(super) fn echo(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
     Ok(Effect::None)
 }
 
-/// Keyway has one database, as a cluster has (contract: C5).
-pub(super) fn select(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
+/// Keyway has one database, as a cluster has, or one server with `databases 1` (contract: C5).
+pub(super) fn select(args: &Args<'_>, world: &World<'_>, out: &mut Vec<u8>) -> Answered {
+    let is_standalone = |topology: &Topology| topology.mode == Mode::Standalone;
     match args.get(1).and_then(parse_integer) {
         Some(0) => ok(out),
+        Some(number)
+            if i32::try_from(number).is_ok() && world.topology.is_some_and(is_standalone) =>
+        {
+            refuse("ERR DB index is out of range")
+        }
         Some(number) if i32::try_from(number).is_ok() => {
             refuse("ERR SELECT is not allowed in cluster mode")
         }

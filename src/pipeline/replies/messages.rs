@@ -4,6 +4,9 @@
 //! back here, because an earlier request is not answered yet. So a message is said twice then: at once,
 //! for what the client was told before, and again behind every reply that had come before it. To hear
 //! it twice does no harm; to hear it too early only, or too late, would.
+//!
+//! A message that stands for all (everything is invalid) is not said once more while no value has come to the output
+//! behind it. What is held may have values in it, so behind that it is said all the same.
 
 use std::collections::VecDeque;
 
@@ -42,21 +45,40 @@ impl<M> Replies<M> {
             Some(offset) if offset < self.slots.len() => {
                 self.let_wait(offset, message, instead);
             }
-            _ => self.say_now(message),
+            _ => self.say_now(message, instead),
         }
     }
 
+    /// What is said next is about values that may have come elsewhere as well: it is said however often it was said
+    /// before.
+    pub fn values_come_elsewhere(&mut self) {
+        self.all_said = None;
+    }
+
     fn say_behind(&mut self, place: Option<usize>, message: &[u8], instead: &[u8]) {
-        self.say_now(message);
+        self.say_now(message, instead);
         if let Some(place) = place {
             self.let_wait(place, message, instead);
         }
     }
 
-    fn say_now(&mut self, message: &[u8]) {
-        if !self.is_discarding {
-            self.push_message(|out| out.extend_from_slice(message));
+    fn say_now(&mut self, message: &[u8], instead: &[u8]) {
+        if self.is_discarding || (message == instead && self.is_all_said()) {
+            return;
         }
+        self.push_message(|out| out.extend_from_slice(message));
+    }
+
+    /// Whether a message that stands for all would say nothing new: the client was told so, and no value has come to
+    /// the output since then. So one flush of several nodes is told once. Otherwise notes that it is said now.
+    fn is_all_said(&mut self) -> bool {
+        if self.message_after_pieces().is_some() {
+            // It is said behind a value of which a part is in the output.
+            return false;
+        }
+        let is_said = self.all_said == Some(self.head);
+        self.all_said = Some(self.head);
+        is_said
     }
 
     fn let_wait(&mut self, offset: usize, message: &[u8], instead: &[u8]) {
@@ -168,13 +190,78 @@ mod tests {
         let (first, second) = (replies.open(false, None), replies.open(true, None));
         replies.say_after(first, b"!1", b"!");
         replies.say_after_all(b"!");
-        assert_eq!(output(&replies), "!!");
+        assert_eq!(output(&replies), "!", "said already");
         replies.fill(first, b"1");
-        assert_eq!(output(&replies), "!!1!1");
+        assert_eq!(output(&replies), "!1!1");
         replies.fill(second, b"muted");
-        assert_eq!(output(&replies), "!!1!1!");
+        assert_eq!(output(&replies), "!1!1!");
         replies.say_after(second, b"!2", b"!");
-        assert_eq!(output(&replies), "!!1!1!!2");
+        assert_eq!(output(&replies), "!1!1!!2");
+    }
+
+    /// A flush of three nodes is told once; what a node read before its own is told of. contract: S6
+    #[test]
+    fn all_is_said_once_while_no_value_is_behind_it() {
+        let mut replies = Replies::<()>::default();
+        replies.say(b"!", b"!");
+        replies.say(b"!k", b"!");
+        replies.say(b"!", b"!");
+        assert_eq!(output(&replies), "!!k");
+
+        // The client's own flush: neither its parts nor its reply are values.
+        let (flush, read) = (replies.open(false, None), replies.open(false, None));
+        replies.gather_at(flush, Gather::new((), 2).telling_no_values(true));
+        replies.fill_part(flush, 0, b"+");
+        replies.say(b"!", b"!");
+        replies.fill_part(flush, 1, b"+");
+        replies.take_gather(flush);
+        replies.fill(flush, b"+");
+        replies.say(b"!", b"!");
+        assert_eq!(output(&replies), "!!k+");
+
+        // A value is behind it.
+        replies.fill(read, b"1");
+        replies.say(b"!", b"!");
+        replies.say(b"!", b"!");
+        assert_eq!(output(&replies), "!!k+1!");
+        replies.answer(false, |out| out.push(b'2'));
+        replies.say_after_all(b"!");
+        assert_eq!(output(&replies), "!!k+1!2!");
+        replies.values_come_elsewhere();
+        replies.say(b"!", b"!");
+        assert_eq!(output(&replies), "!!k+1!2!!");
+    }
+
+    /// contract: S6
+    #[test]
+    fn all_is_said_again_behind_values_that_are_held_or_come_in_pieces() {
+        let mut replies = Replies::<()>::default();
+        let (first, second) = (replies.open(false, None), replies.open(false, None));
+        replies.say(b"!", b"!");
+        replies.fill(second, b"2");
+        replies.say(b"!", b"!");
+        replies.say(b"!", b"!");
+        replies.begin_passing(first, 2);
+        replies.pass(first, b"1a");
+        replies.say(b"!", b"!");
+        replies.pass(first, b"1b");
+        replies.end_passing(first);
+        assert_eq!(output(&replies), "!1a1b!2!");
+
+        // Values in the parts, also when they are taken out to be merged.
+        let mut replies = Replies::<()>::default();
+        let parts = replies.open(false, None);
+        replies.gather_at(parts, Gather::new((), 2));
+        replies.say(b"!", b"!");
+        replies.fill_part(parts, 0, b"x");
+        replies.say(b"!", b"!");
+        replies.fill_part(parts, 1, b"y");
+        replies.take_gather(parts);
+        replies.say(b"!", b"!");
+        replies.fill(parts, b"xy");
+        assert_eq!(output(&replies), "!xy!");
+        replies.say(b"!", b"!");
+        assert_eq!(output(&replies), "!xy!!");
     }
 
     /// contract: S6, F6

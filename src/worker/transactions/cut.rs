@@ -90,7 +90,7 @@ impl Stage {
                     near = Some(*slot);
                     Home::One(cutter.add(near, is_repeatable, |out| out.extend_from_slice(frame)))
                 }
-                Place::Anywhere => {
+                Place::Anywhere | Place::OnlyPrimary => {
                     Home::One(cutter.add(near, is_repeatable, |out| out.extend_from_slice(frame)))
                 }
                 Place::Slots(_) => {

@@ -1,5 +1,6 @@
 //! `EXEC`: the whole block goes out at once, behind what the client sent before, as any request.
 
+use super::only_primary::SEVERAL_PRIMARIES;
 use crate::cluster::Slot;
 use crate::command::{Command, block_row};
 use crate::pipeline::{ClientKey, Ticket};
@@ -26,7 +27,12 @@ impl Core {
             self.end_transaction(key);
             return self.refuse_without_abort(key, ABORTED);
         }
-        if is_watching || transaction.queue.is_cut {
+        let is_cut = transaction.queue.is_cut;
+        if transaction.queue.needs_only_primary && self.lost_only_primary(is_watching) {
+            self.end_transaction(key);
+            return self.refuse_without_abort(key, SEVERAL_PRIMARIES);
+        }
+        if is_watching || is_cut {
             self.exec_in_steps(key)
         } else {
             self.exec_block(key)
@@ -109,6 +115,11 @@ impl Core {
         bytes: Vec<u8>,
         commands: u32,
     ) {
+        if dispatched.command.needs_only_primary()
+            && let Some(reason) = self.unknown_primaries()
+        {
+            return self.park(dispatched, bytes, false, reason);
+        }
         match self.connection_for(
             dispatched.ticket.client,
             dispatched.target,

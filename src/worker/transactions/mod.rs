@@ -14,6 +14,7 @@
 mod blocks;
 mod cut;
 mod exec;
+mod only_primary;
 mod progress;
 mod queue;
 mod steps;
@@ -44,6 +45,8 @@ struct Queue {
     slot: Option<Slot>,
     /// One block is not enough.
     is_cut: bool,
+    /// A command goes to all primaries, of which there was one when it was queued.
+    needs_only_primary: bool,
     /// Every command may be repeated.
     is_repeatable: bool,
     /// The client may be a subscriber when it is carried out.
@@ -70,6 +73,8 @@ enum Place {
     Slots(Merge),
     /// At all primaries or nodes: by itself, between blocks.
     Everywhere,
+    /// At all primaries, of which there is one: in any block.
+    OnlyPrimary,
     /// At this Keyway.
     Here(Local),
     /// At this Keyway: its subscriptions change.
@@ -118,6 +123,7 @@ impl Default for Queue {
             bytes: block::BEGIN.to_vec(),
             slot: None,
             is_cut: false,
+            needs_only_primary: false,
             is_repeatable: true,
             is_subscribing: false,
         }
@@ -128,11 +134,14 @@ impl Queue {
     fn push(&mut self, command: &'static Command, place: Place, frame: &[u8]) {
         self.is_repeatable &= command.is_repeatable();
         self.is_subscribing |= matches!(place, Place::Subscribes(_));
+        self.needs_only_primary |= place == Place::OnlyPrimary;
         match place {
             Place::Slot(slot) => self.is_cut |= *self.slot.get_or_insert(slot) != slot,
             Place::Anywhere => {}
+            // One block is enough for `OnlyPrimary`, but it has no lane: nothing may overtake it.
             Place::Slots(_)
             | Place::Everywhere
+            | Place::OnlyPrimary
             | Place::Here(_)
             | Place::Subscribes(_)
             | Place::Fails(_) => self.is_cut = true,

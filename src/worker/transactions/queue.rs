@@ -87,6 +87,10 @@ impl Core {
             let taken = with_args(&bytes, |args| self.queue(key, command, args));
             return taken.unwrap_or(Taken::Yes);
         }
+        if let Some(bytes) = self.kept_in_database(command, args) {
+            let taken = with_args(&bytes, |args| self.queue(key, command, args));
+            return taken.unwrap_or(Taken::Yes);
+        }
         if command.handling == Handling::Script(Script::Eval) {
             self.note_script(args.get(1));
         }
@@ -156,6 +160,11 @@ impl Core {
                     Some(slot) => self.place_in(key, slot),
                     None => Ok(Place::Anywhere),
                 }
+            }
+            Handling::Primaries(_) | Handling::RandomKey | Handling::Script(Script::Exists)
+                if self.may_be_at_only_primary() =>
+            {
+                Ok(Place::OnlyPrimary)
             }
             Handling::Primaries(_)
             | Handling::Nodes(_)
@@ -245,6 +254,12 @@ impl Core {
              compatibility.cross_slot_transactions = \"split\"",
             command.name
         )))
+    }
+
+    /// Whether what goes to all primaries can go along with the rest of a transaction. Not where it needs replicas,
+    /// or this Keyway, as well.
+    fn may_be_at_only_primary(&self) -> bool {
+        !self.nodes.is_standalone() && !self.is_splitting() && self.has_only_primary()
     }
 
     fn is_splitting(&self) -> bool {

@@ -11,11 +11,11 @@
 //! [`Core::run_exec`] is the loop. Whatever answers a step notes in [`State`] what comes next and calls it;
 //! an answer that comes while it runs is found by it, so that a thousand commands are no depth of calls.
 
-use super::cut::{Replies, Stage};
+use super::cut::{Block, Replies, Stage};
 use super::progress::{Exec, State, null_array};
 use super::{Place, Queue, Queued};
 use crate::client::{Effect, ReplyMode};
-use crate::command::{Local, block_row};
+use crate::command::{Command, Local, block_of_only_primary, block_row};
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::{with_args, write};
 use crate::routing::Target;
@@ -24,6 +24,14 @@ use crate::worker::blocking::{BlockedBy, Call};
 use crate::worker::core::Core;
 use crate::worker::finish::Finish;
 use crate::worker::requests::Taken;
+
+/// The row of a block that is sent in a step.
+fn row_of(block: &Block, needs_only_primary: bool) -> &'static Command {
+    match needs_only_primary {
+        true => block_of_only_primary(block.is_repeatable),
+        false => block_row(block.is_repeatable),
+    }
+}
 
 impl Core {
     /// Whether those take more requests who get a block.
@@ -37,7 +45,7 @@ impl Core {
         for queued in &transaction.queue.commands {
             match &queued.place {
                 Place::Slot(slot) => slots.push(*slot),
-                Place::Slots(_) | Place::Everywhere => is_everywhere = true,
+                Place::Slots(_) | Place::Everywhere | Place::OnlyPrimary => is_everywhere = true,
                 Place::Anywhere | Place::Here(_) | Place::Subscribes(_) | Place::Fails(_) => {}
             }
         }
@@ -148,9 +156,10 @@ impl Core {
 
     /// Sends the first block of a stage on the connection that watches.
     fn send_watched(&mut self, key: ClientKey) {
-        let Some((_, exec)) = self.exec(key) else {
+        let Some((queue, exec)) = self.exec(key) else {
             return;
         };
+        let needs_only_primary = queue.needs_only_primary;
         let (sequence, protocol) = (exec.sequence, exec.protocol);
         let State::Watched(stage) = &mut exec.state else {
             return;
@@ -158,7 +167,7 @@ impl Core {
         let Some(block) = stage.blocks.first_mut() else {
             return;
         };
-        let (slot, row) = (block.slot, block_row(block.is_repeatable));
+        let (slot, row) = (block.slot, row_of(block, needs_only_primary));
         let bytes = std::mem::take(&mut block.bytes);
         let call = Call::new(self.block_target(key, slot), bytes);
         self.watch_in(key, protocol);
@@ -168,16 +177,16 @@ impl Core {
 
     /// Sends the blocks of a stage; the first one went out before when its reply is there.
     fn send_blocks(&mut self, key: ClientKey, mut stage: Stage, watched: Option<Vec<u8>>) {
+        let Some((queue, exec)) = self.exec(key) else {
+            return;
+        };
         let is_sent = usize::from(watched.is_some());
         let mut blocks = Vec::new();
         for block in stage.blocks.iter_mut().skip(is_sent) {
             let bytes = std::mem::take(&mut block.bytes);
-            let row = block_row(block.is_repeatable);
+            let row = row_of(block, queue.needs_only_primary);
             blocks.push((block.slot, row, bytes, block.commands));
         }
-        let Some((_, exec)) = self.exec(key) else {
-            return;
-        };
         let (sequence, protocol, received_us) = (exec.sequence, exec.protocol, exec.received_us);
         exec.state = State::Blocks(stage, watched);
         if blocks.is_empty() {
