@@ -403,6 +403,7 @@ impl Core {
         !self.parked_clients.is_empty()
             || !self.blocked_retry.is_empty()
             || !self.uploads_waiting.is_empty()
+            || self.holds_publishers()
     }
 
     /// Whether something is left to be done outside the core.

@@ -233,11 +233,15 @@ impl Core {
             .collect();
         let mut missing = Vec::new();
         for channel_key in &channels {
-            if let Some(channel) = self.hub.channel_mut(*channel_key)
-                && channel.waiting.insert(key)
-                && !channel.is_in_effect
-            {
+            let Some(channel) = self.hub.channel_mut(*channel_key) else {
+                continue;
+            };
+            let is_first = channel.waiting.is_empty();
+            if channel.waiting.insert(key) && !channel.is_in_effect {
                 missing.push(*channel_key);
+            }
+            if is_first {
+                self.channel_is_awaited(*channel_key);
             }
         }
         let waiting = Waiting {
@@ -311,10 +315,15 @@ impl Core {
         let subscriptions = self.clients.get(key)?.subscriptions.as_mut()?;
         let waiting = subscriptions.waiting.take()?;
         for channel in &waiting.channels {
-            if let Some(channel) = self.hub.channel_mut(*channel) {
-                channel.waiting.remove(&key);
+            let channel_key = *channel;
+            if let Some(channel) = self.hub.channel_mut(channel_key)
+                && channel.waiting.remove(&key)
+                && channel.waiting.is_empty()
+            {
+                self.channel_is_answered(channel_key);
             }
         }
+        self.look_after_held_publishers();
         Some(waiting)
     }
 
