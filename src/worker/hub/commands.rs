@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::channel::{ChannelKey, Subscriber};
+use super::waiting::Waiting;
 use super::{Hub, Kind};
 use crate::command::{Command, Handling, Local, Subscription, Transaction};
-use crate::pipeline::{ClientKey, Sequence, Ticket};
+use crate::pipeline::{ClientKey, Sequence};
 use crate::resp::{Args, Protocol, write};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::worker::clients::{Client, Phase};
@@ -25,18 +26,6 @@ pub struct Subscriptions {
     pub(super) waiting: Option<Waiting>,
     /// Since when more than the soft limit is unread, in microseconds; 0 while it is not.
     pub(super) over_limit_since_us: u64,
-}
-
-/// A `SUBSCRIBE` that waits for nodes.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    sequence: Sequence,
-    kind: Kind,
-    /// What was named, in that order, repetitions included.
-    channels: Vec<ChannelKey>,
-    /// How many different ones are not in effect.
-    pub missing: usize,
-    pub received_us: u64,
 }
 
 impl Subscriptions {
@@ -226,109 +215,8 @@ impl Core {
         Taken::Yes
     }
 
-    fn begin_subscribe(&mut self, key: ClientKey, sequence: Sequence, kind: Kind, args: &Args<'_>) {
-        let names = args.iter().skip(1);
-        let channels: Vec<ChannelKey> = names
-            .map(|name| self.hub.find_or_make(kind, name))
-            .collect();
-        let mut missing = Vec::new();
-        for channel_key in &channels {
-            let Some(channel) = self.hub.channel_mut(*channel_key) else {
-                continue;
-            };
-            let is_first = channel.waiting.is_empty();
-            if channel.waiting.insert(key) && !channel.is_in_effect {
-                missing.push(*channel_key);
-            }
-            if is_first {
-                self.channel_is_awaited(*channel_key);
-            }
-        }
-        let waiting = Waiting {
-            sequence,
-            kind,
-            channels,
-            missing: missing.len(),
-            received_us: self.now_us,
-        };
-        if let Some(client) = self.clients.get(key) {
-            client.subscriptions.get_or_insert_default().waiting = Some(waiting);
-        }
-        if missing.is_empty() {
-            self.confirm_waiting(key);
-        } else {
-            self.hub.waiting.push(key);
-            for channel in missing {
-                self.place(channel);
-            }
-        }
-    }
-
-    /// All channels that the client waits for are in effect.
-    pub(super) fn confirm_waiting(&mut self, key: ClientKey) {
-        let Some(waiting) = self.take_waiting(key) else {
-            return;
-        };
-        let protocol = self.protocol_of(key);
-        let mut confirmations = Vec::new();
-        for channel in &waiting.channels {
-            let count = self.join(key, *channel);
-            if let Some(channel) = self.hub.channel(*channel) {
-                let word = waiting.kind.join_word();
-                write_confirmation(
-                    &mut confirmations,
-                    protocol,
-                    word,
-                    Some(&channel.name),
-                    count,
-                );
-            }
-        }
-        let ticket = Ticket {
-            client: key,
-            sequence: waiting.sequence,
-            part: 0,
-        };
-        self.reply_or_go_on(ticket, &confirmations);
-    }
-
-    /// The client's `SUBSCRIBE` cannot be: it is answered with this error and leaves nothing behind.
-    pub(super) fn refuse_waiting(&mut self, key: ClientKey, kind: ErrorKind, error: &[u8]) {
-        let Some(waiting) = self.take_waiting(key) else {
-            return;
-        };
-        self.tallies.failed(kind);
-        let ticket = Ticket {
-            client: key,
-            sequence: waiting.sequence,
-            part: 0,
-        };
-        self.reply_or_go_on(ticket, error);
-        for channel in waiting.channels {
-            self.release(channel);
-        }
-        self.drop_empty_subscriptions(key);
-    }
-
-    /// Takes a client out of the lists of those who wait.
-    fn take_waiting(&mut self, key: ClientKey) -> Option<Waiting> {
-        let subscriptions = self.clients.get(key)?.subscriptions.as_mut()?;
-        let waiting = subscriptions.waiting.take()?;
-        for channel in &waiting.channels {
-            let channel_key = *channel;
-            if let Some(channel) = self.hub.channel_mut(channel_key)
-                && channel.waiting.remove(&key)
-                && channel.waiting.is_empty()
-            {
-                self.channel_is_answered(channel_key);
-            }
-        }
-        self.look_after_held_publishers();
-        Some(waiting)
-    }
-
     /// Makes a client a subscriber; returns the number for its confirmation.
-    fn join(&mut self, key: ClientKey, channel_key: ChannelKey) -> usize {
+    pub(super) fn join(&mut self, key: ClientKey, channel_key: ChannelKey) -> usize {
         let seen = self.hub.fan_out.last_message();
         let (Some(client), Some(channel)) = (
             self.clients.get(key),
@@ -454,7 +342,7 @@ impl Core {
         }
     }
 
-    fn drop_empty_subscriptions(&mut self, key: ClientKey) {
+    pub(super) fn drop_empty_subscriptions(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
             && let Some(subscriptions) = &client.subscriptions
             && subscriptions.is_empty()
@@ -492,7 +380,7 @@ impl Core {
     }
 }
 
-fn write_confirmation(
+pub(super) fn write_confirmation(
     out: &mut Vec<u8>,
     protocol: Protocol,
     word: &str,

@@ -29,6 +29,7 @@ mod place;
 mod push;
 mod tend;
 mod upstream;
+mod waiting;
 
 use std::collections::HashMap;
 use std::rc::Rc;
