@@ -22,6 +22,22 @@ const PAIRS: [(&str, &str, &str); 3] = [
     ("SSUBSCRIBE", "", "SPUBLISH"),
 ];
 
+/// Subscribes with several requests, and publishes to the last at once.
+fn nothing_behind_others_is_lost(keyway: &Keyway, rounds: usize) {
+    let (mut listener, mut publisher) = (keyway.client(), keyway.client());
+    for round in 0..rounds {
+        for name in ["a", "b", "c"] {
+            listener.send(&format!("SUBSCRIBE pm:{round}:{name}"));
+        }
+        publisher.send(&format!("PUBLISH pm:{round}:c hello"));
+        for _ in 0..3 {
+            listener.read();
+        }
+        listener.expect_next(&format!("['message' 'pm:{round}:c' 'hello']"));
+        publisher.expect_next(":1");
+    }
+}
+
 /// Subscribes to new channels again and again, and publishes at once.
 fn nothing_is_lost(keyway: &Keyway, rounds: usize) {
     let (mut listener, mut publisher) = (keyway.client(), keyway.client());
@@ -42,13 +58,17 @@ fn nothing_is_lost(keyway: &Keyway, rounds: usize) {
 /// contract: S1
 fn before_a_cluster(flavor: Flavor) {
     let cluster = Cluster::start(flavor);
-    nothing_is_lost(&Keyway::start(&cluster.seeds()), 600);
+    let keyway = Keyway::start(&cluster.seeds());
+    nothing_is_lost(&keyway, 600);
+    nothing_behind_others_is_lost(&keyway, 200);
 }
 
 /// contract: S1
 fn before_one_server(flavor: Flavor) {
     let server = Server::start(flavor);
-    nothing_is_lost(&Keyway::start(&[server.addr()]), 600);
+    let keyway = Keyway::start(&[server.addr()]);
+    nothing_is_lost(&keyway, 600);
+    nothing_behind_others_is_lost(&keyway, 200);
 }
 
 /// The first subscription of all, for which a connection has to be opened first. contract: S1
@@ -119,6 +139,95 @@ fn it_waits_for_all_that_the_request_names() {
     publisher.expect_silence(Duration::from_millis(50));
     gate.open();
     publisher.expect_next(":2");
+}
+
+/// Several one after another, as a program with several channels sends them: each is waited for, and they are
+/// confirmed in their order. contract: S1
+#[test]
+fn it_waits_for_each_of_several_requests() {
+    let (fake, keyway, mut listener, gate) = pending("SUBSCRIBE a");
+    for command in ["PSUBSCRIBE b*", "SUBSCRIBE c a", "SSUBSCRIBE s", "PING"] {
+        listener.send(command);
+    }
+    eventually("they are read", Duration::from_secs(5), || {
+        metric(&keyway, "keyway_upstream_subscription_changes") == 4.0
+    });
+    let mut publishers: Vec<Client> = Vec::new();
+    for command in ["PUBLISH b m", "PUBLISH c m", "SPUBLISH s m"] {
+        let mut publisher = keyway.client();
+        publisher.send(command);
+        publisher.expect_silence(Duration::from_millis(20));
+        publishers.push(publisher);
+    }
+    gate.open();
+    for confirmation in [
+        "['subscribe' 'a' :1]",
+        "['psubscribe' 'b*' :2]",
+        "['subscribe' 'c' :3]",
+        "['subscribe' 'a' :3]",
+        "['ssubscribe' 's' :1]",
+        "['pong' '']",
+    ] {
+        listener.expect_next(confirmation);
+    }
+    for publisher in &mut publishers {
+        publisher.expect_next(":1");
+    }
+    listener.expect("UNSUBSCRIBE c", "['unsubscribe' 'c' :2]");
+    assert_eq!(fake.node(0).received("SUBSCRIBE a").len(), 1);
+}
+
+/// One that is refused takes nothing with it, and what was confirmed by its node behind it comes in its turn.
+/// contract: S1
+#[test]
+fn one_of_several_is_refused() {
+    let (fake, keyway) = scene(1, "10s");
+    let gate = Gate::new();
+    let noperm = "-NOPERM this user has no permissions";
+    fake.node(0).on("SUBSCRIBE", {
+        let gate = gate.clone();
+        move |request| {
+            let is_bad = (1..request.arguments.len()).any(|index| request.text(index) == "bad");
+            let action = match is_bad {
+                true => Action::line(noperm),
+                false => Action::Reply(confirm(request)),
+            };
+            Action::After(gate.clone(), Box::new(action))
+        }
+    });
+    serves(fake.node(0));
+    let mut listener = keyway.client();
+    listener.send("SUBSCRIBE a");
+    fake.node(0).wait_for(1, "SUBSCRIBE a");
+    for command in [
+        "SUBSCRIBE bad x",
+        "SUBSCRIBE b",
+        "SUBSCRIBE a bad",
+        "SUBSCRIBE a b",
+    ] {
+        listener.send(command);
+    }
+    eventually("they are read", Duration::from_secs(5), || {
+        metric(&keyway, "keyway_requests_total") == 5.0
+    });
+    gate.open();
+    for reply in [
+        "['subscribe' 'a' :1]",
+        noperm,
+        "['subscribe' 'b' :2]",
+        noperm,
+        "['subscribe' 'a' :2]",
+        "['subscribe' 'b' :2]",
+    ] {
+        listener.expect_next(reply);
+    }
+    listener.send("UNSUBSCRIBE");
+    listener.expect_next("['unsubscribe' 'a' :1]");
+    listener.expect_next("['unsubscribe' 'b' :0]");
+    eventually("nothing is left", Duration::from_secs(5), || {
+        metric(&keyway, "keyway_upstream_subscriptions") == 0.0
+            && metric(&keyway, "keyway_upstream_subscription_changes") == 0.0
+    });
 }
 
 /// In a transaction nothing is held. contract: S1 T1

@@ -4,8 +4,8 @@
 //! then the client is subscribed to none of them, and nothing else of it is looked at. So a message
 //! never comes before its confirmation, and a `SUBSCRIBE` that fails leaves nothing behind.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use super::channel::{ChannelKey, Subscriber};
 use super::waiting::Waiting;
@@ -23,7 +23,8 @@ use crate::worker::requests::Taken;
 pub struct Subscriptions {
     /// For each kind, the channels and the client's place among their subscribers.
     pub(super) held: [HashMap<ChannelKey, u32>; Kind::ALL.len()],
-    pub(super) waiting: Option<Waiting>,
+    /// Those that wait, in the order they were sent.
+    pub(super) waiting: VecDeque<Waiting>,
     /// Since when more than the soft limit is unread, in microseconds; 0 while it is not.
     pub(super) over_limit_since_us: u64,
 }
@@ -36,11 +37,11 @@ impl Subscriptions {
 
     /// Whether a `SUBSCRIBE` waits.
     pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        !self.waiting.is_empty()
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting.is_none() && self.held.iter().all(HashMap::is_empty)
+        self.waiting.is_empty() && self.held.iter().all(HashMap::is_empty)
     }
 
     /// The number in a confirmation: shard channels are counted by themselves.
@@ -182,7 +183,7 @@ impl Core {
     fn refuse_more(&mut self, key: ClientKey, args: &Args<'_>) -> Option<String> {
         let limit = self.limits.subscriptions_per_client;
         let held = self.clients.get(key)?.subscription_counts();
-        let held: usize = held.iter().sum();
+        let held = held.iter().sum::<usize>() + self.waited_for(key);
         (held + args.len() - 1 > limit).then(|| {
             format!(
                 "ERR Keyway allows {limit} subscriptions for each client \
@@ -199,7 +200,9 @@ impl Core {
     }
 
     fn subscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
-        if !self.is_settled(key) {
+        // Behind others that wait, it waits with them.
+        let client = self.clients.get(key);
+        if client.is_some_and(|client| !client.is_settled() && !client.may_wait_too(args)) {
             return Taken::NotYet;
         }
         if let Some(text) = self.refuse_more(key, args) {
@@ -364,7 +367,7 @@ impl Core {
             .iter()
             .flat_map(|held| held.keys().copied())
             .collect();
-        if let Some(waiting) = self.take_waiting(key) {
+        while let Some(waiting) = self.take_waiting(key, 0) {
             if let Some(client) = self.clients.get(key) {
                 client.replies.fill(waiting.sequence, b"");
             }

@@ -61,9 +61,11 @@ impl Core {
         }
     }
 
-    /// The first client waits for this channel.
+    /// A client waits for this channel and others, and not all are in effect.
     pub(super) fn channel_is_awaited(&mut self, key: ChannelKey) {
-        if let Some(channel) = self.hub.channel(key) {
+        if let Some(channel) = self.hub.channels.get_mut(key.index())
+            && !std::mem::replace(&mut channel.is_awaited, true)
+        {
             let audience = &self.local.audience;
             audience.awaits(channel.kind, &channel.name, self.now_us);
         }
@@ -71,7 +73,9 @@ impl Core {
 
     /// No client waits for this channel any more.
     pub(super) fn channel_is_answered(&mut self, key: ChannelKey) {
-        if let Some(channel) = self.hub.channel(key) {
+        if let Some(channel) = self.hub.channels.get_mut(key.index())
+            && std::mem::replace(&mut channel.is_awaited, false)
+        {
             self.local
                 .audience
                 .has_answered(channel.kind, &channel.name);
