@@ -26,8 +26,8 @@ use crate::worker::passing::WINDOW_BYTES;
 use crate::worker::scrutiny::SharedPause;
 use crate::worker::upload_flow::UPLOAD_WINDOW_BYTES;
 use crate::worker::{
-    ArrivalSettings, LearntCell, ListenerFacts, LocalFacts, RefreshRequests, ReplicaFacts,
-    ScriptCache, SharedAcl, TopologyCell, WorkerContext, spawn,
+    ArrivalSettings, LearntCell, ListenerFacts, LocalFacts, RefreshRequests, RefusedLogins,
+    ReplicaFacts, ScriptCache, SharedAcl, TopologyCell, WorkerContext, spawn,
 };
 
 /// So long a server may take to tell its commands at least.
@@ -74,6 +74,7 @@ pub fn start(parts: EngineParts) -> io::Result<Engine> {
         pause: SharedPause::default(),
         handovers: Handovers::new(seats.len()),
         audience: Audience::default(),
+        refused_logins: RefusedLogins::default(),
         identity_mode: settings.upstream.identity,
     });
     #[expect(

@@ -250,6 +250,11 @@ pub static METRICS: &[Metric] = &[
         "Connections to nodes that could not be opened or were lost.",
     ),
     metric(
+        "keyway_upstream_refusals_total",
+        Reading::Count(|worker| worker.upstream_refusals.value()),
+        "Connections that a node refused in the handshake, for the user or the password say; they count as failures too.",
+    ),
+    metric(
         "keyway_subscribers",
         Reading::Level(|worker| worker.subscribers.value()),
         "Clients that are subscribed to a channel, a pattern or a shard channel.",

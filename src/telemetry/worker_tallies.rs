@@ -42,6 +42,8 @@ pub struct WorkerTallies {
     pub upstream_connects: Tally,
     /// Connections to nodes that could not be opened or were lost.
     pub upstream_failures: Tally,
+    /// Those of them that the node refused in the handshake.
+    pub upstream_refusals: Tally,
     /// Users besides the service user that have connections of their own here.
     pub identities: Gauge,
     /// Clients that were not let in because there were too many such users.

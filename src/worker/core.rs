@@ -215,6 +215,9 @@ impl Core {
         self.trackers.told_version = self.map_version;
         self.reroute_unsent();
         self.leave_silent_strangers();
+        let nodes = &self.nodes;
+        let logins = &self.local.refused_logins;
+        logins.retain(|node| nodes.knows(node));
         for (_, connection) in &mut self.connections {
             let node = self.nodes.get(connection.node);
             let is_used_once = connection.role == Role::Once
@@ -403,6 +406,7 @@ impl Core {
         !self.parked_clients.is_empty()
             || !self.blocked_retry.is_empty()
             || !self.uploads_waiting.is_empty()
+            || self.holds_publishers()
     }
 
     /// Whether something is left to be done outside the core.

@@ -73,6 +73,7 @@ impl Core {
             node.last_failure = None;
             node.refusal = None;
         }
+        self.note_login(node);
         match role {
             Role::Hub => self.hub_link_ready(key),
             Role::Read => self.read_connection_ready(node),
@@ -105,6 +106,9 @@ impl Core {
         }
         if !connection.is_retiring {
             self.tallies.upstream_failures.increment();
+            if loss == Loss::Refused {
+                self.tallies.upstream_refusals.increment();
+            }
         }
         let mut endpoint = String::new();
         if let Some(node) = self.nodes.get_mut(node_key) {
@@ -118,7 +122,7 @@ impl Core {
                 node.last_failure = Some(Arc::from(format!("{endpoint}: {why}")));
             }
         }
-        self.note_refusal(node_key, loss, why);
+        self.note_refusal(node_key, connection.role, loss, why);
         if !connection.is_retiring {
             self.request_refresh(match loss {
                 Loss::NotOpened | Loss::Refused => RefreshReason::ConnectRefused,

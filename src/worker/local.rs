@@ -13,6 +13,7 @@ use super::finish::{Finish, WorkersAnswer};
 use super::hub::Audience;
 use super::monitors::Handovers;
 use super::permission::SharedAcl;
+use super::refused_logins::RefusedLogins;
 use super::requests::Taken;
 use super::scrutiny::SharedPause;
 use crate::acl::{CommandList, IdentityNumber};
@@ -79,6 +80,8 @@ pub struct LocalFacts {
     pub handovers: Handovers,
     /// Who is subscribed to what, over all workers.
     pub audience: Audience,
+    /// Nodes that refuse Keyway's own user.
+    pub refused_logins: RefusedLogins,
     /// Who says who a client is.
     pub identity_mode: IdentityMode,
 }

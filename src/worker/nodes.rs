@@ -347,6 +347,11 @@ impl Nodes {
         forgotten
     }
 
+    /// Whether there is a node at this endpoint, as far as anybody has heard.
+    pub(super) fn knows(&self, endpoint: &Endpoint) -> bool {
+        self.by_endpoint.contains_key(endpoint)
+    }
+
     /// Whether a node owns any slot in the worker's table.
     pub fn owns_slots(&self, key: NodeKey) -> bool {
         self.owners.contains(&key.0)

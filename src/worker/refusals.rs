@@ -3,17 +3,20 @@
 //!
 //! Waiting would not help, so requests are told at once, until the node is asked again after a pause: many clients
 //! that go on do not make a node look at one wrong password after another. Of the service user this is not
-//! believed: its requests wait, as they do for a node that is down.
+//! believed: its requests wait, as they do for a node that is down. That it is refused is told in the log, once for each
+//! node and once more when it is over.
 
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::core::Core;
 use super::links::Loss;
 use super::park::Reason;
+use super::refused_logins::is_of_the_login;
 use crate::config::IdentityMode;
 use crate::routing::NodeKey;
+use crate::upstream::Role;
 
 /// The first pause; doubled up to the longest.
 const PAUSE_FIRST_US: u64 = 500_000;
@@ -21,12 +24,15 @@ const PAUSE_FIRST_US: u64 = 500_000;
 const PAUSE_MAX_US: u64 = 5_000_000;
 
 impl Core {
-    /// Notes that a node refused a connection, if that was for the credentials.
-    pub(super) fn note_refusal(&mut self, key: NodeKey, loss: Loss, why: &str) {
-        let Some(identity) = &self.identity else {
+    /// Notes that a node refused a connection of this role, if it did.
+    pub(super) fn note_refusal(&mut self, key: NodeKey, role: Role, loss: Loss, why: &str) {
+        if loss != Loss::Refused {
             return;
+        }
+        let Some(identity) = &self.identity else {
+            return self.note_refused_login(key, role, why);
         };
-        if loss != Loss::Refused || !why.contains("-WRONGPASS") {
+        if !why.contains("-WRONGPASS") {
             return;
         }
         let Some(node) = self.nodes.get_mut(key) else {
@@ -47,6 +53,35 @@ impl Core {
         )));
         let pause = (PAUSE_FIRST_US << node.failures.saturating_sub(1).min(10)).min(PAUSE_MAX_US);
         node.retry_at_us = self.now_us + pause;
+    }
+
+    /// A node refused Keyway's own user.
+    fn note_refused_login(&self, key: NodeKey, role: Role, why: &str) {
+        // Others ask for more than to be let in, which may be refused to one that is.
+        let is_login = matches!(role, Role::Shared | Role::Lease(_) | Role::Bulk | Role::Hub);
+        if !is_login || !is_of_the_login(why) {
+            return;
+        }
+        if let Some(node) = self.nodes.get(key)
+            && self.local.refused_logins.refused(&node.endpoint)
+        {
+            warn!(
+                node = %node.endpoint,
+                why,
+                "a node refuses Keyway's own login; open connections go on, requests that need a new one wait: \
+                 check upstream.username and upstream.password"
+            );
+        }
+    }
+
+    /// A connection to a node was opened.
+    pub(super) fn note_login(&self, key: NodeKey) {
+        if self.identity.is_none()
+            && let Some(node) = self.nodes.get(key)
+            && self.local.refused_logins.accepted(&node.endpoint)
+        {
+            info!(node = %node.endpoint, "the node accepts Keyway's own login again");
+        }
     }
 
     /// Why a request of a connection that was lost cannot be sent.

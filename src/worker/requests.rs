@@ -229,7 +229,7 @@ impl Core {
         }
         let is_in_mode = client.has_mode();
         // Its requests are not even refused before their turn.
-        if is_in_mode && client.is_held() {
+        if is_in_mode && client.is_held() && !client.may_wait_too(args) {
             return Taken::NotYet;
         }
         let command = match command::lookup(args) {

@@ -23,7 +23,7 @@ fn push(words: &[&str], number: Option<i64>) -> Vec<u8> {
 }
 
 /// Confirms every channel of the request.
-fn confirm(request: &Request) -> Vec<u8> {
+pub fn confirm(request: &Request) -> Vec<u8> {
     let word = request.text(0).to_lowercase();
     let names = (1..request.arguments.len()).map(|index| request.text(index));
     let pushes = names.map(|name| push(&[&word, &name], Some(1)));
@@ -31,7 +31,7 @@ fn confirm(request: &Request) -> Vec<u8> {
 }
 
 /// Lets a node serve subscriptions as a real one does.
-fn serves(node: &FakeNode) {
+pub fn serves(node: &FakeNode) {
     for word in [
         "SUBSCRIBE",
         "PSUBSCRIBE",
@@ -44,7 +44,7 @@ fn serves(node: &FakeNode) {
     }
 }
 
-fn scene(nodes: usize, timeout: &str) -> (FakeCluster, Keyway) {
+pub fn scene(nodes: usize, timeout: &str) -> (FakeCluster, Keyway) {
     let fake = FakeCluster::start(nodes);
     let keyway = Keyway::before(&fake.seeds())
         .set("timeouts.request", &format!("\"{timeout}\""))
@@ -55,7 +55,7 @@ fn scene(nodes: usize, timeout: &str) -> (FakeCluster, Keyway) {
 }
 
 /// A channel whose slot belongs to this node.
-fn channel_of(node: usize, nodes: usize) -> String {
+pub fn channel_of(node: usize, nodes: usize) -> String {
     let share = Slot::COUNT / nodes;
     let mut names = (0..).map(|number| format!("channel-{number}"));
     let is_of = |name: &String| {

@@ -9,6 +9,7 @@ mod limits;
 mod listener;
 mod lost;
 mod notifications;
+mod published_behind;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,6 +11,7 @@ mod parts;
 mod passed_on;
 mod place;
 mod refresh;
+mod refused_login;
 mod views;
 
 #[path = "../support/mod.rs"]

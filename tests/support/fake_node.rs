@@ -393,7 +393,7 @@ impl State {
             "GET" | "HGET" | "LPOP" | "ECHO" => bulk(&myself),
             "MGET" => array(&vec![bulk(&myself); keys as usize]),
             "DEL" | "UNLINK" | "EXISTS" | "TOUCH" => integer(keys),
-            "INCR" | "DBSIZE" | "PUBLISH" => integer(1u8),
+            "INCR" | "DBSIZE" | "PUBLISH" | "SPUBLISH" => integer(1u8),
             _ => b"+OK\r\n".to_vec(),
         }
     }

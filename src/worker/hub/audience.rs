@@ -6,7 +6,7 @@
 //! the process is subscribed. Otherwise [`Audience::is_empty`] is all that is ever looked at.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Kind;
@@ -16,8 +16,12 @@ use crate::routing::glob;
 /// The subscriptions of all workers.
 #[derive(Debug, Default)]
 pub struct Audience {
-    /// Names that have a client or a hub.
+    /// Names that have a client or a hub, or are awaited.
     names: AtomicUsize,
+    /// Names for which a client of a worker waits, once for each worker.
+    awaited: AtomicUsize,
+    /// How many such waits are over.
+    answered: AtomicU64,
     entries: Mutex<Entries>,
 }
 
@@ -29,6 +33,10 @@ struct Entry {
     clients: usize,
     /// How many hubs are subscribed at each node.
     hubs: Vec<(Endpoint, usize)>,
+    /// How many hubs have clients whose `SUBSCRIBE` waits for this.
+    awaiting: usize,
+    /// When the first of them began to wait, in microseconds.
+    awaited_since_us: u64,
 }
 
 /// Clients of this process, and hubs of this process that a node counts as clients.
@@ -44,6 +52,20 @@ impl Heads {
     /// What a node counted, corrected: everybody it knows but the hubs, and the clients behind those.
     pub fn correct(self, counted: i64) -> i64 {
         (counted - self.hubs as i64).max(0) + self.clients as i64
+    }
+}
+
+impl Entries {
+    /// All that a message to a channel reaches: the channel, and the patterns it fits.
+    fn reached<'a>(&'a self, kind: Kind, channel: &'a [u8]) -> impl Iterator<Item = &'a Entry> {
+        let exact = self.0[kind as usize].get(channel);
+        let patterns = match kind {
+            Kind::Shard => None,
+            Kind::Channel | Kind::Pattern => Some(&self.0[Kind::Pattern as usize]),
+        };
+        let patterns = patterns.into_iter().flatten();
+        let matching = patterns.filter(|(pattern, _)| glob::matches(pattern, channel));
+        exact.into_iter().chain(matching.map(|(_, entry)| entry))
     }
 }
 
@@ -79,7 +101,7 @@ impl Audience {
         match names.get_mut(name) {
             Some(entry) => {
                 change(entry);
-                if entry.clients == 0 && entry.hubs.is_empty() {
+                if entry.clients == 0 && entry.hubs.is_empty() && entry.awaiting == 0 {
                     names.remove(name);
                 }
             }
@@ -121,18 +143,51 @@ impl Audience {
         });
     }
 
+    /// A `SUBSCRIBE` of a hub's clients waits for this.
+    pub fn awaits(&self, kind: Kind, name: &[u8], now_us: u64) {
+        self.change(kind, name, |entry| {
+            if entry.awaiting == 0 {
+                entry.awaited_since_us = now_us;
+            }
+            entry.awaiting += 1;
+        });
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// No `SUBSCRIBE` of that hub's clients waits for it any more.
+    pub fn has_answered(&self, kind: Kind, name: &[u8]) {
+        self.change(kind, name, |entry| {
+            entry.awaiting = entry.awaiting.saturating_sub(1);
+        });
+        self.awaited.fetch_sub(1, Ordering::Relaxed);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a `SUBSCRIBE` waits, whatever for. All that a `PUBLISH` looks at while none does.
+    #[inline]
+    pub fn has_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many waits are over, of all there ever were.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Since when a `SUBSCRIBE` waits that would hear what is published to a channel; the latest, if there are
+    /// several.
+    pub fn awaited_since(&self, kind: Kind, channel: &[u8]) -> Option<u64> {
+        let entries = self.lock();
+        let awaited = entries.reached(kind, channel);
+        let awaited = awaited.filter(|entry| entry.awaiting > 0);
+        awaited.map(|entry| entry.awaited_since_us).max()
+    }
+
     /// Who hears what is published to a channel at a node, as far as they are of this process. A client
     /// counts once for the channel and once for each of its patterns, as on one server.
     pub fn hears(&self, kind: Kind, channel: &[u8], node: &Endpoint) -> Heads {
         let entries = self.lock();
-        let exact = entries.0[kind as usize].get(channel);
-        let patterns = match kind {
-            Kind::Shard => None,
-            Kind::Channel | Kind::Pattern => Some(&entries.0[Kind::Pattern as usize]),
-        };
-        let patterns = patterns.into_iter().flatten();
-        let matching = patterns.filter(|(pattern, _)| glob::matches(pattern, channel));
-        let all = exact.into_iter().chain(matching.map(|(_, entry)| entry));
+        let all = entries.reached(kind, channel);
         all.fold(Heads::default(), |sum, entry| Heads {
             clients: sum.clients + entry.clients,
             hubs: sum.hubs + entry.hubs_at(node),
@@ -237,6 +292,32 @@ mod tests {
             [b"news"[..].into()]
         );
         assert!(audience.names(Kind::Channel, Some(b"m*")).is_empty());
+    }
+
+    /// contract: S1
+    #[test]
+    fn what_is_awaited_is_known_by_name_and_pattern() {
+        let audience = Audience::default();
+        assert!(!audience.has_awaited());
+        audience.awaits(Kind::Channel, b"news", 5);
+        // Another worker, later: they count from the first.
+        audience.awaits(Kind::Channel, b"news", 9);
+        audience.awaits(Kind::Pattern, b"n*", 7);
+        audience.awaits(Kind::Shard, b"s", 8);
+        assert!(audience.has_awaited());
+        let since = |kind, channel: &[u8]| audience.awaited_since(kind, channel);
+        assert_eq!(since(Kind::Channel, b"news"), Some(7));
+        assert_eq!(since(Kind::Channel, b"other"), None);
+        assert_eq!(since(Kind::Shard, b"s"), Some(8));
+        assert_eq!(since(Kind::Shard, b"news"), None, "no shard channel");
+        audience.has_answered(Kind::Pattern, b"n*");
+        audience.has_answered(Kind::Channel, b"news");
+        assert_eq!(since(Kind::Channel, b"news"), Some(5), "one still waits");
+        audience.has_answered(Kind::Channel, b"news");
+        audience.has_answered(Kind::Shard, b"s");
+        assert_eq!(audience.answered(), 4);
+        assert!(!audience.has_awaited());
+        assert!(audience.is_empty());
     }
 
     #[test]

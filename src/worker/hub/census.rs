@@ -63,6 +63,15 @@ impl Core {
     ) -> Taken {
         let channel = args.get(1).unwrap_or_default();
         let slot = Slot::of_key(channel);
+        // A shard channel is a key; a channel of the whole cluster is none.
+        let kind = match command.keys {
+            Keys::None => Kind::Channel,
+            _ => Kind::Shard,
+        };
+        let may_wait = self.local.audience.has_awaited() || self.holds_publishers();
+        if may_wait && self.is_behind_a_subscribe(key, kind, channel) {
+            return Taken::NotYet;
+        }
         if self.local.audience.is_empty() {
             return self.forward(key, command, Target::Slot(slot), args.frame());
         }
@@ -72,11 +81,6 @@ impl Core {
         let lane = match self.nodes.is_standalone() {
             true => Slot::new(0),
             false => Some(slot),
-        };
-        // A shard channel is a key; a channel of the whole cluster is none.
-        let kind = match command.keys {
-            Keys::None => Kind::Channel,
-            _ => Kind::Shard,
         };
         let heads = self.heads_at(kind, channel, slot).unwrap_or_default();
         let sequence = self.open_place(key, lane);

@@ -159,6 +159,8 @@ pub(super) struct Channel {
     pub subscribers: Vec<Subscriber>,
     /// Those whose `SUBSCRIBE` waits.
     pub waiting: HashSet<ClientKey>,
+    /// Whether the other workers know that somebody waits.
+    pub is_awaited: bool,
     pub spots: Vec<Spot>,
     /// The node whose messages count; of notifications every node's do.
     pub home: Option<NodeKey>,
@@ -183,6 +185,7 @@ impl Channel {
             name,
             subscribers: Vec::new(),
             waiting: HashSet::new(),
+            is_awaited: false,
             spots: Vec::new(),
             home: None,
             is_in_effect: false,

@@ -4,13 +4,14 @@
 //! then the client is subscribed to none of them, and nothing else of it is looked at. So a message
 //! never comes before its confirmation, and a `SUBSCRIBE` that fails leaves nothing behind.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use super::channel::{ChannelKey, Subscriber};
+use super::waiting::Waiting;
 use super::{Hub, Kind};
 use crate::command::{Command, Handling, Local, Subscription, Transaction};
-use crate::pipeline::{ClientKey, Sequence, Ticket};
+use crate::pipeline::{ClientKey, Sequence};
 use crate::resp::{Args, Protocol, write};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::worker::clients::{Client, Phase};
@@ -22,21 +23,10 @@ use crate::worker::requests::Taken;
 pub struct Subscriptions {
     /// For each kind, the channels and the client's place among their subscribers.
     pub(super) held: [HashMap<ChannelKey, u32>; Kind::ALL.len()],
-    pub(super) waiting: Option<Waiting>,
+    /// Those that wait, in the order they were sent.
+    pub(super) waiting: VecDeque<Waiting>,
     /// Since when more than the soft limit is unread, in microseconds; 0 while it is not.
     pub(super) over_limit_since_us: u64,
-}
-
-/// A `SUBSCRIBE` that waits for nodes.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    sequence: Sequence,
-    kind: Kind,
-    /// What was named, in that order, repetitions included.
-    channels: Vec<ChannelKey>,
-    /// How many different ones are not in effect.
-    pub missing: usize,
-    pub received_us: u64,
 }
 
 impl Subscriptions {
@@ -47,11 +37,11 @@ impl Subscriptions {
 
     /// Whether a `SUBSCRIBE` waits.
     pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        !self.waiting.is_empty()
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting.is_none() && self.held.iter().all(HashMap::is_empty)
+        self.waiting.is_empty() && self.held.iter().all(HashMap::is_empty)
     }
 
     /// The number in a confirmation: shard channels are counted by themselves.
@@ -193,7 +183,7 @@ impl Core {
     fn refuse_more(&mut self, key: ClientKey, args: &Args<'_>) -> Option<String> {
         let limit = self.limits.subscriptions_per_client;
         let held = self.clients.get(key)?.subscription_counts();
-        let held: usize = held.iter().sum();
+        let held = held.iter().sum::<usize>() + self.waited_for(key);
         (held + args.len() - 1 > limit).then(|| {
             format!(
                 "ERR Keyway allows {limit} subscriptions for each client \
@@ -210,7 +200,9 @@ impl Core {
     }
 
     fn subscribe(&mut self, key: ClientKey, kind: Kind, args: &Args<'_>) -> Taken {
-        if !self.is_settled(key) {
+        // Behind others that wait, it waits with them.
+        let client = self.clients.get(key);
+        if client.is_some_and(|client| !client.is_settled() && !client.may_wait_too(args)) {
             return Taken::NotYet;
         }
         if let Some(text) = self.refuse_more(key, args) {
@@ -226,100 +218,8 @@ impl Core {
         Taken::Yes
     }
 
-    fn begin_subscribe(&mut self, key: ClientKey, sequence: Sequence, kind: Kind, args: &Args<'_>) {
-        let names = args.iter().skip(1);
-        let channels: Vec<ChannelKey> = names
-            .map(|name| self.hub.find_or_make(kind, name))
-            .collect();
-        let mut missing = Vec::new();
-        for channel_key in &channels {
-            if let Some(channel) = self.hub.channel_mut(*channel_key)
-                && channel.waiting.insert(key)
-                && !channel.is_in_effect
-            {
-                missing.push(*channel_key);
-            }
-        }
-        let waiting = Waiting {
-            sequence,
-            kind,
-            channels,
-            missing: missing.len(),
-            received_us: self.now_us,
-        };
-        if let Some(client) = self.clients.get(key) {
-            client.subscriptions.get_or_insert_default().waiting = Some(waiting);
-        }
-        if missing.is_empty() {
-            self.confirm_waiting(key);
-        } else {
-            self.hub.waiting.push(key);
-            for channel in missing {
-                self.place(channel);
-            }
-        }
-    }
-
-    /// All channels that the client waits for are in effect.
-    pub(super) fn confirm_waiting(&mut self, key: ClientKey) {
-        let Some(waiting) = self.take_waiting(key) else {
-            return;
-        };
-        let protocol = self.protocol_of(key);
-        let mut confirmations = Vec::new();
-        for channel in &waiting.channels {
-            let count = self.join(key, *channel);
-            if let Some(channel) = self.hub.channel(*channel) {
-                let word = waiting.kind.join_word();
-                write_confirmation(
-                    &mut confirmations,
-                    protocol,
-                    word,
-                    Some(&channel.name),
-                    count,
-                );
-            }
-        }
-        let ticket = Ticket {
-            client: key,
-            sequence: waiting.sequence,
-            part: 0,
-        };
-        self.reply_or_go_on(ticket, &confirmations);
-    }
-
-    /// The client's `SUBSCRIBE` cannot be: it is answered with this error and leaves nothing behind.
-    pub(super) fn refuse_waiting(&mut self, key: ClientKey, kind: ErrorKind, error: &[u8]) {
-        let Some(waiting) = self.take_waiting(key) else {
-            return;
-        };
-        self.tallies.failed(kind);
-        let ticket = Ticket {
-            client: key,
-            sequence: waiting.sequence,
-            part: 0,
-        };
-        self.reply_or_go_on(ticket, error);
-        for channel in waiting.channels {
-            self.release(channel);
-        }
-        self.drop_empty_subscriptions(key);
-    }
-
-    /// Takes a client out of the lists of those who wait.
-    fn take_waiting(&mut self, key: ClientKey) -> Option<Waiting> {
-        let subscriptions = self.clients.get(key)?.subscriptions.as_mut()?;
-        let waiting = subscriptions.waiting.take()?;
-        for channel in &waiting.channels {
-            if let Some(channel) = self.hub.channel_mut(*channel) {
-                channel.waiting.remove(&key);
-            }
-        }
-        Some(waiting)
-    }
-
     /// Makes a client a subscriber; returns the number for its confirmation.
-    fn join(&mut self, key: ClientKey, channel_key: ChannelKey) -> usize {
+    pub(super) fn join(&mut self, key: ClientKey, channel_key: ChannelKey) -> usize {
         let seen = self.hub.fan_out.last_message();
         let (Some(client), Some(channel)) = (
             self.clients.get(key),
@@ -445,7 +345,7 @@ impl Core {
         }
     }
 
-    fn drop_empty_subscriptions(&mut self, key: ClientKey) {
+    pub(super) fn drop_empty_subscriptions(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
             && let Some(subscriptions) = &client.subscriptions
             && subscriptions.is_empty()
@@ -467,7 +367,7 @@ impl Core {
             .iter()
             .flat_map(|held| held.keys().copied())
             .collect();
-        if let Some(waiting) = self.take_waiting(key) {
+        while let Some(waiting) = self.take_waiting(key, 0) {
             if let Some(client) = self.clients.get(key) {
                 client.replies.fill(waiting.sequence, b"");
             }
@@ -483,7 +383,7 @@ impl Core {
     }
 }
 
-fn write_confirmation(
+pub(super) fn write_confirmation(
     out: &mut Vec<u8>,
     protocol: Protocol,
     word: &str,

@@ -9,8 +9,9 @@
 //!    keyspace notification at every primary, because each speaks of its own keys only.
 //! 3. [`upstream`] asks the nodes, in batches, over connections of the hub's own. Once the node confirms,
 //!    the clients that wait are answered: what is published from then on reaches them.
-//! 4. A message comes, and [`fan_out`] copies it to each subscriber, a bounded number in one turn.
-//! 5. A connection is lost, a slot moves, a node leaves: `place` finds another node. Clients hear nothing of
+//! 4. A `PUBLISH` that comes meanwhile waits, so that it reaches them too ([`held`]).
+//! 5. A message comes, and [`fan_out`] copies it to each subscriber, a bounded number in one turn.
+//! 6. A connection is lost, a slot moves, a node leaves: `place` finds another node. Clients hear nothing of
 //!    it; what was published meanwhile is gone, as it is for a client that reconnects, and counted as a gap.
 //!
 //! An ordinary channel stays where it is subscribed as long as that node is well: to move it would be
@@ -22,11 +23,13 @@ pub mod census;
 mod channel;
 mod commands;
 mod fan_out;
+mod held;
 mod link;
 mod place;
 mod push;
 mod tend;
 mod upstream;
+mod waiting;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -39,6 +42,7 @@ pub use channel::Kind;
 use channel::{Channel, ChannelKey};
 pub use commands::Subscriptions;
 use fan_out::FanOut;
+use held::Held;
 use link::Link;
 
 use crate::pipeline::ClientKey;
@@ -59,6 +63,8 @@ pub struct Hub {
     unplaced: Vec<(ChannelKey, u64)>,
     /// Clients whose `SUBSCRIBE` waits; may name some that do not any more.
     waiting: Vec<ClientKey>,
+    /// Clients whose `PUBLISH` waits for a `SUBSCRIBE`.
+    held: Held,
     /// Subscribers that left more unread than the soft limit; may name some that have read it.
     slow: Vec<ClientKey>,
     /// Messages on their way to clients.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::channel::{Channel, ChannelKey, Reach, Spot, SpotState};
+use super::channel::{ChannelKey, Reach, Spot, SpotState};
 use super::link::Link;
 use crate::cluster::Slot;
 use crate::pipeline::ClientKey;
@@ -330,47 +330,19 @@ impl Core {
             return;
         }
         channel.is_in_effect = is_in_effect;
+        let waiting: Vec<ClientKey> = channel.waiting.iter().copied().collect();
         if is_in_effect {
             channel.hops = 0;
             channel.is_alone = false;
-            let waiting: Vec<ClientKey> = channel.waiting.iter().copied().collect();
             self.close_gap(key);
-            self.channel_is_ready(&waiting);
+            self.channel_is_ready(key, &waiting);
         } else {
             if !channel.subscribers.is_empty() && channel.interrupted_us.is_none() {
                 channel.interrupted_us = Some(now_us);
                 self.open_gap();
             }
-            self.channel_is_missing(key);
+            self.channel_is_missing(key, &waiting);
         }
-    }
-
-    fn channel_is_ready(&mut self, waiting: &[ClientKey]) {
-        for client_key in waiting {
-            let is_complete = self.change_missing(*client_key, |missing| missing.saturating_sub(1));
-            if is_complete {
-                self.confirm_waiting(*client_key);
-            }
-        }
-    }
-
-    fn channel_is_missing(&mut self, key: ChannelKey) {
-        let waiting = self.hub.channel(key).map(Channel::waiting_clients);
-        for client_key in waiting.unwrap_or_default() {
-            self.change_missing(client_key, |missing| missing + 1);
-        }
-    }
-
-    /// Changes how many channels a client waits for; whether none is left.
-    fn change_missing(&mut self, key: ClientKey, change: impl FnOnce(usize) -> usize) -> bool {
-        let client = self.clients.get(key);
-        let waiting = client
-            .and_then(|client| client.subscriptions.as_mut())
-            .and_then(|subscriptions| subscriptions.waiting.as_mut());
-        waiting.is_some_and(|waiting| {
-            waiting.missing = change(waiting.missing);
-            waiting.missing == 0
-        })
     }
 
     fn open_gap(&mut self) {
@@ -398,12 +370,6 @@ impl Core {
                 "all subscriptions are in effect again; what was published meanwhile may be missing"
             );
         }
-    }
-}
-
-impl Channel {
-    fn waiting_clients(&self) -> Vec<ClientKey> {
-        self.waiting.iter().copied().collect()
     }
 }
 

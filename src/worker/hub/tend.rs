@@ -1,6 +1,9 @@
 //! What time brings to the hub: another try, a deadline, a silent node, a subscriber that does not read.
 
+use std::sync::Arc;
+
 use super::link;
+use crate::pipeline::ClientKey;
 use crate::resp::write;
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::Phase;
@@ -26,6 +29,7 @@ impl Core {
             self.flush_hub();
         }
         self.expire_waiting();
+        self.look_after_held_publishers();
         self.close_slow_subscribers();
     }
 
@@ -46,42 +50,54 @@ impl Core {
         }
     }
 
-    /// A `SUBSCRIBE` whose deadline has passed is answered (contract: F1).
+    /// Those whose time is over are answered, and those behind them that waited for their turn.
     fn expire_waiting(&mut self) {
         let mut left = Vec::new();
         let refusal = self.hub.refusal.take();
         for key in std::mem::take(&mut self.hub.waiting) {
+            while let Some((kind, error)) = self.why_given_up(key, refusal.as_ref()) {
+                self.refuse_waiting(key, 0, kind, &error);
+            }
+            self.confirm_waiting(key);
             let client = self.clients.get(key);
             let subscriptions = client.and_then(|client| client.subscriptions.as_ref());
-            let Some(waiting) = subscriptions.and_then(|of| of.waiting.as_ref()) else {
-                continue;
-            };
-            let waited_us = self.now_us.saturating_sub(waiting.received_us);
-            if let Some(text) = refusal.as_ref().filter(|_| waited_us >= REFUSED_US) {
-                let mut error = Vec::new();
-                write::error(&mut error, &**text);
-                self.refuse_waiting(key, ErrorKind::NoAuth, &error);
-                continue;
-            }
-            if waited_us < self.limits.request_timeout_us {
+            if subscriptions.is_some_and(|subscriptions| subscriptions.is_waiting()) {
                 left.push(key);
-                continue;
             }
-            let why = match self.hub.last_obstacle.as_str() {
-                "" => "the nodes do not answer",
-                known => known,
-            };
-            let mut error = Vec::new();
-            let text = format!(
-                "CLUSTERDOWN the subscription could not be made: {why}; it was tried for {:.1} s and \
-                 nothing was subscribed; try again when the cluster has recovered",
-                waited_us as f64 / 1e6
-            );
-            write::error(&mut error, text);
-            self.refuse_waiting(key, ErrorKind::Deadline, &error);
         }
         left.append(&mut self.hub.waiting);
         self.hub.waiting = left;
+    }
+
+    /// The error for the first `SUBSCRIBE` of a client that waits, if its deadline has passed (contract: F1), or the
+    /// nodes refuse the client's user.
+    fn why_given_up(
+        &mut self,
+        key: ClientKey,
+        refusal: Option<&Arc<str>>,
+    ) -> Option<(ErrorKind, Vec<u8>)> {
+        let subscriptions = self.clients.get(key)?.subscriptions.as_ref()?;
+        let waiting = subscriptions.waiting.front()?;
+        let waited_us = self.now_us.saturating_sub(waiting.received_us);
+        let mut error = Vec::new();
+        if let Some(text) = refusal.filter(|_| waited_us >= REFUSED_US) {
+            write::error(&mut error, &**text);
+            return Some((ErrorKind::NoAuth, error));
+        }
+        if waited_us < self.limits.request_timeout_us {
+            return None;
+        }
+        let why = match self.hub.last_obstacle.as_str() {
+            "" => "the nodes do not answer",
+            known => known,
+        };
+        let text = format!(
+            "CLUSTERDOWN the subscription could not be made: {why}; it was tried for {:.1} s and \
+             nothing was subscribed; try again when the cluster has recovered",
+            waited_us as f64 / 1e6
+        );
+        write::error(&mut error, text);
+        Some((ErrorKind::Deadline, error))
     }
 
     fn tend_links(&mut self) {

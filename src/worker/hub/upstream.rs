@@ -370,7 +370,7 @@ impl Core {
             let nodes: Vec<NodeKey> = channel.spots.iter().map(|spot| spot.node).collect();
             let waiting: Vec<_> = channel.waiting.iter().copied().collect();
             for client in waiting {
-                self.refuse_waiting(client, ErrorKind::Upstream, error);
+                self.refuse_those_naming(client, *key, ErrorKind::Upstream, error);
             }
             for node in nodes {
                 self.wait_at(node, *key, REFUSED_AGAIN_US);
