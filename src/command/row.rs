@@ -207,6 +207,14 @@ pub enum Merge {
     Union,
     /// Pairs of name and number added up by name (`PUBSUB NUMSUB`).
     SumByName,
+    /// Entries of logs, the newest first and no more than were asked for (`SLOWLOG GET`).
+    Newest,
+    /// Samples in the order of their times (`LATENCY HISTORY`).
+    ByTime,
+    /// One entry for each event, of the last time and the longest (`LATENCY LATEST`).
+    LatestEvents,
+    /// Counts of calls by their durations, added up for each command (`LATENCY HISTOGRAM`).
+    Histograms,
     /// The text of `INFO`: numbers that add up are added, identity is Keyway's own.
     Info,
 }
@@ -417,6 +425,10 @@ impl Merge {
             Merge::Concat => "concatenated",
             Merge::Union => "joined without duplicates",
             Merge::SumByName => "sum for each name",
+            Merge::Newest => "newest first",
+            Merge::ByTime => "in the order of time",
+            Merge::LatestEvents => "latest and longest of each event",
+            Merge::Histograms => "histograms added up",
             Merge::Info => "added up",
         }
     }

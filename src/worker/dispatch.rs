@@ -355,10 +355,8 @@ impl Core {
             _ => Vec::new(),
         };
         let plan = MergePlan {
-            merge,
-            protocol,
             order,
-            shows_keyway: false,
+            ..MergePlan::new(merge, protocol)
         };
         let sequence = self.open_place(key, None);
         let lanes = splitter.parts().map(|part| part.slot).collect();

@@ -111,12 +111,11 @@ impl Core {
             Handling::Nodes(merge) => {
                 let mut targets = targets;
                 targets.extend(self.nodes.replicas_to_ask().map(Target::Node));
-                self.broadcast(
-                    dispatched,
-                    args.frame(),
-                    targets,
-                    Finish::merge(merge, protocol),
-                );
+                let finish = match merge {
+                    Merge::Newest => Finish::newest(args, protocol),
+                    merge => Finish::merge(merge, protocol),
+                };
+                self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::Script(script) => {
                 let finish = self.spread_script(script, args, protocol);

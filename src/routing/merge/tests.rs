@@ -6,24 +6,23 @@ use redis_protocol::resp2::types::OwnedFrame as Frame;
 
 use super::*;
 
+mod past;
+
 fn merged(merge: Merge, order: &[u32], parts: &[&[u8]]) -> Vec<u8> {
     merged_as(merge, Protocol::Resp2, order, parts)
 }
 
 fn merged_as(merge: Merge, protocol: Protocol, order: &[u32], parts: &[&[u8]]) -> Vec<u8> {
     let plan = MergePlan {
-        merge,
-        protocol,
         order: order.to_vec(),
-        shows_keyway: false,
+        ..MergePlan::new(merge, protocol)
     };
+    merged_by(&plan, parts)
+}
+
+fn merged_by(plan: &MergePlan, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = b"before".to_vec();
-    super::merge(
-        &plan,
-        parts.iter().copied(),
-        &InfoFacts::default(),
-        &mut out,
-    );
+    super::merge(plan, parts.iter().copied(), &InfoFacts::default(), &mut out);
     assert!(
         out.starts_with(b"before"),
         "what was there before is left alone"
@@ -331,7 +330,8 @@ proptest! {
         for merge in [
             Merge::ByKey, Merge::Sum, Merge::Min, Merge::Max, Merge::AllSucceeded,
             Merge::OneSucceeded, Merge::LogicalAnd, Merge::Concat, Merge::Union,
-            Merge::SumByName, Merge::Info,
+            Merge::SumByName, Merge::Info, Merge::Newest, Merge::ByTime, Merge::LatestEvents,
+            Merge::Histograms,
         ] {
             merged(merge, &order, &parts);
         }
@@ -383,12 +383,7 @@ fn info_is_one_servers() {
         primaries: 2,
         replicas: 1,
     };
-    let plan = MergePlan {
-        merge: Merge::Info,
-        protocol: Protocol::Resp3,
-        order: Vec::new(),
-        shows_keyway: false,
-    };
+    let plan = MergePlan::new(Merge::Info, Protocol::Resp3);
     let verbatim = |text: &str| {
         let mut out = Vec::new();
         write::verbatim(&mut out, Protocol::Resp3, text.as_bytes());
