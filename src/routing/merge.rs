@@ -91,6 +91,7 @@ pub fn merge<'a>(
         Merge::Concat => combine::concat(replies, out),
         Merge::Union => combine::union(replies, out),
         Merge::SumByName => combine::sum_by_name(replies, out),
+        Merge::Streams => combine::streams(replies, out),
         Merge::Newest => past::newest(replies, plan.count_max, out),
         Merge::ByTime => past::by_time(replies, out),
         Merge::LatestEvents => past::latest_events(replies, out),

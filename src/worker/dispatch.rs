@@ -156,6 +156,9 @@ impl Core {
             Err(WrongKeys::SeveralSlots) if let Some(across) = self.across_of(command) => {
                 self.plan_across(key, across, command, args)
             }
+            Err(WrongKeys::SeveralSlots) if let Some(steps) = self.pass_of(command, args) => {
+                self.plan_pass(key, command, steps)
+            }
             Err(refusal) => self.refuse_keys(key, command, args, refusal),
         }
     }

@@ -1,6 +1,7 @@
 //! What happens once all parts of a request were answered.
 
 use super::hub::census;
+use super::one_pass::Pass;
 use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
@@ -55,6 +56,8 @@ pub enum Finish {
     },
     /// A read over several slots is computed (contract: M3).
     Across(Box<Computation>),
+    /// `LMPOP` over several slots: the next one is asked when this one has nothing (contract: T7).
+    Pass(Box<Pass>),
     /// `PUBLISH`: the node's count is put right (contract: S4).
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).

@@ -39,6 +39,7 @@ pub mod monitors;
 mod moving;
 pub mod node_reads;
 pub mod nodes;
+pub mod one_pass;
 pub mod pacing;
 pub mod park;
 pub mod passing;

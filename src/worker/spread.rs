@@ -297,6 +297,13 @@ impl Core {
             let replies: Vec<&[u8]> = gather.replies().collect();
             return self.blocks_answered(key, &replies);
         }
+        if let Finish::Pass(_) = gather.plan {
+            let reply = gather.replies().next().unwrap_or_default().to_vec();
+            if let Finish::Pass(pass) = gather.plan {
+                self.slot_passed(*pass, &reply);
+            }
+            return;
+        }
         let mut out = self.spare_buffer();
         match &gather.plan {
             Finish::Merge(plan) => {
@@ -354,7 +361,7 @@ impl Core {
             Finish::Census(asked) => self.answer_census(asked, gather.replies(), &mut out),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
             // Looked at above.
-            Finish::Blocks => {}
+            Finish::Blocks | Finish::Pass(_) => {}
         }
         self.reply_or_go_on(ticket, &out);
         out.clear();

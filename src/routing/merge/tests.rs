@@ -165,6 +165,36 @@ fn policies() {
     );
 }
 
+/// contract: T7
+#[test]
+fn streams_of_all_slots() {
+    let nil = "*-1\r\n";
+    let (one, two) = ("*2\r\n+a\r\n*0\r\n", "*2\r\n+b\r\n*0\r\n");
+    let array = |streams: &[&str]| format!("*{}\r\n{}", streams.len(), streams.concat());
+    let both = array(&[one, two]);
+    check(
+        Merge::Streams,
+        &[],
+        &[&array(&[one]), nil, &array(&[two])],
+        &both,
+    );
+    check(Merge::Streams, &[], &[nil, &both, nil], &both);
+    check(Merge::Streams, &[], &[nil, nil], nil);
+    check(Merge::Streams, &[], &["_\r\n", "_\r\n"], "_\r\n");
+    check(
+        Merge::Streams,
+        &[],
+        &["_\r\n", "%1\r\n+a\r\n*0\r\n", "%1\r\n+b\r\n*0\r\n"],
+        "%2\r\n+a\r\n*0\r\n+b\r\n*0\r\n",
+    );
+    check(
+        Merge::Streams,
+        &[],
+        &[&both, "-NOGROUP x\r\n"],
+        "-NOGROUP x\r\n",
+    );
+}
+
 /// contract: F8
 #[test]
 fn parts_that_do_not_fit_are_an_error_of_ours() {
@@ -331,7 +361,7 @@ proptest! {
             Merge::ByKey, Merge::Sum, Merge::Min, Merge::Max, Merge::AllSucceeded,
             Merge::OneSucceeded, Merge::LogicalAnd, Merge::Concat, Merge::Union,
             Merge::SumByName, Merge::Info, Merge::Newest, Merge::ByTime, Merge::LatestEvents,
-            Merge::Histograms,
+            Merge::Histograms, Merge::Streams,
         ] {
             merged(merge, &order, &parts);
         }
