@@ -2,6 +2,7 @@
 
 use super::hub::census;
 use super::one_pass::Pass;
+use super::scan::Scanning;
 use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
@@ -9,7 +10,6 @@ use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
-use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
 
 /// How the parts of a request become its reply.
@@ -17,13 +17,8 @@ use crate::upstream::Dispatched;
 pub enum Finish {
     /// They are merged.
     Merge(MergePlan),
-    /// `SCAN`: the node's cursor becomes Keyway's own (contract: M5).
-    Scan {
-        /// The step that was asked for.
-        step: ScanStep,
-        /// The client's request, planned anew when the step could not be taken.
-        request: Vec<u8>,
-    },
+    /// `SCAN`: the node's cursor becomes Keyway's own, or the next node is asked (contract: M5).
+    Scan(Box<Scanning>),
     /// `RANDOMKEY`: each primary tells its size and draws a key, and one of the keys is taken
     /// (contract: M4).
     RandomKey(Protocol),

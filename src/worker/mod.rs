@@ -55,6 +55,7 @@ mod replica_reads;
 mod requests;
 mod rotation;
 pub mod routes;
+pub mod scan;
 mod script_cache;
 mod scripts;
 pub mod scrutiny;

@@ -15,8 +15,7 @@ use crate::resp::scan::parse_integer;
 use crate::resp::{Args, with_args, write};
 use crate::routing::Target;
 use crate::routing::merge;
-use crate::routing::scan_cursor::{self, ScanError};
-use crate::telemetry::worker_tallies::ErrorKind;
+use crate::routing::scan_cursor;
 use crate::upstream::Dispatched;
 
 impl Core {
@@ -237,45 +236,6 @@ impl Core {
         }
     }
 
-    fn scan(&mut self, dispatched: Dispatched, args: &Args<'_>) {
-        let Ticket {
-            client, sequence, ..
-        } = dispatched.ticket;
-        let Some(topology) = self.nodes.topology() else {
-            return;
-        };
-        match scan_cursor::plan(self.scan_order.of(topology), args) {
-            Ok(step) => {
-                // The cursor means something only to the node that the snapshot names.
-                let target = match self.nodes.snapshot_owner(step.slot()) {
-                    Some(node) => Target::Node(node),
-                    None => Target::Slot(step.slot()),
-                };
-                let bytes = step.request(args);
-                let finish = Finish::Scan {
-                    step,
-                    request: args.frame().to_vec(),
-                };
-                self.gather_at(client, sequence, Gather::new(finish, 1));
-                self.send_or_park(
-                    Dispatched {
-                        target,
-                        ..dispatched
-                    },
-                    &bytes,
-                );
-            }
-            Err(ScanError::InvalidCursor) => {
-                self.fail(dispatched.ticket, ErrorKind::Upstream, "ERR invalid cursor");
-            }
-            Err(ScanError::NoOwner) => {
-                self.request_refresh(RefreshReason::Unowned);
-                let reason = Reason::Unsettled("no node owns the slots left to scan");
-                self.park(dispatched, args.frame().to_vec(), true, reason);
-            }
-        }
-    }
-
     /// All parts of a request are there.
     pub fn finish(&mut self, key: ClientKey, sequence: Sequence) {
         let Some(client) = self.clients.get(key) else {
@@ -297,12 +257,13 @@ impl Core {
             let replies: Vec<&[u8]> = gather.replies().collect();
             return self.blocks_answered(key, &replies);
         }
-        if let Finish::Pass(_) = gather.plan {
+        if let Finish::Pass(_) | Finish::Scan(_) = gather.plan {
             let reply = gather.replies().next().unwrap_or_default().to_vec();
-            if let Finish::Pass(pass) = gather.plan {
-                self.slot_passed(*pass, &reply);
-            }
-            return;
+            return match gather.plan {
+                Finish::Pass(pass) => self.slot_passed(*pass, &reply),
+                Finish::Scan(scanning) => self.scan_answered(*scanning, &reply),
+                _ => {}
+            };
         }
         let mut out = self.spare_buffer();
         match &gather.plan {
@@ -330,15 +291,6 @@ impl Core {
                 }
                 out.extend_from_slice(error);
             }
-            Finish::Scan { step, .. } => {
-                let reply = gather.replies().next().unwrap_or_default();
-                match self.nodes.topology() {
-                    Some(topology) => {
-                        step.reply(self.scan_order.of(topology), reply, &mut out);
-                    }
-                    None => out.extend_from_slice(reply),
-                }
-            }
             Finish::RandomKey(protocol) => {
                 let replies: Vec<&[u8]> = gather.replies().collect();
                 match replies.iter().find(|reply| reply.first() == Some(&b'-')) {
@@ -361,7 +313,7 @@ impl Core {
             Finish::Census(asked) => self.answer_census(asked, gather.replies(), &mut out),
             Finish::Workers(answer) => answer.merge(gather.replies(), &mut out),
             // Looked at above.
-            Finish::Blocks | Finish::Pass(_) => {}
+            Finish::Blocks | Finish::Pass(_) | Finish::Scan(_) => {}
         }
         self.reply_or_go_on(ticket, &out);
         out.clear();

@@ -13,6 +13,7 @@ mod blocked;
 mod large;
 mod order;
 mod resent;
+mod scan;
 mod scene;
 mod slow;
 mod turns;
