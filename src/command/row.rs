@@ -209,6 +209,16 @@ pub enum Merge {
     Union,
     /// Pairs of name and number added up by name (`PUBSUB NUMSUB`).
     SumByName,
+    /// Streams in the order of the parts; null when no part has any (`XREAD`).
+    Streams,
+    /// Entries of logs, the newest first and no more than were asked for (`SLOWLOG GET`).
+    Newest,
+    /// Samples in the order of their times (`LATENCY HISTORY`).
+    ByTime,
+    /// One entry for each event, of the last time and the longest (`LATENCY LATEST`).
+    LatestEvents,
+    /// Counts of calls by their durations, added up for each command (`LATENCY HISTOGRAM`).
+    Histograms,
     /// The text of `INFO`: numbers that add up are added, identity is Keyway's own.
     Info,
 }
@@ -349,6 +359,11 @@ impl Command {
         }
     }
 
+    /// Whether it takes from the first of its keys that has something, and does not wait for it.
+    pub fn takes_from_first(&self) -> bool {
+        matches!(self.name, "lmpop" | "zmpop")
+    }
+
     /// Whether it empties something everywhere: done twice it leaves the same behind.
     pub fn is_flush(&self) -> bool {
         matches!(self.name, "flushall" | "flushdb" | "script|flush")
@@ -419,6 +434,11 @@ impl Merge {
             Merge::Concat => "concatenated",
             Merge::Union => "joined without duplicates",
             Merge::SumByName => "sum for each name",
+            Merge::Streams => "in the order of the keys",
+            Merge::Newest => "newest first",
+            Merge::ByTime => "in the order of time",
+            Merge::LatestEvents => "latest and longest of each event",
+            Merge::Histograms => "histograms added up",
             Merge::Info => "added up",
         }
     }

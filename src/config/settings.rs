@@ -310,7 +310,7 @@ sections! {
         /// slot, not atomic across slots.
         cross_slot_transactions: CrossSlotTransactions = OneOf<CrossSlotTransactions>("refuse"),
         /// BLPOP and the like over several slots: "refuse" with CROSSSLOT, or "poll": the keys are
-        /// asked in turn.
+        /// asked in turn. So are those of XREAD, LMPOP and the like that do not block.
         cross_slot_blocking: CrossSlotBlocking = OneOf<CrossSlotBlocking>("refuse"),
     }
 

@@ -280,6 +280,14 @@ impl<M> Replies<M> {
             .is_some_and(|slot| !matches!(slot.state, State::Held { .. }))
     }
 
+    /// What is needed to merge the parts that a place collects.
+    pub fn gathering(&self, sequence: Sequence) -> Option<&M> {
+        match &self.slots.get(self.offset(sequence)?)?.state {
+            State::Gathering(gather) => Some(&gather.plan),
+            State::Waiting | State::Held { .. } | State::Passing(_) => None,
+        }
+    }
+
     /// Whether a place collects parts.
     pub fn is_gathering(&self, sequence: Sequence) -> bool {
         self.offset(sequence)

@@ -3,10 +3,12 @@
 //! A request that went to several nodes comes back as several whole reply frames; [`merge`] writes
 //! the one frame that a single server would have written. It works on the raw bytes: elements are
 //! moved, not decoded, so that values of any type pass untouched (contract: P6). A part that failed
-//! makes the whole reply that error (contract: M1). Every way of merging is linear in the bytes.
+//! makes the whole reply that error (contract: M1). Every way of merging is linear in the bytes,
+//! but for what is put into the order of time.
 
 mod combine;
 mod info;
+mod past;
 mod records;
 
 use crate::command::Merge;
@@ -29,6 +31,21 @@ pub struct MergePlan {
     pub order: Vec<u32>,
     /// For [`Merge::Info`]: whether the section `Keyway` was asked for.
     pub shows_keyway: bool,
+    /// For [`Merge::Newest`]: how many entries were asked for.
+    pub count_max: usize,
+}
+
+impl MergePlan {
+    /// A plan for parts without an order of keys, all of which is wanted.
+    pub fn new(merge: Merge, protocol: Protocol) -> MergePlan {
+        MergePlan {
+            merge,
+            protocol,
+            order: Vec::new(),
+            shows_keyway: false,
+            count_max: usize::MAX,
+        }
+    }
 }
 
 /// Why the parts fit no reply. Our own fault or a server's that answers unlike the others; trying
@@ -74,6 +91,11 @@ pub fn merge<'a>(
         Merge::Concat => combine::concat(replies, out),
         Merge::Union => combine::union(replies, out),
         Merge::SumByName => combine::sum_by_name(replies, out),
+        Merge::Streams => combine::streams(replies, out),
+        Merge::Newest => past::newest(replies, plan.count_max, out),
+        Merge::ByTime => past::by_time(replies, out),
+        Merge::LatestEvents => past::latest_events(replies, out),
+        Merge::Histograms => past::histograms(replies, out),
         Merge::Info => info::merge(plan.protocol, replies, facts, out),
     };
     if let Err(misfit) = merged {

@@ -1,7 +1,8 @@
-//! A blocking request over keys of several slots becomes requests that are asked in turn (contract: T7).
+//! A blocking request over keys of several slots becomes requests that are asked in turn (contract: T7), and so does one
+//! that looks at its keys once and does not block.
 //!
 //! Inside `MULTI` a blocking command does not block and answers as it would otherwise, in either version:
-//! so each step is a block of `MULTI`, the command for the keys of one slot, and `EXEC`.
+//! so each step of one that blocks is a block of `MULTI`, the command for the keys of one slot, and `EXEC`.
 
 use crate::cluster::Slot;
 use crate::command::{Command, Handling, Keys, key_positions};
@@ -19,16 +20,16 @@ pub struct Step {
 /// The steps of a request. `None` when it cannot be taken apart: what takes from one key and gives to another
 /// needs both in one place.
 pub fn steps(command: &Command, args: &Args<'_>) -> Option<Vec<Step>> {
-    if command.handling != Handling::Blocking {
-        return None;
-    }
-    let positions: Vec<usize> = key_positions(command, args).ok()?.iter().collect();
-    let write: fn(&Args<'_>, &[usize], usize) -> Vec<u8> = match command.keys {
-        Keys::Range { last: -2, .. } => keys_then_time,
-        Keys::Counted { count: 2, .. } => counted,
-        Keys::Streams => streams,
+    let write: fn(&Args<'_>, &[usize], usize) -> Vec<u8> = match (command.handling, command.keys) {
+        (Handling::Blocking, Keys::Range { last: -2, .. }) => keys_then_time,
+        (Handling::Blocking, Keys::Counted { count: 2, .. }) => {
+            |args, keys, all| counted(2, args, keys, all)
+        }
+        (Handling::Blocking, Keys::Streams) => streams,
+        _ if command.takes_from_first() => |args, keys, all| counted(1, args, keys, all),
         _ => return None,
     };
+    let positions: Vec<usize> = key_positions(command, args).ok()?.iter().collect();
     let slot_of = |at: &usize| Slot::of_key(args.get(*at).unwrap_or_default());
     let runs = positions.chunk_by(|one, other| slot_of(one) == slot_of(other));
     Some(
@@ -46,13 +47,14 @@ fn keys_then_time(args: &Args<'_>, keys: &[usize], _: usize) -> Vec<u8> {
     write_arguments(args, [0].iter().chain(keys).chain(&[last]).copied())
 }
 
-/// `BLMPOP time count key ... LEFT`
-fn counted(args: &Args<'_>, keys: &[usize], all: usize) -> Vec<u8> {
+/// `BLMPOP time count key ... LEFT`, `LMPOP count key ... LEFT`
+fn counted(count_at: usize, args: &Args<'_>, keys: &[usize], all: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    let rest = 3 + all..args.len();
-    write::array(&mut out, 3 + keys.len() + rest.len());
-    write::bulk(&mut out, args.name());
-    write::bulk(&mut out, args.get(1).unwrap_or_default());
+    let rest = count_at + 1 + all..args.len();
+    write::array(&mut out, count_at + 1 + keys.len() + rest.len());
+    for at in 0..count_at {
+        write::bulk(&mut out, args.get(at).unwrap_or_default());
+    }
     write::bulk(&mut out, keys.len().to_string().as_bytes());
     for at in keys.iter().copied().chain(rest) {
         write::bulk(&mut out, args.get(at).unwrap_or_default());
@@ -130,6 +132,26 @@ mod tests {
                 "XREADGROUP GROUP g c COUNT 2 BLOCK 9 STREAMS {b}1 {b}2 0-1 >",
             ]),
         );
+        check(
+            "LMPOP 3 {a}1 {b}1 {b}2 LEFT COUNT 7",
+            Some(&[
+                "LMPOP 1 {a}1 LEFT COUNT 7",
+                "LMPOP 2 {b}1 {b}2 LEFT COUNT 7",
+            ]),
+        );
+        check(
+            "ZMPOP 2 {a}1 {b}1 MAX",
+            Some(&["ZMPOP 1 {a}1 MAX", "ZMPOP 1 {b}1 MAX"]),
+        );
+        check(
+            "XREAD COUNT 2 STREAMS {a}1 {b}1 0 $",
+            Some(&[
+                "XREAD COUNT 2 STREAMS {a}1 0",
+                "XREAD COUNT 2 STREAMS {b}1 $",
+            ]),
+        );
+        check("MSETEX 2 {a}1 x {b}1 y", None);
+        check("ZUNION 2 {a}1 {b}1", None);
         check("BLMOVE {a}1 {b}1 LEFT RIGHT 0", None);
         check("BRPOPLPUSH {a}1 {b}1 0", None);
     }

@@ -25,10 +25,12 @@
 //! servers put the slot into their cursor, and 2^42 keys where they do not.
 
 use crate::cluster::{Slot, Topology};
-use crate::resp::{Args, reply, write};
+use crate::resp::Args;
 
+mod page;
 mod pattern;
 
+pub use page::{ScanPage, count, with_cursor};
 pub use pattern::pinned_slot;
 
 /// What a client sends as cursor, and gets back.
@@ -39,6 +41,8 @@ pub struct ScanCursor(u64);
 /// reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanStep {
+    /// The client's.
+    cursor: ScanCursor,
     slot: Slot,
     node_cursor: u64,
     stride: Stride,
@@ -144,7 +148,8 @@ impl ScanCursor {
         }
     }
 
-    fn slot(self) -> Option<Slot> {
+    /// Where it goes on.
+    pub fn slot(self) -> Option<Slot> {
         let number = self.0 >> self.format().slot_shift() & low_bits(SLOT_BITS);
         Slot::new(number as u16)
     }
@@ -253,6 +258,7 @@ impl ScanOrder {
         let node_cursor = same.map_or(0, |_| cursor.node_cursor());
         let place = same.or(fresh)?;
         Some(ScanStep {
+            cursor,
             slot: place.slot,
             node_cursor,
             stride: place.stride,
@@ -352,67 +358,6 @@ impl ScanStep {
     pub fn slot(&self) -> Slot {
         self.slot
     }
-
-    /// What it is asked: the client's request with the node's own cursor.
-    pub fn request(&self, args: &Args<'_>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(args.frame().len() + 20);
-        write::array(&mut out, args.len());
-        for (index, arg) in args.iter().enumerate() {
-            if index == 1 {
-                write::bulk(&mut out, self.node_cursor.to_string().as_bytes());
-            } else {
-                write::bulk(&mut out, arg);
-            }
-        }
-        out
-    }
-
-    /// Appends the node's reply with the client's next cursor in place of the node's; the elements
-    /// are moved as they are. An error passes untouched. `order` is that of the snapshot in use now.
-    pub fn reply(&self, order: &ScanOrder, reply: &[u8], out: &mut Vec<u8>) {
-        if matches!(reply.first(), Some(b'-' | b'!')) {
-            out.extend_from_slice(reply);
-            return;
-        }
-        let parts = reply::elements(reply).filter(|elements| elements.left() == 2);
-        let parts = parts.and_then(|mut elements| Some((elements.next()?, elements.next()?)));
-        let node_cursor = parts.and_then(|(cursor, _)| {
-            let text = std::str::from_utf8(reply::text(cursor)?).ok()?;
-            text.parse::<u64>().ok()
-        });
-        let (Some((_, found)), Some(node_cursor)) = (parts, node_cursor) else {
-            return write::error(
-                out,
-                "ERR the node's reply to SCAN is no cursor with elements",
-            );
-        };
-        match order.next(self, node_cursor) {
-            Ok(cursor) => {
-                write::array(out, 2);
-                write::bulk(out, cursor.number().to_string().as_bytes());
-                match order.run_of(self) {
-                    Some(run) => write_those_in(&run, found, out),
-                    None => out.extend_from_slice(found),
-                }
-            }
-            Err(error) => write::error(out, format!("ERR {error}")),
-        }
-    }
-}
-
-/// Elements whose keys are in a run; the node's others are returned when their own runs are walked.
-fn write_those_in(run: &Run, found: &[u8], out: &mut Vec<u8>) {
-    let Some(elements) = reply::elements(found) else {
-        return out.extend_from_slice(found);
-    };
-    let is_in = |element: &&[u8]| {
-        let key = reply::text(element);
-        key.is_none_or(|key| (run.start.number()..run.end).contains(&Slot::of_key(key).number()))
-    };
-    let kept: Vec<&[u8]> = elements.filter(is_in).collect();
-    write::array(out, kept.len());
-    kept.iter()
-        .for_each(|element| out.extend_from_slice(element));
 }
 
 /// Why a `SCAN` cannot be planned.

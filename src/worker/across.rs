@@ -9,7 +9,6 @@ use crate::command::{self, Across, Command};
 use crate::config::CrossSlotReads;
 use crate::pipeline::{ClientKey, Gather, Ticket};
 use crate::resp::Args;
-use crate::routing::Target;
 use crate::routing::across::Computation;
 use crate::routing::across::double::DoubleFormat;
 use crate::telemetry::worker_tallies::ErrorKind;
@@ -56,24 +55,7 @@ impl Core {
         let lanes = parts.iter().map(|part| part.slot).collect();
         let finish = Finish::Across(Box::new(computation));
         let gather = Gather::in_lanes(finish, lanes).at_most(self.limits.cross_slot_read_bytes);
-        self.gather_at(key, sequence, gather);
-        for (index, part) in parts.into_iter().enumerate() {
-            let ticket = Ticket {
-                client: key,
-                sequence,
-                part: index as u32,
-            };
-            let target = Target::Slot(part.slot);
-            let plan = self.read_plan(key, part.command, target);
-            self.read_plan_leaves(plan, key, sequence);
-            let lane = (!plan.is_replica()).then_some(part.slot);
-            let mut dispatched = self.dispatched(ticket, part.command, target, lane, protocol);
-            dispatched.is_noted = plan.is_noted();
-            match self.planned_connection(key, plan, target, protocol) {
-                Ok(connection) => self.send(connection, dispatched, &part.bytes),
-                Err(reason) => self.park(dispatched, part.bytes, false, reason),
-            }
-        }
+        self.send_in_lanes(key, sequence, gather, parts.into_iter());
         Taken::Yes
     }
 

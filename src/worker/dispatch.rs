@@ -156,6 +156,9 @@ impl Core {
             Err(WrongKeys::SeveralSlots) if let Some(across) = self.across_of(command) => {
                 self.plan_across(key, across, command, args)
             }
+            Err(WrongKeys::SeveralSlots) if let Some(steps) = self.pass_of(command, args) => {
+                self.plan_pass(key, command, steps)
+            }
             Err(refusal) => self.refuse_keys(key, command, args, refusal),
         }
     }
@@ -355,10 +358,8 @@ impl Core {
             _ => Vec::new(),
         };
         let plan = MergePlan {
-            merge,
-            protocol,
             order,
-            shows_keyway: false,
+            ..MergePlan::new(merge, protocol)
         };
         let sequence = self.open_place(key, None);
         let lanes = splitter.parts().map(|part| part.slot).collect();

@@ -1,13 +1,15 @@
 //! What happens once all parts of a request were answered.
 
 use super::hub::census;
+use super::one_pass::Pass;
+use super::scan::Scanning;
 use crate::client::Tracking;
 use crate::client::local::NO_SUCH_CLIENT;
 use crate::command::Merge;
+use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::across::Computation;
 use crate::routing::merge::MergePlan;
-use crate::routing::scan_cursor::ScanStep;
 use crate::upstream::Dispatched;
 
 /// How the parts of a request become its reply.
@@ -15,13 +17,8 @@ use crate::upstream::Dispatched;
 pub enum Finish {
     /// They are merged.
     Merge(MergePlan),
-    /// `SCAN`: the node's cursor becomes Keyway's own (contract: M5).
-    Scan {
-        /// The step that was asked for.
-        step: ScanStep,
-        /// The client's request, planned anew when the step could not be taken.
-        request: Vec<u8>,
-    },
+    /// `SCAN`: the node's cursor becomes Keyway's own, or the next node is asked (contract: M5).
+    Scan(Box<Scanning>),
     /// `RANDOMKEY`: each primary tells its size and draws a key, and one of the keys is taken
     /// (contract: M4).
     RandomKey(Protocol),
@@ -54,6 +51,8 @@ pub enum Finish {
     },
     /// A read over several slots is computed (contract: M3).
     Across(Box<Computation>),
+    /// `LMPOP` over several slots: the next one is asked when this one has nothing (contract: T7).
+    Pass(Box<Pass>),
     /// `PUBLISH`: the node's count is put right (contract: S4).
     Published(census::Published),
     /// `PUBSUB`: the nodes' answers are merged and put right (contract: S4).
@@ -94,34 +93,38 @@ impl Finish {
                 .any(|name| arg.eq_ignore_ascii_case(name))
         };
         Finish::Merge(MergePlan {
-            merge: Merge::Info,
-            protocol,
-            order: Vec::new(),
             shows_keyway: args.len() == 1 || args.iter().skip(1).any(is_with),
+            ..MergePlan::new(Merge::Info, protocol)
         })
     }
 
     /// Merges the answers to `SCRIPT EXISTS`.
     pub fn script_exists(kept: Vec<bool>, protocol: Protocol) -> Finish {
         Finish::ScriptExists {
-            plan: MergePlan {
-                merge: Merge::LogicalAnd,
-                protocol,
-                order: Vec::new(),
-                shows_keyway: false,
-            },
+            plan: MergePlan::new(Merge::LogicalAnd, protocol),
             kept,
         }
     }
 
+    /// Merges the entries of logs: as many as `SLOWLOG GET n` and `COMMANDLOG GET n type` ask for.
+    pub fn newest(args: &Args<'_>, protocol: Protocol) -> Finish {
+        /// What the servers give to those who do not say.
+        const COUNT_MAX: usize = 10;
+        let count_max = match args.get(2).map(parse_integer) {
+            // All that there are. What is no number the nodes refuse.
+            Some(Some(-1) | None) => usize::MAX,
+            Some(Some(count)) => usize::try_from(count).unwrap_or_default(),
+            None => COUNT_MAX,
+        };
+        Finish::Merge(MergePlan {
+            count_max,
+            ..MergePlan::new(Merge::Newest, protocol)
+        })
+    }
+
     /// Merges the parts without an order of keys.
     pub fn merge(merge: Merge, protocol: Protocol) -> Finish {
-        Finish::Merge(MergePlan {
-            merge,
-            protocol,
-            order: Vec::new(),
-            shows_keyway: false,
-        })
+        Finish::Merge(MergePlan::new(merge, protocol))
     }
 }
 

@@ -22,7 +22,6 @@ use crate::upstream::Dispatched;
 
 use super::clients::UNSETTLED;
 use super::core::Core;
-use super::finish::Finish;
 use super::lanes::{Lanes, share_key};
 use super::links::not_resent;
 use super::nodes::ConnectionKey;
@@ -98,7 +97,9 @@ impl Core {
         mut is_whole: bool,
         reason: Reason,
     ) {
-        if let Some(request) = self.take_scan(&dispatched) {
+        if dispatched.command.handling == Handling::Scan
+            && let Some(request) = self.scan_to_plan_anew(dispatched.ticket)
+        {
             // The cursor in `bytes` means nothing to another node: the step is planned anew.
             bytes = request;
             is_whole = true;
@@ -187,18 +188,6 @@ impl Core {
     pub fn resume_answered(&mut self) {
         while let Some(key) = self.to_resume.pop() {
             self.resume_client(key, false);
-        }
-    }
-
-    /// The client's own request, when `dispatched` is a step of a `SCAN`.
-    fn take_scan(&mut self, dispatched: &Dispatched) -> Option<Vec<u8>> {
-        if dispatched.command.handling != Handling::Scan {
-            return None;
-        }
-        let client = self.clients.get(dispatched.ticket.client)?;
-        match client.replies.take_gather(dispatched.ticket.sequence)?.plan {
-            Finish::Scan { request, .. } => Some(request),
-            _ => None,
         }
     }
 

@@ -17,8 +17,7 @@ use crate::resp::{Args, with_args, write};
 use crate::routing::Target;
 use crate::routing::merge;
 use crate::routing::poll::is_nothing;
-use crate::routing::scan_cursor::{self, ScanError};
-use crate::telemetry::worker_tallies::ErrorKind;
+use crate::routing::scan_cursor;
 use crate::upstream::Dispatched;
 
 impl Core {
@@ -113,12 +112,11 @@ impl Core {
             Handling::Nodes(merge) => {
                 let mut targets = targets;
                 targets.extend(self.nodes.replicas_to_ask().map(Target::Node));
-                self.broadcast(
-                    dispatched,
-                    args.frame(),
-                    targets,
-                    Finish::merge(merge, protocol),
-                );
+                let finish = match merge {
+                    Merge::Newest => Finish::newest(args, protocol),
+                    merge => Finish::merge(merge, protocol),
+                };
+                self.broadcast(dispatched, args.frame(), targets, finish);
             }
             Handling::Script(script) => {
                 let finish = self.spread_script(script, args, protocol);
@@ -242,45 +240,6 @@ impl Core {
         }
     }
 
-    fn scan(&mut self, dispatched: Dispatched, args: &Args<'_>) {
-        let Ticket {
-            client, sequence, ..
-        } = dispatched.ticket;
-        let Some(topology) = self.nodes.topology() else {
-            return;
-        };
-        match scan_cursor::plan(self.scan_order.of(topology), args) {
-            Ok(step) => {
-                // The cursor means something only to the node that the snapshot names.
-                let target = match self.nodes.snapshot_owner(step.slot()) {
-                    Some(node) => Target::Node(node),
-                    None => Target::Slot(step.slot()),
-                };
-                let bytes = step.request(args);
-                let finish = Finish::Scan {
-                    step,
-                    request: args.frame().to_vec(),
-                };
-                self.gather_at(client, sequence, Gather::new(finish, 1));
-                self.send_or_park(
-                    Dispatched {
-                        target,
-                        ..dispatched
-                    },
-                    &bytes,
-                );
-            }
-            Err(ScanError::InvalidCursor) => {
-                self.fail(dispatched.ticket, ErrorKind::Upstream, "ERR invalid cursor");
-            }
-            Err(ScanError::NoOwner) => {
-                self.request_refresh(RefreshReason::Unowned);
-                let reason = Reason::Unsettled("no node owns the slots left to scan");
-                self.park(dispatched, args.frame().to_vec(), true, reason);
-            }
-        }
-    }
-
     /// All parts of a request are there.
     pub fn finish(&mut self, key: ClientKey, sequence: Sequence) {
         let Some(client) = self.clients.get(key) else {
@@ -305,6 +264,14 @@ impl Core {
         if let Finish::LastIds = gather.plan {
             let reply = gather.replies().next().unwrap_or_default();
             return self.last_ids_answered(ticket, reply);
+        }
+        if let Finish::Pass(_) | Finish::Scan(_) = gather.plan {
+            let reply = gather.replies().next().unwrap_or_default().to_vec();
+            return match gather.plan {
+                Finish::Pass(pass) => self.slot_passed(*pass, &reply),
+                Finish::Scan(scanning) => self.scan_answered(*scanning, &reply),
+                _ => {}
+            };
         }
         let mut out = self.spare_buffer();
         match &gather.plan {
@@ -332,15 +299,6 @@ impl Core {
                 }
                 out.extend_from_slice(error);
             }
-            Finish::Scan { step, .. } => {
-                let reply = gather.replies().next().unwrap_or_default();
-                match self.nodes.topology() {
-                    Some(topology) => {
-                        step.reply(self.scan_order.of(topology), reply, &mut out);
-                    }
-                    None => out.extend_from_slice(reply),
-                }
-            }
             Finish::RandomKey(protocol) => {
                 let replies: Vec<&[u8]> = gather.replies().collect();
                 match replies.iter().find(|reply| reply.first() == Some(&b'-')) {
@@ -367,7 +325,7 @@ impl Core {
                 out.extend_from_slice(what_was_there(answer));
             }
             // Looked at above.
-            Finish::Blocks | Finish::LastIds => {}
+            Finish::Blocks | Finish::LastIds | Finish::Pass(_) | Finish::Scan(_) => {}
         }
         self.reply_or_go_on(ticket, &out);
         out.clear();

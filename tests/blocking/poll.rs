@@ -10,6 +10,7 @@ each_flavor!(
     keys_are_served_in_their_order,
     elements_that_come_later,
     nothing_is_lost_or_given_twice,
+    one_pass_is_what_one_server_says,
 );
 
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -27,6 +28,10 @@ fn refused_by_default(flavor: Flavor) {
         "BLPOP {a}l {b}l 0",
         "BZMPOP 0 2 {a}z {b}z MIN",
         "XREAD BLOCK 0 STREAMS {a}s {b}s 0 0",
+        "XREAD STREAMS {a}s {b}s 0 0",
+        "XREADGROUP GROUP g c STREAMS {a}s {b}s > >",
+        "LMPOP 2 {a}l {b}l LEFT",
+        "ZMPOP 2 {a}z {b}z MIN",
     ] {
         client.expect(line, &format!("-{CROSSSLOT}"));
     }
@@ -134,5 +139,74 @@ fn nothing_is_lost_or_given_twice(flavor: Flavor) {
             .collect();
         expected.sort();
         assert_eq!(got, expected);
+    }
+}
+
+/// What does not block over several slots is what one server says. contract: T7 P1
+fn one_pass_is_what_one_server_says(flavor: Flavor) {
+    let scene = Scene::shared(flavor);
+    let keyway = polling(scene);
+    for version in ["2", "3"] {
+        let (mut server, mut through) = (scene.plain().client(), keyway.client());
+        for client in [&mut server, &mut through] {
+            client.call(&format!("HELLO {version}"));
+            client.call("DEL pass:a pass:b pass:c pass:y pass:z pass:s pass:t pass:u");
+        }
+        let mut both = |line: &str| {
+            let expected = server.call(line).to_string();
+            let got = through.call(line).to_string();
+            assert_eq!(got, expected, "RESP{version} {line}");
+        };
+        for line in [
+            "LMPOP 3 pass:a pass:b pass:c LEFT",
+            "RPUSH pass:b 1 2 3",
+            "RPUSH pass:c 4 5",
+            "LMPOP 3 pass:a pass:b pass:c LEFT",
+            "LMPOP 3 pass:c pass:a pass:b RIGHT COUNT 9",
+            "lmpop 3 pass:c pass:a pass:b right count 9",
+            "LMPOP 3 pass:c pass:a pass:b RIGHT COUNT 9",
+            "LMPOP 2 pass:a pass:b MIDDLE",
+            "LMPOP 2 pass:a pass:b LEFT COUNT 0",
+            "ZADD pass:y 1 a 2.5 b 3 c",
+            "ZMPOP 2 pass:z pass:y MIN",
+            "ZMPOP 2 pass:y pass:z MAX COUNT 5",
+            "ZMPOP 2 pass:y pass:z MAX COUNT 5",
+            "XREAD STREAMS pass:s pass:t pass:u 0 0 0",
+            "XADD pass:s 1-1 f v",
+            "XADD pass:s 1-2 f w",
+            "XADD pass:u 2-1 f x",
+            "XREAD STREAMS pass:s pass:t pass:u 0 0 0",
+            "XREAD COUNT 1 STREAMS pass:u pass:t pass:s 0 0 0",
+            "XREAD STREAMS pass:u pass:s pass:u 0 1-1 0",
+            "XREAD STREAMS pass:s pass:u $ $",
+            "XREAD STREAMS pass:s pass:u 1-2 0",
+            "XREAD STREAMS pass:s pass:t pass:u 0 0",
+            "XREAD STREAMS pass:s pass:u 0 x",
+            "XGROUP CREATE pass:s g 0",
+            "XGROUP CREATE pass:u g 0",
+            "XREADGROUP GROUP g c COUNT 1 STREAMS pass:u pass:s > >",
+            "XREADGROUP GROUP g c STREAMS pass:u pass:s > >",
+            "XREADGROUP GROUP g c STREAMS pass:u pass:s > >",
+            "XREADGROUP GROUP g c STREAMS pass:s pass:u 0 0",
+            "XREADGROUP GROUP g d STREAMS pass:s pass:u 0 0",
+            "XACK pass:s g 1-1",
+            "XREADGROUP GROUP g c STREAMS pass:u pass:s 0 0",
+            "SET pass:a text",
+            "LMPOP 2 pass:a pass:b LEFT",
+        ] {
+            both(line);
+        }
+        // Inside MULTI all keys of a command are at one node.
+        through.expect("MULTI", "+OK");
+        through.expect("LMPOP 2 pass:a pass:b LEFT", &format!("-{CROSSSLOT}"));
+        through.call("DISCARD");
+        let pipeline = [
+            "LMPOP 2 pass:b pass:c LEFT",
+            "RPUSH pass:c late",
+            "LMPOP 2 pass:b pass:c LEFT",
+        ];
+        let replies = through.pipeline(&pipeline.map(str::to_owned));
+        assert!(!replies[0].to_string().contains("late"), "{}", replies[0]);
+        assert!(replies[2].to_string().contains("late"), "{}", replies[2]);
     }
 }

@@ -12,6 +12,8 @@ each_flavor! {
     configuration_reaches_every_node,
     publishing_reaches_every_subscriber_once,
     logs_and_statistics_are_gathered,
+    slow_logs_are_one_log,
+    latencies_are_those_of_one_server,
     one_nodes_answers_are_the_servers,
 }
 
@@ -220,6 +222,138 @@ fn logs_and_statistics_are_gathered(flavor: Flavor) {
             reply.starts_with('+') || !reply.contains("in progress")
         },
     );
+}
+
+/// contract: M4, C6
+fn slow_logs_are_one_log(flavor: Flavor) {
+    let stage = Stage::take(flavor);
+    let mut client = stage.client();
+    let threshold = "CONFIG SET slowlog-log-slower-than";
+    client.expect("SLOWLOG RESET", "+OK");
+    client.expect(&format!("{threshold} 0"), "+OK");
+    for number in 0..60 {
+        client.expect(&format!("SET slow:{number} x"), "+OK");
+    }
+    client.expect(&format!("{threshold} -1"), "+OK");
+    let mut all: Vec<i64> = Vec::new();
+    for node in stage.scene.cluster.nodes() {
+        let log = node.ok("SLOWLOG GET -1");
+        all.extend(log.items().iter().map(|entry| entry.items()[1].integer()));
+    }
+    all.sort_unstable_by(|one, other| other.cmp(one));
+    assert!(all.len() > 60, "{} entries of all nodes", all.len());
+    for version in ["2", "3"] {
+        client.call(&format!("HELLO {version}"));
+        let mut times = |command: &str| -> Vec<i64> {
+            let log = client.call(command);
+            let times = log.items().iter().map(|entry| entry.items()[1].integer());
+            times.collect()
+        };
+        assert_eq!(times("SLOWLOG GET"), all[..10]);
+        assert_eq!(times("SLOWLOG GET 3"), all[..3]);
+        assert_eq!(times("SLOWLOG GET 25"), all[..25]);
+        assert_eq!(times("slowlog get -1"), all);
+        assert_eq!(times("SLOWLOG GET 100000"), all);
+        assert_eq!(times("SLOWLOG GET 0"), all[..0]);
+    }
+    let node = stage.scene.cluster.node(0);
+    for command in ["SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG GET 1 2"] {
+        let (got, want) = (client.call(command), node.call(command));
+        assert_eq!(got.to_string(), want.to_string(), "{command}");
+    }
+    client.expect("SLOWLOG RESET", "+OK");
+    client.expect(&format!("{threshold} 10000"), "+OK");
+}
+
+/// contract: M4, C6
+fn latencies_are_those_of_one_server(flavor: Flavor) {
+    let stage = Stage::take(flavor);
+    let cluster = &stage.scene.cluster;
+    let mut client = stage.client();
+    client.expect("CONFIG SET latency-monitor-threshold 1", "+OK");
+    // A script that takes its time, once at least on every primary.
+    for number in 0..30 {
+        let slow = "local n = 0 while n < 200000 do n = n + 1 end return n";
+        let words = ["EVAL", slow, "1", &format!("latency:{number}")];
+        assert_eq!(client.call_args(&words).to_string(), ":200000");
+    }
+    client.expect("CONFIG SET latency-monitor-threshold 0", "+OK");
+    let of_event = |reply: &Value| -> Vec<Vec<i64>> {
+        let is_it = |entry: &&Value| entry.items()[0].text() == "command";
+        let numbers = |entry: &Value| entry.items()[1..].iter().map(Value::integer).collect();
+        reply.items().iter().filter(is_it).map(numbers).collect()
+    };
+    let nodes = cluster.nodes().iter();
+    let said: Vec<Vec<i64>> = nodes
+        .flat_map(|node| of_event(&node.ok("LATENCY LATEST")))
+        .collect();
+    assert!(said.len() >= cluster.primaries().len(), "{said:?}");
+    let merged = of_event(&client.call("LATENCY LATEST"));
+    let [event] = &merged[..] else {
+        panic!("one entry for one event: {merged:?}");
+    };
+    let newest = said.iter().map(|event| (event[0], event[1])).max();
+    assert_eq!(Some((event[0], event[1])), newest, "{said:?}");
+    assert_eq!(
+        Some(event[2]),
+        said.iter().map(|event| event[2]).max(),
+        "{said:?}"
+    );
+    let times = |reply: &Value| -> Vec<i64> {
+        let samples = reply.items().iter();
+        samples.map(|sample| sample.items()[0].integer()).collect()
+    };
+    let nodes = cluster.nodes().iter();
+    let mut all: Vec<i64> = nodes
+        .flat_map(|node| times(&node.ok("LATENCY HISTORY command")))
+        .collect();
+    all.sort_unstable();
+    assert_eq!(times(&client.call("LATENCY HISTORY command")), all);
+    assert!(client.call("LATENCY RESET").integer() >= 1);
+    histograms_add_up(&stage);
+}
+
+/// Each node's counts are part of the sum, in either version.
+fn histograms_add_up(stage: &Stage) {
+    let cluster = &stage.scene.cluster;
+    let mut client = stage.client();
+    client.expect("CONFIG RESETSTAT", "+OK");
+    for number in 0..60 {
+        client.expect(&format!("GET latency:{number}"), "nil");
+    }
+    let calls = |reply: &Value, command: &str| -> i64 {
+        let calls = |entry: &Value| entry.field("calls").map(Value::integer);
+        reply.field(command).and_then(calls).unwrap_or_default()
+    };
+    let nodes = cluster.nodes().iter();
+    let said = nodes.map(|node| calls(&node.ok("LATENCY HISTOGRAM get"), "get"));
+    assert_eq!(said.sum::<i64>(), 60, "every GET is counted once");
+    for version in ["2", "3"] {
+        client.call(&format!("HELLO {version}"));
+        let reply = client.call("LATENCY HISTOGRAM get");
+        assert_eq!(calls(&reply, "get"), 60, "{reply}");
+        let counts = reply
+            .field("get")
+            .and_then(|entry| entry.field("histogram_usec"));
+        let pairs: Vec<(i64, i64)> = match counts {
+            Some(Value::Map(pairs)) if version == "3" => pairs
+                .iter()
+                .map(|(bound, count)| (bound.integer(), count.integer()))
+                .collect(),
+            Some(Value::Array(items)) if version == "2" => items
+                .chunks(2)
+                .map(|pair| (pair[0].integer(), pair[1].integer()))
+                .collect(),
+            other => panic!("RESP{version}: {other:?}"),
+        };
+        assert!(
+            pairs.is_sorted_by(|one, next| one.0 < next.0 && one.1 < next.1),
+            "{pairs:?}"
+        );
+        assert_eq!(pairs.last().map(|pair| pair.1), Some(60), "{pairs:?}");
+        let whole = client.call("LATENCY HISTOGRAM");
+        assert!(calls(&whole, "config|resetstat") >= 1, "{whole}");
+    }
 }
 
 /// Replies that speak of no key in particular.

@@ -11,6 +11,8 @@ each_flavor! {
     a_pattern_with_a_tag_asks_one_node,
     odd_cursors_get_the_servers_words,
     two_walks_do_not_know_of_each_other,
+    a_few_keys_are_one_call,
+    many_keys_are_walked_in_pages_of_any_size,
 }
 
 /// One step: the next cursor and the names. Cursors fit into a signed number of 64 bits.
@@ -249,5 +251,50 @@ fn two_walks_do_not_know_of_each_other(flavor: Flavor) {
     }
     for (_, names, _) in walks {
         assert_eq!(names.len(), 600);
+    }
+}
+
+/// Clients that call `SCAN` once see what is there, as before one server. contract: M5
+fn a_few_keys_are_one_call(flavor: Flavor) {
+    let stage = Stage::take(flavor);
+    let mut client = stage.client();
+    let all: Vec<String> = (0..5).map(|number| format!("few:{number}")).collect();
+    fill(&mut client, all.iter().cloned());
+    let mut once = |options: &str| -> Vec<String> {
+        let (next, mut names) = step(&mut client, "0", options);
+        assert_eq!(next, "0", "SCAN 0 {options}");
+        names.sort();
+        names
+    };
+    for options in ["", "COUNT 10", "COUNT 1000", "TYPE string", "MATCH few:*"] {
+        assert_eq!(once(options), all, "SCAN 0 {options}");
+    }
+    assert_eq!(once("MATCH few:[13] COUNT 20"), ["few:1", "few:3"]);
+    assert_eq!(once("TYPE hash"), Vec::<String>::new());
+    let mut client = stage.client();
+    fill(
+        &mut client,
+        (0..300).map(|number| format!("other:{number}")),
+    );
+    client.call("HELLO 3");
+    let (next, mut names) = step(&mut client, "0", "MATCH few:* COUNT 1000");
+    names.sort();
+    assert_eq!((next.as_str(), names), ("0", all));
+}
+
+/// contract: M5
+fn many_keys_are_walked_in_pages_of_any_size(flavor: Flavor) {
+    const KEYS: usize = 10_000;
+    let stage = Stage::take(flavor);
+    let mut client = stage.client();
+    fill(
+        &mut client,
+        (0..KEYS).map(|number| format!("many:{number}")),
+    );
+    for (options, steps_max) in [("COUNT 1", KEYS), ("", KEYS / 5), ("COUNT 1000", 15)] {
+        let (names, steps) = walk(&mut client, options);
+        assert_eq!(names.len(), KEYS, "SCAN {options}");
+        assert!(names.values().all(|&times| times == 1), "SCAN {options}");
+        assert!(steps <= steps_max, "SCAN {options}: {steps} steps");
     }
 }

@@ -98,5 +98,18 @@ fn a_walk_survives_restarts_other_keyways_and_failovers() {
             }
         });
         assert_all(&names, "failovers");
+
+        // Slots move in the middle, also between shards that one page is made of.
+        let mut slots: Vec<u16> = (0..KEYS as u16).step_by(50).collect();
+        let names = walk_through(&[&later, &other], |number| {
+            if number % 25 == 5 && !slots.is_empty() {
+                let moving = slots.split_off(slots.len().saturating_sub(10));
+                let to = cluster.primaries()[number / 25 % 3];
+                cluster
+                    .move_slots(&moving, to)
+                    .expect("nothing disturbs it");
+            }
+        });
+        assert_all(&names, "moved slots");
     }
 }

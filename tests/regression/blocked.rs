@@ -361,6 +361,102 @@ fn a_step_that_only_reads_is_repeated() {
     scene.expect_output(client, &[]);
 }
 
+/// What does not block asked one slot only or nobody; and what the client sends behind it may be about its later keys.
+/// contract: T7 R13
+#[test]
+fn one_pass_over_the_slots_goes_before_what_follows() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "LMPOP 2 {b}1 {a}1 LEFT");
+    scene.says(client, "LPUSH {a}1 x");
+    let first = scene.open();
+    assert_eq!(scene.wrote(first), "LMPOP 1 {b}1 LEFT");
+    assert_eq!(scene.dialled(), [], "nothing leaves behind it");
+    scene.node_says(first, "*-1");
+    let second = scene.open();
+    assert_eq!(scene.wrote(second), "LMPOP 1 {a}1 LEFT");
+    scene.node_says(second, "*-1");
+    scene.expect_output(client, &["*-1"]);
+}
+
+/// contract: T7
+#[test]
+fn one_pass_ends_with_the_first_that_has_something() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "ZMPOP 3 {b}1 {a}1 {b}2 MIN COUNT 2");
+    let first = scene.open();
+    assert_eq!(scene.wrote(first), "ZMPOP 1 {b}1 MIN COUNT 2");
+    scene.node_says(first, "*-1");
+    let second = scene.open();
+    assert_eq!(scene.wrote(second), "ZMPOP 1 {a}1 MIN COUNT 2");
+    scene.node_says(second, "*2\r\n$4\r\n{a}1\r\n*0");
+    scene.expect_output(client, &["*2 $4 {a}1 *0"]);
+    assert_eq!(scene.wrote(first), "");
+}
+
+/// contract: T7 F2
+#[test]
+fn a_lost_step_of_one_pass_is_not_repeated() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "LMPOP 2 {b}1 {a}1 LEFT");
+    let first = scene.open();
+    scene.wrote(first);
+    scene.node_says(first, "*-1");
+    let second = scene.open();
+    scene.wrote(second);
+    scene.core.connection_lost(second, Loss::Lost, "crashed");
+    scene.expect_output(client, &["before 'lmpop' was answered", "outcome unknown"]);
+}
+
+/// A step for which there is no node waits for one, as any request, and no longer. contract: T7 F1
+#[test]
+fn a_step_of_one_pass_waits_for_its_node() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "LMPOP 2 {b}1 {a}1 LEFT");
+    let first = scene.open();
+    scene.wrote(first);
+    scene.node_says(first, "*-1");
+    let second = scene.open();
+    scene.wrote(second);
+    scene.node_says(second, "-CLUSTERDOWN The cluster is down");
+    scene.expect_output(client, &[]);
+    scene.pass(100_000);
+    assert_eq!(scene.wrote(second), "LMPOP 1 {a}1 LEFT");
+    scene.node_says(second, "-CLUSTERDOWN The cluster is down");
+    scene.pass(TIMEOUT_US);
+    scene.expect_output(client, &["CLUSTERDOWN The cluster is down"]);
+}
+
+/// Streams are read everywhere at once, and each is there in the order of the keys. contract: T7
+#[test]
+fn streams_of_several_slots_are_one_reply() {
+    let mut scene = polling();
+    let client = scene.client();
+    scene.says(client, "XREAD COUNT 1 STREAMS {a}1 {b}1 {a}2 0 0 0");
+    // The node of the first key is dialled first.
+    let dialled = scene.dialled();
+    let [(of_a, ..), (of_b, ..)] = &dialled[..] else {
+        panic!("not two nodes: {dialled:?}");
+    };
+    let (of_a, of_b) = (*of_a, *of_b);
+    for connection in [of_a, of_b] {
+        scene.core.connection_ready(connection);
+    }
+    assert_eq!(
+        scene.wrote(of_a),
+        "XREAD COUNT 1 STREAMS {a}1 0 XREAD COUNT 1 STREAMS {a}2 0"
+    );
+    assert_eq!(scene.wrote(of_b), "XREAD COUNT 1 STREAMS {b}1 0");
+    scene.node_says(of_a, "*1\r\n+a1");
+    scene.node_says(of_a, "*1\r\n+a2");
+    scene.expect_output(client, &[]);
+    scene.node_says(of_b, "*-1");
+    scene.expect_output(client, &["*2 +a1 +a2"]);
+}
+
 /// `WATCH` and `EXEC` were taken for requests that may wait for ever, and the client for one that left.
 /// contract: P3
 #[test]

@@ -14,6 +14,7 @@ mod large;
 mod only_primary;
 mod order;
 mod resent;
+mod scan;
 mod scene;
 mod slow;
 mod turns;

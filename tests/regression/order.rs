@@ -26,6 +26,7 @@ fn a_node_that_takes_nothing_holds_up_its_own_only() {
     for (line, replies) in [
         ("MGET {b}1 {c}1", vec!["*1\r\n$-1"; 2]),
         ("CLUSTER COUNTKEYSINSLOT 0", vec![":0"]),
+        // The page ends where it would have to wait for the other node.
         ("SCAN 0", vec!["*2\r\n$1\r\n0\r\n*0"]),
     ] {
         assert!(scene.takes(client, line), "{line}");

@@ -453,9 +453,11 @@ impl Node {
             "DBSIZE" => write::integer(out, self.store.len() as i64),
             "SCAN" => {
                 write::array(out, 2);
-                write::bulk(out, rng.u8(..3).to_string().as_bytes());
-                write::array(out, 1);
-                write::bulk(out, format!("#{id}").as_bytes());
+                // Most nodes are soon walked, and some have nothing.
+                write::bulk(out, rng.u8(..8).saturating_sub(5).to_string().as_bytes());
+                let found = rng.usize(..2);
+                write::array(out, found);
+                (0..found).for_each(|_| write::bulk(out, mark.as_bytes()));
             }
             "KEYS" => {
                 write::array(out, 1);

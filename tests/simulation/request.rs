@@ -218,7 +218,10 @@ impl Request {
             Op::EvalAnywhere => words(&["EVAL", "s", "0", &me]),
             Op::Publish => words(&["PUBLISH", "channel", &me]),
             Op::DbSize => words(&["DBSIZE"]),
-            Op::Scan => words(&["SCAN", "0", "COUNT", &me]),
+            Op::Scan => {
+                let count = rng.usize(1..4).to_string();
+                words(&["SCAN", "0", "MATCH", &format!("*{me}"), "COUNT", &count])
+            }
             Op::Keys => words(&["KEYS", &me]),
             Op::RandomKey => words(&["RANDOMKEY"]),
             Op::ConfigSet => words(&["CONFIG", "SET", "parameter", &me]),
@@ -363,10 +366,14 @@ impl Request {
             Op::DbSize => begins(":"),
             Op::Scan => {
                 begins("*2\r\n$")?;
-                if text.ends_with(&format!("\r\n*1\r\n${}\r\n{me}\r\n", me.len())) {
-                    answered
-                } else {
-                    Err(format!("expected an array with {me}"))
+                let page = reply::elements(bytes).and_then(|mut parts| parts.nth(1));
+                let elements = page.and_then(reply::elements).ok_or("no page")?;
+                let serials = elements.map(|element| self.serial(element));
+                let serials = serials.collect::<Result<Vec<_>, _>>()?;
+                let distinct: BTreeSet<_> = serials.iter().collect();
+                match distinct.len() == serials.len() {
+                    true => Ok(Outcome::Answered(serials)),
+                    false => Err("one node's answer twice".to_owned()),
                 }
             }
             Op::Keys => {

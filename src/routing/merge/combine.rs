@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Aggregate, Misfit, is_error};
 use crate::resp::{reply, write};
+use crate::routing::poll::is_nothing;
 
 /// The first part stands for all; the caller has seen to errors.
 pub(super) fn first<'a>(
@@ -159,6 +160,18 @@ pub(super) fn concat<'a>(
         out.extend_from_slice(elements.rest);
     }
     Ok(())
+}
+
+/// The streams of the parts that have any, one part after the other; null when none has.
+pub(super) fn streams<'a>(
+    replies: impl Iterator<Item = &'a [u8]> + Clone,
+    out: &mut Vec<u8>,
+) -> Result<(), Misfit> {
+    let found = replies.clone().filter(|reply| !is_nothing(reply));
+    match found.clone().next() {
+        Some(_) => concat(found, out),
+        None => first(replies, out),
+    }
 }
 
 /// The elements of all parts without repetition; of a map, the entries, where the first part that

@@ -6,24 +6,23 @@ use redis_protocol::resp2::types::OwnedFrame as Frame;
 
 use super::*;
 
+mod past;
+
 fn merged(merge: Merge, order: &[u32], parts: &[&[u8]]) -> Vec<u8> {
     merged_as(merge, Protocol::Resp2, order, parts)
 }
 
 fn merged_as(merge: Merge, protocol: Protocol, order: &[u32], parts: &[&[u8]]) -> Vec<u8> {
     let plan = MergePlan {
-        merge,
-        protocol,
         order: order.to_vec(),
-        shows_keyway: false,
+        ..MergePlan::new(merge, protocol)
     };
+    merged_by(&plan, parts)
+}
+
+fn merged_by(plan: &MergePlan, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = b"before".to_vec();
-    super::merge(
-        &plan,
-        parts.iter().copied(),
-        &InfoFacts::default(),
-        &mut out,
-    );
+    super::merge(plan, parts.iter().copied(), &InfoFacts::default(), &mut out);
     assert!(
         out.starts_with(b"before"),
         "what was there before is left alone"
@@ -163,6 +162,36 @@ fn policies() {
         &[],
         &["*2\r\n+a\r\n:1\r\n", "*4\r\n+b\r\n:1\r\n+a\r\n:5\r\n"],
         "*4\r\n+a\r\n:6\r\n+b\r\n:1\r\n",
+    );
+}
+
+/// contract: T7
+#[test]
+fn streams_of_all_slots() {
+    let nil = "*-1\r\n";
+    let (one, two) = ("*2\r\n+a\r\n*0\r\n", "*2\r\n+b\r\n*0\r\n");
+    let array = |streams: &[&str]| format!("*{}\r\n{}", streams.len(), streams.concat());
+    let both = array(&[one, two]);
+    check(
+        Merge::Streams,
+        &[],
+        &[&array(&[one]), nil, &array(&[two])],
+        &both,
+    );
+    check(Merge::Streams, &[], &[nil, &both, nil], &both);
+    check(Merge::Streams, &[], &[nil, nil], nil);
+    check(Merge::Streams, &[], &["_\r\n", "_\r\n"], "_\r\n");
+    check(
+        Merge::Streams,
+        &[],
+        &["_\r\n", "%1\r\n+a\r\n*0\r\n", "%1\r\n+b\r\n*0\r\n"],
+        "%2\r\n+a\r\n*0\r\n+b\r\n*0\r\n",
+    );
+    check(
+        Merge::Streams,
+        &[],
+        &[&both, "-NOGROUP x\r\n"],
+        "-NOGROUP x\r\n",
     );
 }
 
@@ -331,7 +360,8 @@ proptest! {
         for merge in [
             Merge::ByKey, Merge::Sum, Merge::Min, Merge::Max, Merge::AllSucceeded,
             Merge::OneSucceeded, Merge::LogicalAnd, Merge::Concat, Merge::Union,
-            Merge::SumByName, Merge::Info,
+            Merge::SumByName, Merge::Info, Merge::Newest, Merge::ByTime, Merge::LatestEvents,
+            Merge::Histograms, Merge::Streams,
         ] {
             merged(merge, &order, &parts);
         }
@@ -383,12 +413,7 @@ fn info_is_one_servers() {
         primaries: 2,
         replicas: 1,
     };
-    let plan = MergePlan {
-        merge: Merge::Info,
-        protocol: Protocol::Resp3,
-        order: Vec::new(),
-        shows_keyway: false,
-    };
+    let plan = MergePlan::new(Merge::Info, Protocol::Resp3);
     let verbatim = |text: &str| {
         let mut out = Vec::new();
         write::verbatim(&mut out, Protocol::Resp3, text.as_bytes());

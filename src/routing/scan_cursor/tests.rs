@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::cluster::{Endpoint, Health, Mode, Node, NodeIndex, Role};
 use crate::resp::Span;
+use crate::resp::{reply, write};
 
 fn slot(number: u16) -> Slot {
     Slot::new(number).expect("below 16384")
@@ -38,6 +39,8 @@ fn topology(nodes: &[(&str, &[(u16, u16)])]) -> Topology {
     }
     topology
 }
+
+mod pages;
 
 #[test]
 fn cursors_are_decimal_numbers_below_2_to_the_63() {
@@ -189,8 +192,7 @@ fn a_walk_by_runs_gives_what_is_in_the_run() {
         let place = order.by_runs_from(slot(from)).expect("it is owned");
         let cursor = ScanCursor::encode(place, 0).expect("it fits");
         let step = order.step(cursor, None).expect("it is owned");
-        let mut out = Vec::new();
-        step.reply(&order, &reply, &mut out);
+        let out = answered(&step, &order, &reply);
         let expected = keys
             .iter()
             .filter(|key| (from..end).contains(&numbers(key)));
@@ -202,9 +204,16 @@ fn a_walk_by_runs_gives_what_is_in_the_run() {
     }
     // The first walk, shard by shard, gives all.
     let step = order.step(ScanCursor::START, None).expect("it is owned");
-    let mut out = Vec::new();
-    step.reply(&order, &reply, &mut out);
+    let out = answered(&step, &order, &reply);
     assert!(out.len() >= reply.len());
+}
+
+/// What the client gets when its page ends with this reply.
+fn answered(step: &ScanStep, order: &ScanOrder, reply: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let next = ScanPage::default().take(step, order, reply, 0, &mut out);
+    assert_eq!(next, None, "no more is wanted");
+    out
 }
 
 #[test]
@@ -215,20 +224,20 @@ fn only_the_cursor_is_rewritten() {
         .map(|(start, len)| Span { start, len })
         .collect();
     let step = ScanStep {
+        cursor: ScanCursor::START,
         slot: slot(0),
         node_cursor: 98765,
         stride: Stride::Shards,
         fingerprint: 0,
     };
-    let out = step.request(&Args::new(frame, &spans));
+    let out = step.request(&Args::new(frame, &spans), &ScanPage::default());
     let expected = b"*4\r\n$4\r\nScAn\r\n$5\r\n98765\r\n$5\r\nMATCH\r\n$3\r\na\0*\r\n";
     assert_eq!(out, expected);
 
     let order = ScanOrder::of(&topology(&[("a", &[(0, 99)]), ("b", &[(100, 16383)])]));
     let step = order.step(ScanCursor::START, None).expect("an owner");
     let check = |reply: &str, expected: &str| {
-        let mut out = Vec::new();
-        step.reply(&order, reply.as_bytes(), &mut out);
+        let out = answered(&step, &order, reply.as_bytes());
         assert_eq!(
             out.escape_ascii().to_string(),
             expected.as_bytes().escape_ascii().to_string()
@@ -242,8 +251,7 @@ fn only_the_cursor_is_rewritten() {
     check("-NOPERM no\r\n", "-NOPERM no\r\n");
     let odd = "-ERR the node's reply to SCAN is no cursor with elements\r\n";
     for reply in ["+OK\r\n", "*1\r\n:1\r\n", "*2\r\n$1\r\nx\r\n*0\r\n", ""] {
-        let mut out = Vec::new();
-        step.reply(&order, reply.as_bytes(), &mut out);
+        let out = answered(&step, &order, reply.as_bytes());
         assert_eq!(out, odd.as_bytes(), "{reply:?}");
     }
 }

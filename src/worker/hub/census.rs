@@ -150,12 +150,7 @@ impl Core {
         replies: impl Iterator<Item = &'a [u8]> + Clone,
         out: &mut Vec<u8>,
     ) {
-        let plan = MergePlan {
-            merge: asked.census.merge(),
-            protocol: asked.protocol,
-            order: Vec::new(),
-            shows_keyway: false,
-        };
+        let plan = MergePlan::new(asked.census.merge(), asked.protocol);
         let mut merged = Vec::new();
         merge::merge(&plan, replies, &InfoFacts::default(), &mut merged);
         let audience = &self.local.audience;

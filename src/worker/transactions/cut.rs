@@ -160,10 +160,8 @@ impl Stage {
                         _ => Vec::new(),
                     };
                     let plan = MergePlan {
-                        merge: *kind,
-                        protocol,
                         order,
-                        shows_keyway: false,
+                        ..MergePlan::new(*kind, protocol)
                     };
                     let replies = replies.iter().copied();
                     merge(&plan, replies, &InfoFacts::default(), &mut collected.bytes);
