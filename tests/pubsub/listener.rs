@@ -52,6 +52,21 @@ pub fn metric(keyway: &Keyway, name: &str) -> f64 {
     values.sum()
 }
 
+/// As [`subscribe`], for a client to which messages may be on their way.
+#[track_caller]
+pub fn subscribe_amid_messages(client: &mut Client, command: &str) {
+    client.send(command);
+    let word = command.split(' ').next().unwrap_or_default();
+    let confirmation = format!("['{}'", word.to_ascii_lowercase());
+    loop {
+        let got = client.read().to_string();
+        if got.starts_with(&confirmation) {
+            return;
+        }
+        assert!(got.starts_with("['message'"), "{command}: {got}");
+    }
+}
+
 /// Waits until no change of a subscription is on its way to a node.
 #[track_caller]
 pub fn wait_until_quiet(keyway: &Keyway) {
