@@ -17,6 +17,7 @@ static READS: Command = row(Access::Read, Flags::NONE);
 static WRITES: Command = row(Access::Effect, Flags::NONE);
 static READS_ALL: Command = row(Access::Read, Flags::ONLY_PRIMARY);
 static WRITES_ALL: Command = row(Access::Effect, Flags::ONLY_PRIMARY);
+static ASKED_ONCE: Command = row(Access::Effect, Flags::ASKED_ONCE);
 
 const fn row(access: Access, flags: Flags) -> Command {
     Command {
@@ -41,6 +42,12 @@ pub fn block_of_only_primary(is_repeatable: bool) -> &'static Command {
         true => &READS_ALL,
         false => &WRITES_ALL,
     }
+}
+
+/// The row of the block of a command that blocks, asked in its client's place when that leaves: it is not asked
+/// again later.
+pub fn block_asked_once() -> &'static Command {
+    &ASKED_ONCE
 }
 
 /// The commands of a block as frames, one after another.
@@ -85,6 +92,12 @@ impl Command {
     #[inline]
     pub fn is_block(&self) -> bool {
         self.handling == Handling::Transaction(Transaction::Exec)
+    }
+
+    /// Whether this is the row of a block that is asked now or not at all ([`block_asked_once`]).
+    #[inline]
+    pub fn is_asked_once(&self) -> bool {
+        self.flags.has(Flags::ASKED_ONCE)
     }
 
     /// Whether this is the row of a block that is whole only where one primary is all there is.

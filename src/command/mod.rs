@@ -21,7 +21,7 @@ pub mod keys;
 pub mod sha;
 pub mod spec;
 
-pub use block::{block_keys, block_len, block_of_only_primary, block_row};
+pub use block::{block_asked_once, block_keys, block_len, block_of_only_primary, block_row};
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
 pub use learnt::LearntCommands;

@@ -60,6 +60,8 @@ impl Flags {
     pub const LEARNT: Flags = Flags(2);
     /// A block that is whole only where one primary is all there is.
     pub const ONLY_PRIMARY: Flags = Flags(4);
+    /// A block that is asked now or not at all.
+    pub const ASKED_ONCE: Flags = Flags(8);
 
     /// Both together.
     #[must_use]

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use super::{
     Caching, Dispatched, InFlight, KnownScripts, Outbox, Passing, Purpose, Queued, Refusal,
+    SendingEnd,
 };
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::Protocol;
@@ -95,21 +96,12 @@ pub struct Connection {
     pub waiting_for_room: Vec<ClientKey>,
     /// Closed as soon as nothing is in flight: its node left the cluster (contract: R10).
     pub is_retiring: bool,
-    /// Its end is told to the node, once all is written.
-    end: SendingEnd,
+    /// Whether more is sent.
+    pub end: SendingEnd,
     /// The scripts that its node has; rare.
     pub scripts: Option<Box<KnownScripts>>,
     waker: Option<Waker>,
     is_woken: bool,
-}
-
-/// Whether the node is told that nothing more comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SendingEnd {
-    Open,
-    /// When what is in the outbox is written.
-    Wanted,
-    Told,
 }
 
 /// What [`Connection::expire`] found.
@@ -330,24 +322,10 @@ impl Connection {
     }
 
     /// Nothing more is sent: the node answers what it has got, or sees that its client has left and blocks it no
-    /// longer. It is not used again.
+    /// longer.
     pub fn finish_sending(&mut self) {
-        if self.end == SendingEnd::Open {
-            self.end = SendingEnd::Wanted;
-            self.is_retiring = true;
-            self.wake();
-        }
-    }
-
-    /// Whether the node is to be told now that nothing more comes.
-    #[inline]
-    pub fn is_end_due(&self) -> bool {
-        self.end == SendingEnd::Wanted && self.outbox.unwritten().is_empty()
-    }
-
-    /// The node was told that nothing more comes.
-    pub fn end_told(&mut self) {
-        self.end = SendingEnd::Told;
+        self.end.want();
+        self.wake();
     }
 
     /// Notes that a client waits for the outbox to empty. Once is enough, however often it tries.

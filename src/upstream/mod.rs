@@ -10,6 +10,7 @@ pub mod identities;
 pub mod in_flight;
 pub mod known_scripts;
 pub mod outbox;
+mod sending_end;
 pub mod tls;
 
 pub use connection::{Connection, Phase, Role};
@@ -17,4 +18,5 @@ pub use identities::Identities;
 pub use in_flight::{Caching, Dispatched, InFlight, Passing, Purpose, Queued, Refusal};
 pub use known_scripts::KnownScripts;
 pub use outbox::Outbox;
+pub use sending_end::SendingEnd;
 pub use tls::{NameRule, UpstreamTls};

@@ -34,7 +34,7 @@ pub struct Blocked {
     pub kind: BlockedBy,
     pub(super) command: &'static Command,
     pub(super) protocol: Protocol,
-    time: Option<BlockTime>,
+    pub(super) time: Option<BlockTime>,
     /// The first of its calls that is not answered, and all others.
     pub(super) calls: Vec<Call>,
     /// Somebody said `CLIENT UNBLOCK`, or Keyway drains: it ends with what is under way, and is not made

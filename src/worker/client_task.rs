@@ -272,9 +272,7 @@ impl Core {
 
     /// The client sends no more; a request that is not whole is dropped with it.
     fn input_ended(&mut self, key: ClientKey) {
-        if !self.blocked_input_ended(key) {
-            return self.cut_off(key);
-        }
+        self.blocked_input_ended(key);
         self.held_back_input_ended(key);
         self.abandon_upload(key);
         if let Some(client) = self.clients.get(key)

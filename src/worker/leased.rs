@@ -123,6 +123,13 @@ impl Core {
     fn call_later(&mut self, ticket: Ticket, again: Again, reply: &[u8]) {
         let now_us = self.now_us;
         self.tallies.retries.increment();
+        let client = self.clients.get(ticket.client);
+        let blocked = client.and_then(|client| client.blocked.as_ref());
+        let is_leaving = blocked.is_some_and(|blocked| blocked.leaves_at_us.is_some());
+        if is_leaving && !matches!(again, Again::Now(_)) {
+            // By then there might be what came after its client had left.
+            return self.leave_blocked(ticket.client);
+        }
         let Some(call) = self.call(ticket) else {
             return;
         };
@@ -164,7 +171,7 @@ impl Core {
         if matches!(blocked.kind, BlockedBy::Watch | BlockedBy::Exec) && client.watch.is_some() {
             return self.lost_watching(dispatched, was_written, why);
         }
-        if was_written && blocked.leaves_at_us.is_some() {
+        if blocked.leaves_at_us.is_some() {
             return self.leave_blocked(dispatched.ticket.client);
         }
         let part = dispatched.ticket.part as usize;

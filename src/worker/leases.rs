@@ -12,7 +12,7 @@ use super::park::Reason;
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::routing::NodeKey;
-use crate::upstream::{Phase, Role};
+use crate::upstream::{Phase, Role, SendingEnd};
 
 /// A lease that nobody used for this long is closed.
 const IDLE_US: u64 = 60_000_000;
@@ -90,7 +90,8 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else {
             return;
         };
-        if connection.phase != Phase::Ready || connection.is_retiring {
+        let is_of_use = connection.phase == Phase::Ready && connection.end == SendingEnd::Open;
+        if !is_of_use || connection.is_retiring {
             return self.close_lease(key);
         }
         connection.role = Role::Lease(None);

@@ -5,17 +5,22 @@
 //! connection, which the node sees right behind it. One that was not written yet is asked over the shared connection
 //! without blocking, before whatever others send from now on.
 
-use super::blocking::{BlockedBy, Call};
+use super::blocking::BlockedBy;
+use super::clients::Phase;
 use super::core::Core;
 use super::finish::Finish;
 use super::nodes::ConnectionKey;
 use crate::command::block::{BEGIN, END};
-use crate::command::block_row;
+use crate::command::block_asked_once;
 use crate::pipeline::{ClientKey, Gather};
-use crate::upstream::{Caching, Dispatched, Phase};
+use crate::resp::with_args;
+use crate::upstream::{self, Caching, Dispatched};
 
 /// How long such a client is waited for at most: for nodes that neither answer nor close.
 pub(super) const LEAVING_US: u64 = 1_000_000;
+
+/// The shortest time that every command can be given.
+const SHORTEST_US: u64 = 1_000;
 
 impl Core {
     /// A blocked client is gone, or Keyway lets it go: its private connections are closed at once, so
@@ -37,27 +42,22 @@ impl Core {
         }
     }
 
-    /// The client sends no more while it is blocked. Returns whether it may still get a reply that is on its way.
-    pub(super) fn blocked_input_ended(&mut self, key: ClientKey) -> bool {
+    /// The client sends no more while it is blocked. It may still get a reply that is on its way.
+    pub(super) fn blocked_input_ended(&mut self, key: ClientKey) {
         let now_us = self.now_us;
         if self.ask_once_instead(key) {
-            return true;
+            return;
         }
         let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
-            return true;
+            return;
         };
         if !blocked.is_by_command() {
             // These do not wait for somebody else to come, and have a deadline.
-            return true;
+            return;
         }
         let pending = || blocked.calls.iter().filter(|call| !call.is_done);
-        // What has no node now is asked for once more if it was sent a moment ago.
-        let is_sent = |call: &Call| {
-            call.connection.is_some() || call.sent_us > 0 && call.sent_us + LEAVING_US > now_us
-        };
-        if !pending().any(is_sent) {
-            self.abandon_blocked(key);
-            return false;
+        if !pending().any(|call| call.connection.is_some() || call.is_asking) {
+            return self.leave_blocked(key);
         }
         let last: Vec<ConnectionKey> = pending()
             .filter(|call| call.is_last_on_its_connection())
@@ -69,7 +69,6 @@ impl Core {
                 connection.finish_sending();
             }
         }
-        true
     }
 
     /// Asks over the shared connection, if that is there, instead of a private one that is not there yet: by then
@@ -83,7 +82,7 @@ impl Core {
         };
         let is_unwritten = call.connection.is_none_or(|connection| {
             let connection = self.connections.get(connection.0 as usize);
-            connection.is_none_or(|connection| connection.phase == Phase::Opening)
+            connection.is_none_or(|connection| connection.phase == upstream::Phase::Opening)
         });
         let can_be_asked = blocked.kind == BlockedBy::Command
             && !call.is_done
@@ -95,14 +94,19 @@ impl Core {
         }
         let (ticket, target, lease) = (call.ticket, call.target, call.connection);
         let (protocol, received_us) = (blocked.protocol, blocked.since_us);
-        let bytes = [BEGIN, &call.bytes, END].concat();
+        // Should the node refuse `MULTI`, it must not block everybody either.
+        let shortest = blocked
+            .time
+            .and_then(|time| with_args(&call.bytes, |args| time.rewrite(args, SHORTEST_US)));
+        let request = shortest.as_ref().unwrap_or(&call.bytes);
+        let bytes = [BEGIN, request, END].concat();
         let node = self.resolve(target).ok();
         let shared = node.and_then(|node| self.nodes.connection(node, protocol));
         let Some(shared) = shared else {
             return false;
         };
         let shared_phase = self.connections.get(shared.0 as usize).map(|c| c.phase);
-        if shared_phase != Some(Phase::Ready) {
+        if shared_phase != Some(upstream::Phase::Ready) {
             return false;
         }
         if let Some(client) = self.clients.get(key) {
@@ -115,7 +119,7 @@ impl Core {
         self.gather_at(key, ticket.sequence, Gather::new(Finish::AskedOnce, 1));
         let dispatched = Dispatched {
             ticket,
-            command: block_row(false),
+            command: block_asked_once(),
             target,
             lane: None,
             protocol,
@@ -132,6 +136,20 @@ impl Core {
     /// A blocked client that has left is waited for no longer.
     pub(super) fn leave_blocked(&mut self, key: ClientKey) {
         self.abandon_blocked(key);
-        self.cut_off(key);
+        self.has_left(key);
+    }
+
+    /// Nothing of what the client sent behind a command that blocked it is looked at. What it was answered before, it
+    /// still gets.
+    pub(super) fn has_left(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key)
+            && client.phase != Phase::Gone
+        {
+            client.phase = Phase::Leaving;
+            client.is_stalled = false;
+            client.input = Vec::new();
+            client.input_start = 0;
+            client.wake();
+        }
     }
 }

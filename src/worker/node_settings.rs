@@ -11,6 +11,7 @@ use crate::telemetry::worker_tallies::ErrorKind;
 /// Addresses, ports and credentials: with the same for every node, or with others than Keyway has, the cluster falls
 /// apart.
 const OF_ONE_NODE: &[&str] = &[
+    "availability-zone",
     "bind",
     "bind-source-addr",
     "masterauth",
@@ -18,7 +19,9 @@ const OF_ONE_NODE: &[&str] = &[
     "port",
     "primaryauth",
     "primaryuser",
+    "protected-mode",
     "requirepass",
+    "tls-auth-clients",
     "tls-port",
 ];
 /// What a node tells others about itself.

@@ -85,11 +85,11 @@ impl Core {
             return;
         };
         let fill = |args: &Args<'_>| stream_ids::fill_last_ids(command, args, reply);
-        if reply.first() != Some(&b'*') {
-            return self.call_done(ticket, None, reply);
-        }
         call.is_asking = false;
-        if let Some(filled) = with_args(&call.bytes, fill) {
+        // Where it could not be asked, the node fills it in, or says in its own words what is wrong.
+        if reply.first() == Some(&b'*')
+            && let Some(filled) = with_args(&call.bytes, fill)
+        {
             call.bytes = filled;
         }
         self.make_calls(ticket.client);

@@ -323,6 +323,9 @@ impl Core {
             Finish::AskedOnce => {
                 let answer = gather.replies().next().unwrap_or_default();
                 out.extend_from_slice(what_was_there(answer));
+                if out.is_empty() {
+                    self.has_left(key);
+                }
             }
             // Looked at above.
             Finish::Blocks | Finish::LastIds | Finish::Pass(_) | Finish::Scan(_) => {}

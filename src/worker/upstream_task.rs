@@ -16,7 +16,7 @@ use super::links::Loss;
 use super::nodes::ConnectionKey;
 use super::thread::Worker;
 use crate::upstream::handshake::{self, OpenError};
-use crate::upstream::{Connection, Phase, Role};
+use crate::upstream::{Connection, Phase, Role, SendingEnd};
 
 /// Free space made before each read.
 const READ_BYTES: usize = 64 * 1024;
@@ -168,12 +168,12 @@ fn tell_end<S: AsyncWrite>(
     let Some(connection) = core.connections.get_mut(key.0 as usize) else {
         return Ok(());
     };
-    if !connection.is_end_due() {
+    if connection.end != SendingEnd::Wanted || !connection.outbox.unwritten().is_empty() {
         return Ok(());
     }
     if let Poll::Ready(outcome) = stream.poll_shutdown(context) {
         outcome.map_err(|error| error.to_string())?;
-        connection.end_told();
+        connection.end = SendingEnd::Told;
     }
     Ok(())
 }

@@ -120,6 +120,10 @@ fn configuration_reaches_every_node(flavor: Flavor) {
         let reply = client.call(command).to_string();
         assert!(reply.contains("refused by Keyway"), "{command}: {reply}");
     }
+    client.expect("MULTI", "+OK");
+    let reply = client.call("CONFIG SET requirepass secret").to_string();
+    assert!(reply.contains("refused by Keyway"), "{reply}");
+    assert!(client.call("EXEC").to_string().starts_with("-EXECABORT"));
     let reply = client.call("CONFIG GET slowlog-max-len");
     assert_eq!(
         reply.field("slowlog-max-len").map(Value::text),

@@ -103,6 +103,10 @@ fn a_new_primary_is_listened_to(flavor: Flavor) {
     let cluster = Cluster::start(flavor);
     let keyway = Keyway::start(&cluster.seeds());
     let mut client = switch_on(&keyway);
+    for node in cluster.nodes() {
+        let setting = node.ok("CONFIG GET notify-keyspace-events").to_string();
+        assert!(setting.contains("AKE"), "{setting}");
+    }
     let mut listener = keyway.client();
     subscribe(&mut listener, "PSUBSCRIBE __keyspace@*");
     let key = keys(&cluster, "np").swap_remove(0);

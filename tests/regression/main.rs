@@ -11,6 +11,7 @@ mod wire;
 
 mod blocked;
 mod large;
+mod leaving;
 mod only_primary;
 mod order;
 mod resent;

@@ -16,7 +16,7 @@ use crate::worker::clients::Client;
 use crate::worker::core::Core;
 
 /// So many of one client wait; the next is not looked at before one is answered.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 1024;
 
 /// A `SUBSCRIBE` that waits for nodes.
 #[derive(Debug)]

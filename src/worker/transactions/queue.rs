@@ -87,6 +87,9 @@ impl Core {
             let taken = with_args(&bytes, |args| self.queue(key, command, args));
             return taken.unwrap_or(Taken::Yes);
         }
+        if let Some(refused) = self.refuse_own_setting(key, command, args) {
+            return refused;
+        }
         if let Some(bytes) = self.kept_in_database(command, args) {
             let taken = with_args(&bytes, |args| self.queue(key, command, args));
             return taken.unwrap_or(Taken::Yes);
