@@ -1,7 +1,7 @@
 //! Keyspace notifications: each node speaks of its own keys.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::listener::{read_many, subscribe, until_pong};
 use crate::support::{
@@ -123,10 +123,13 @@ fn a_new_primary_is_listened_to(flavor: Flavor) {
     eventually_none("each is heard once", Duration::from_secs(20), || {
         crate::listener::wait_until_quiet(&keyway);
         until_pong(&mut listener, "settled");
-        client.call(&format!("SET {key} v"));
+        let began = Instant::now();
+        let said = client.call(&format!("SET {key} v"));
+        let took = began.elapsed();
         let next = listener.read_within(Duration::from_secs(1));
         let mut heard: Vec<String> = next.iter().map(ToString::to_string).collect();
         heard.extend(until_pong(&mut listener, "no-more"));
-        (heard != [expected.as_str()]).then(|| format!("heard {heard:?}"))
+        (heard != [expected.as_str()])
+            .then(|| format!("SET said {said} after {took:?}, heard {heard:?}"))
     });
 }
