@@ -222,7 +222,9 @@ impl Core {
             client, sequence, ..
         } = dispatched.ticket;
         let is_write = dispatched.command.access == Access::Write;
-        let gather = Gather::new(finish, parts.len()).telling_no_values(is_write);
+        let gather = Gather::new(finish, parts.len())
+            .telling_no_values(is_write)
+            .planned_at(self.now_us);
         self.gather_at(client, sequence, gather);
         for (part, (target, bytes)) in parts.into_iter().enumerate() {
             let ticket = Ticket {
