@@ -50,7 +50,9 @@ impl Core {
             self.dispatched(ticket, command, Target::Any, None, protocol),
             args,
         );
-        if is_write && let Some(client) = self.clients.get(key) {
+        // The steps of a `SCAN` leave one after another.
+        let holds_later = is_write || command.handling == Handling::Scan;
+        if holds_later && let Some(client) = self.clients.get(key) {
             client.map_version = UNSETTLED;
         }
         Taken::Yes
