@@ -97,6 +97,9 @@ impl Core {
         mut is_whole: bool,
         reason: Reason,
     ) {
+        if dispatched.command.handling == Handling::Scan && self.end_page_early(dispatched.ticket) {
+            return;
+        }
         if dispatched.command.handling == Handling::Scan
             && let Some(request) = self.scan_to_plan_anew(dispatched.ticket)
         {
