@@ -17,6 +17,7 @@ pub struct Gather<M> {
     bytes_max: usize,
     /// No part says anything of a key's value.
     tells_no_values: bool,
+    planned_us: u64,
 }
 
 impl<M> Gather<M> {
@@ -30,6 +31,7 @@ impl<M> Gather<M> {
             lanes: Vec::new(),
             bytes_max: usize::MAX,
             tells_no_values: false,
+            planned_us: 0,
         }
     }
 
@@ -52,6 +54,17 @@ impl<M> Gather<M> {
             tells_no_values,
             ..self
         }
+    }
+
+    /// Notes when it was decided who is asked, which may be long after the request came.
+    #[must_use]
+    pub fn planned_at(self, planned_us: u64) -> Self {
+        Gather { planned_us, ..self }
+    }
+
+    /// When it was decided who is asked; 0 where that was not noted.
+    pub fn planned_us(&self) -> u64 {
+        self.planned_us
     }
 
     /// Whether no message can be about it.

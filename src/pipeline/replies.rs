@@ -288,6 +288,12 @@ impl<M> Replies<M> {
         }
     }
 
+    /// When it was decided who is asked for the parts that a place collects; 0 where that was not noted.
+    pub fn planned_us(&mut self, sequence: Sequence) -> u64 {
+        let gather = self.gather(sequence);
+        gather.map_or(0, |(gather, _)| gather.planned_us())
+    }
+
     /// Whether a place collects parts.
     pub fn is_gathering(&self, sequence: Sequence) -> bool {
         self.offset(sequence)

@@ -354,6 +354,11 @@ impl ScanOrder {
 }
 
 impl ScanStep {
+    /// The client's cursor that leads to it.
+    pub fn cursor(&self) -> ScanCursor {
+        self.cursor
+    }
+
     /// The owner of this slot is asked.
     pub fn slot(&self) -> Slot {
         self.slot

@@ -24,7 +24,7 @@ pub struct Anew {
 
 impl Core {
     /// Whether a part that waits is for a node that is not asked any more, and its request can be begun anew.
-    pub(super) fn is_for_nobody(&self, dispatched: &Dispatched) -> bool {
+    pub(super) fn is_for_nobody(&mut self, dispatched: &Dispatched) -> bool {
         let command = dispatched.command;
         let is_gone = match dispatched.target {
             Target::Primary(..) => self.is_primary_gone(dispatched),
@@ -39,13 +39,20 @@ impl Core {
     }
 
     /// Whether a part is for a primary that gave its last slot to one that was asked itself.
-    pub(super) fn is_primary_gone(&self, dispatched: &Dispatched) -> bool {
+    pub(super) fn is_primary_gone(&mut self, dispatched: &Dispatched) -> bool {
         let Target::Primary(node, slot) = dispatched.target else {
             return false;
         };
+        // A request that waited for a map was planned by a later one than that of the moment when it came.
+        let Ticket {
+            client, sequence, ..
+        } = dispatched.ticket;
+        let client = self.clients.get(client);
+        let planned_us = client.map_or(0, |client| client.replies.planned_us(sequence));
+        let planned_us = planned_us.max(dispatched.received_us);
         let heir = self.nodes.owner(slot);
         !self.nodes.is_primary(node, slot)
-            && heir.is_some_and(|heir| self.nodes.was_primary(heir, dispatched.received_us))
+            && heir.is_some_and(|heir| self.nodes.was_primary(heir, planned_us))
     }
 
     /// Answers such a part with nothing.

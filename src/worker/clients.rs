@@ -420,6 +420,7 @@ impl Core {
             return;
         }
         self.looked_after_us = self.now_us;
+        self.look_after_further_steps();
         self.expire_in_flight();
         self.look_after_passing();
         self.look_after_uploads();

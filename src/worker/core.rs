@@ -23,6 +23,7 @@ use super::local::{Asked, LocalFacts};
 use super::nodes::{ConnectionKey, Nodes};
 use super::park::Reason;
 use super::refresh_requests::{RefreshReason, RefreshRequests};
+use super::scan::FurtherStep;
 use super::script_cache::{ScriptCache, SeenScripts};
 use super::scrutiny::Scrutiny;
 use super::tracking::Trackers;
@@ -69,6 +70,8 @@ pub struct Core {
     pub parked_clients: Vec<ClientKey>,
     /// Requests to all nodes that are begun anew when all their parts are there.
     pub(super) anew: Vec<Anew>,
+    /// Those that were asked behind the pages of `SCAN`; also some that are over.
+    pub(super) further_steps: Vec<FurtherStep>,
     /// Those for whom a reply has come that others may have waited for.
     pub to_resume: Vec<ClientKey>,
     /// Wakes the task that looks after time.
@@ -167,6 +170,7 @@ impl Core {
             uploads_waiting: Vec::new(),
             parked_clients: Vec::new(),
             anew: Vec::new(),
+            further_steps: Vec::new(),
             to_resume: Vec::new(),
             tick_waker: None,
             splitter: Splitter::default(),

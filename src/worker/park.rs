@@ -100,6 +100,9 @@ impl Core {
         if dispatched.command.is_asked_once() {
             return self.reply(dispatched.ticket, b"");
         }
+        if dispatched.command.handling == Handling::Scan && self.end_page_early(dispatched.ticket) {
+            return;
+        }
         if dispatched.command.handling == Handling::Scan
             && let Some(request) = self.scan_to_plan_anew(dispatched.ticket)
         {

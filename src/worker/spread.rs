@@ -50,7 +50,9 @@ impl Core {
             self.dispatched(ticket, command, Target::Any, None, protocol),
             args,
         );
-        if is_write && let Some(client) = self.clients.get(key) {
+        // The steps of a `SCAN` leave one after another.
+        let holds_later = is_write || command.handling == Handling::Scan;
+        if holds_later && let Some(client) = self.clients.get(key) {
             client.map_version = UNSETTLED;
         }
         Taken::Yes
@@ -222,7 +224,9 @@ impl Core {
             client, sequence, ..
         } = dispatched.ticket;
         let is_write = dispatched.command.access == Access::Write;
-        let gather = Gather::new(finish, parts.len()).telling_no_values(is_write);
+        let gather = Gather::new(finish, parts.len())
+            .telling_no_values(is_write)
+            .planned_at(self.now_us);
         self.gather_at(client, sequence, gather);
         for (part, (target, bytes)) in parts.into_iter().enumerate() {
             let ticket = Ticket {

@@ -107,6 +107,34 @@ fn what_a_primary_was_asked_that_left_is_asked_anew() {
     }
 }
 
+/// A request that waited for a map went twice to a primary that it had asked, which was none yet when the request came
+/// (simulation seed 1521, in pieces). contract: M4
+#[test]
+fn what_was_planned_late_asks_nobody_twice() {
+    let mut scene = Scene::new();
+    scene.map(|_| None);
+    let client = scene.client();
+    scene.says(client, "DBSIZE");
+    scene.core.now_us += 1_000;
+    scene.cluster(&[3, 4], |slot| Some(usize::from(slot.number() >= 8192)));
+    let dialled = scene.dialled();
+    let (one, two) = (dialled[0].0, dialled[1].0);
+    scene.core.connection_ready(one);
+    scene.core.connection_lost(two, Loss::NotOpened, "refused");
+    assert_eq!(scene.wrote(one), "DBSIZE");
+    scene.node_says(one, ":1");
+    scene.cluster(&[3, 4], |slot| (slot.number() <= 8192).then_some(0));
+    for _ in 0..5 {
+        scene.pass(TIMEOUT_US / 10);
+        assert_eq!(scene.wrote(one), "", "it was asked");
+    }
+    scene.cluster(&[3, 4], |slot| Some(usize::from(slot.number() > 8192)));
+    let two = scene.open();
+    assert_eq!(scene.wrote(two), "DBSIZE");
+    scene.node_says(two, ":2");
+    scene.expect_output(client, &[":3"]);
+}
+
 /// Its name is taken by the first of those that were asked, so it cannot be done twice.
 #[test]
 fn what_cannot_be_done_twice_is_not_begun_anew() {

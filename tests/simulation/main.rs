@@ -56,7 +56,7 @@ fn whatever_happens_the_contract_holds() {
 /// middle or give the slot away. contract: P2 P8, R3 R4 R5 R13, F1 F2 F5 F6
 #[test]
 fn whatever_is_sent_in_pieces_the_contract_holds() {
-    simulate(Life::InPieces, "in_pieces", &[]);
+    simulate(Life::InPieces, "in_pieces", &[1521]);
 }
 
 fn simulate(life: Life, test: &str, mended: &[u64]) {
