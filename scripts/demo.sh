@@ -2,8 +2,8 @@
 # `make demo`: a cluster of six Redis nodes, Keyway before it, and a short tour. It then stays up
 # until Ctrl-C and removes everything it started.
 #
-#   DEMO_ONCE=1     end after the tour; fails if the load saw an error or a wrong reply
-#   KEYWAY_BIN=...  use this program and build nothing
+#   DEMO_ONCE=1       end after the tour; fails if the load saw an error or a wrong reply
+#   DEMO_PROGRAM=...  use this program and build nothing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -82,7 +82,7 @@ need_bash_tcp() {
 prepare() {
     chapter "Preparing"
     scripts/install-servers.sh --only redis
-    keyway=${KEYWAY_BIN:-}
+    keyway=${DEMO_PROGRAM:-}
     if [ -z "$keyway" ]; then
         command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
         say "building Keyway (the first time this takes a few minutes)"
