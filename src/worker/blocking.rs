@@ -71,8 +71,6 @@ pub(super) struct Call {
     pub(super) is_asking: bool,
     /// The steps that are asked in turn, when its keys lie in several slots.
     pub(super) poll: Option<Box<Poll>>,
-    /// When it was handed to its connection, in microseconds.
-    pub(super) sent_us: u64,
     /// Something may still come for its connection: it is not lent again.
     pub(super) is_spoilt: bool,
     /// The node that `ASK` named for the next attempt.
@@ -105,7 +103,6 @@ impl Call {
             catches_up: false,
             is_asking: false,
             poll: None,
-            sent_us: 0,
             is_spoilt: false,
             asked: None,
             attempts: 0,
@@ -444,7 +441,6 @@ impl Core {
             may_be_done: false,
             caching: Caching::Unsaid,
         };
-        call.sent_us = self.now_us;
         if !self.trackers.is_empty() && matches!(blocked.kind, BlockedBy::Command | BlockedBy::Exec)
         {
             self.read_untracked(&dispatched, bytes);

@@ -136,12 +136,12 @@ impl Core {
     /// A blocked client that has left is waited for no longer.
     pub(super) fn leave_blocked(&mut self, key: ClientKey) {
         self.abandon_blocked(key);
-        self.has_left(key);
+        self.look_at_no_more(key);
     }
 
     /// Nothing of what the client sent behind a command that blocked it is looked at. What it was answered before, it
     /// still gets.
-    pub(super) fn has_left(&mut self, key: ClientKey) {
+    pub(super) fn look_at_no_more(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get(key)
             && client.phase != Phase::Gone
         {

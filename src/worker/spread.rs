@@ -328,7 +328,7 @@ impl Core {
                 let answer = gather.replies().next().unwrap_or_default();
                 out.extend_from_slice(what_was_there(answer));
                 if out.is_empty() {
-                    self.has_left(key);
+                    self.look_at_no_more(key);
                 }
             }
             // Looked at above.
