@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::fakes::{channel_of, confirm, scene, serves};
 use crate::listener::{metric, subscribe};
 use crate::support::{
@@ -261,6 +263,30 @@ fn a_subscription_that_does_not_come_holds_nobody_for_long() {
         publisher.expect("PUBLISH c m", ":1");
     }
     assert!(began.elapsed() < Duration::from_millis(500));
+}
+
+/// Time in which the whole process stands still does not count: nobody could have answered. contract: S1 F1
+#[test]
+fn time_that_stood_still_lets_nobody_through() {
+    let (fake, keyway, mut listener, gate) = pending("SUBSCRIBE c");
+    let (mut early, mut late) = (keyway.client(), keyway.client());
+    early.expect("PING", "+PONG");
+    late.expect("PING", "+PONG");
+    early.send("PUBLISH c m");
+    early.expect_silence(Duration::from_millis(20));
+    keyway.signal(Signal::STOP);
+    late.send("PUBLISH c m");
+    late.expect_silence(Duration::from_millis(1500));
+    keyway.signal(Signal::CONT);
+    // Both are looked at again: this one is answered behind them.
+    keyway.client().expect("GET a", "'node-0'");
+    early.expect_silence(Duration::from_millis(50));
+    late.expect_silence(Duration::from_millis(50));
+    assert_eq!(fake.node(0).received("PUBLISH c"), [""; 0]);
+    gate.open();
+    listener.expect_next("['subscribe' 'c' :1]");
+    early.expect_next(":1");
+    late.expect_next(":1");
 }
 
 /// The same where the node of the subscription is down. contract: S1 S3 F1

@@ -33,10 +33,8 @@ struct Entry {
     clients: usize,
     /// How many hubs are subscribed at each node.
     hubs: Vec<(Endpoint, usize)>,
-    /// How many hubs have clients whose `SUBSCRIBE` waits for this.
+    /// How many hubs have clients whose `SUBSCRIBE` waits for this, and is not late.
     awaiting: usize,
-    /// When the first of them began to wait, in microseconds.
-    awaited_since_us: u64,
 }
 
 /// Clients of this process, and hubs of this process that a node counts as clients.
@@ -144,17 +142,12 @@ impl Audience {
     }
 
     /// A `SUBSCRIBE` of a hub's clients waits for this.
-    pub fn awaits(&self, kind: Kind, name: &[u8], now_us: u64) {
-        self.change(kind, name, |entry| {
-            if entry.awaiting == 0 {
-                entry.awaited_since_us = now_us;
-            }
-            entry.awaiting += 1;
-        });
+    pub fn awaits(&self, kind: Kind, name: &[u8]) {
+        self.change(kind, name, |entry| entry.awaiting += 1);
         self.awaited.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// No `SUBSCRIBE` of that hub's clients waits for it any more.
+    /// No `SUBSCRIBE` of that hub's clients waits for it any more, or it is late.
     pub fn has_answered(&self, kind: Kind, name: &[u8]) {
         self.change(kind, name, |entry| {
             entry.awaiting = entry.awaiting.saturating_sub(1);
@@ -174,13 +167,11 @@ impl Audience {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Since when a `SUBSCRIBE` waits that would hear what is published to a channel; the latest, if there are
-    /// several.
-    pub fn awaited_since(&self, kind: Kind, channel: &[u8]) -> Option<u64> {
+    /// Whether a `SUBSCRIBE` waits that would hear what is published to a channel.
+    pub fn is_awaited(&self, kind: Kind, channel: &[u8]) -> bool {
         let entries = self.lock();
-        let awaited = entries.reached(kind, channel);
-        let awaited = awaited.filter(|entry| entry.awaiting > 0);
-        awaited.map(|entry| entry.awaited_since_us).max()
+        let mut reached = entries.reached(kind, channel);
+        reached.any(|entry| entry.awaiting > 0)
     }
 
     /// Who hears what is published to a channel at a node, as far as they are of this process. A client
@@ -299,21 +290,24 @@ mod tests {
     fn what_is_awaited_is_known_by_name_and_pattern() {
         let audience = Audience::default();
         assert!(!audience.has_awaited());
-        audience.awaits(Kind::Channel, b"news", 5);
-        // Another worker, later: they count from the first.
-        audience.awaits(Kind::Channel, b"news", 9);
-        audience.awaits(Kind::Pattern, b"n*", 7);
-        audience.awaits(Kind::Shard, b"s", 8);
+        audience.awaits(Kind::Channel, b"news");
+        // Another worker.
+        audience.awaits(Kind::Channel, b"news");
+        audience.awaits(Kind::Pattern, b"n*");
+        audience.awaits(Kind::Shard, b"s");
         assert!(audience.has_awaited());
-        let since = |kind, channel: &[u8]| audience.awaited_since(kind, channel);
-        assert_eq!(since(Kind::Channel, b"news"), Some(7));
-        assert_eq!(since(Kind::Channel, b"other"), None);
-        assert_eq!(since(Kind::Shard, b"s"), Some(8));
-        assert_eq!(since(Kind::Shard, b"news"), None, "no shard channel");
+        let is_awaited = |kind, channel: &[u8]| audience.is_awaited(kind, channel);
+        assert!(is_awaited(Kind::Channel, b"news"));
+        assert!(is_awaited(Kind::Channel, b"none"), "by the pattern");
+        assert!(!is_awaited(Kind::Channel, b"other"));
+        assert!(is_awaited(Kind::Shard, b"s"));
+        assert!(!is_awaited(Kind::Shard, b"news"), "no shard channel");
         audience.has_answered(Kind::Pattern, b"n*");
+        assert!(!is_awaited(Kind::Channel, b"none"));
         audience.has_answered(Kind::Channel, b"news");
-        assert_eq!(since(Kind::Channel, b"news"), Some(5), "one still waits");
+        assert!(is_awaited(Kind::Channel, b"news"), "one still waits");
         audience.has_answered(Kind::Channel, b"news");
+        assert!(!is_awaited(Kind::Channel, b"news"));
         audience.has_answered(Kind::Shard, b"s");
         assert_eq!(audience.answered(), 4);
         assert!(!audience.has_awaited());

@@ -147,6 +147,17 @@ pub(super) struct Subscriber {
     pub seen: u64,
 }
 
+/// Who waits for a channel to be in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// No client.
+    ByNobody,
+    /// A client, and what is published waits with it.
+    Soon,
+    /// A client, for so long that what is published does not wait any more.
+    Late,
+}
+
 /// One channel.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -159,8 +170,8 @@ pub(super) struct Channel {
     pub subscribers: Vec<Subscriber>,
     /// Those whose `SUBSCRIBE` waits.
     pub waiting: HashSet<ClientKey>,
-    /// Whether the other workers know that somebody waits.
-    pub is_awaited: bool,
+    /// Whether a `PUBLISH` to it waits for those.
+    pub awaited: Awaited,
     pub spots: Vec<Spot>,
     /// The node whose messages count; of notifications every node's do.
     pub home: Option<NodeKey>,
@@ -185,7 +196,7 @@ impl Channel {
             name,
             subscribers: Vec::new(),
             waiting: HashSet::new(),
-            is_awaited: false,
+            awaited: Awaited::ByNobody,
             spots: Vec::new(),
             home: None,
             is_in_effect: false,

@@ -6,26 +6,37 @@
 //! every `SUBSCRIBE` of this process that it would reach is answered; its client's later requests wait behind it.
 //!
 //! Not for long: a subscription that cannot be made now, because its node is down, holds nobody longer than
-//! [`HELD_US_MAX`] after it was asked for. Workers read their clients on their own: of a `SUBSCRIBE` that another
+//! [`HELD_US_MAX`] after it was asked for. That is time in which this worker ran: while the whole process, or its machine,
+//! stands still, no node could have answered. Workers read their clients on their own: of a `SUBSCRIBE` that another
 //! worker has not read yet nobody knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::Kind;
-use super::channel::ChannelKey;
+use super::channel::{Awaited, ChannelKey};
 use crate::pipeline::ClientKey;
 use crate::worker::core::Core;
 
-/// A `PUBLISH` waits at most so long, and for a `SUBSCRIBE` that is no older.
+/// A `PUBLISH` waits at most so long, and for a `SUBSCRIBE` that is no older; in microseconds of [`Held::ran_us`].
 const HELD_US_MAX: u64 = 1_000_000;
+/// Between two looks at the time more than this, in microseconds, was not the worker's doing: twice their usual
+/// distance.
+const LOOK_US_MAX: u64 = 200_000;
 
-/// The clients whose `PUBLISH` waits.
+/// The clients whose `PUBLISH` waits, and what they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Until when at most, in microseconds.
+    /// Since when each waits, by [`Held::ran_us`].
     clients: HashMap<ClientKey, u64>,
     /// How many `SUBSCRIBE`s of the process were answered when they were looked at last.
     answered: u64,
+    /// What clients of this worker wait for, by its place and own number, and since when, by [`Held::ran_us`]; some may
+    /// be answered.
+    awaited: VecDeque<(ChannelKey, u64, u64)>,
+    /// How long this worker has run, in microseconds, as of the last look at the time.
+    ran_us: u64,
+    /// When that was.
+    looked_us: u64,
 }
 
 impl Core {
@@ -37,69 +48,88 @@ impl Core {
         kind: Kind,
         channel: &[u8],
     ) -> bool {
-        let since_us = self.local.audience.awaited_since(kind, channel);
         let held = &mut self.hub.held;
-        let known = held.clients.get(&key).copied();
-        let until_us = since_us.map(|since_us| since_us.min(self.now_us) + HELD_US_MAX);
-        let until_us = until_us.map(|until_us| known.map_or(until_us, |known| known.min(until_us)));
-        match until_us.filter(|until_us| *until_us > self.now_us) {
-            Some(until_us) => {
-                if held.clients.is_empty() {
-                    // What is answered from now on is news.
-                    held.answered = self.local.audience.answered();
-                    if let Some(waker) = &self.tick_waker {
-                        waker.wake_by_ref();
-                    }
-                }
-                held.clients.insert(key, until_us);
-                true
-            }
-            None => {
-                held.clients.remove(&key);
-                false
+        let since_us = held.clients.get(&key).copied().unwrap_or(held.ran_us);
+        let may_wait = held.ran_us < since_us + HELD_US_MAX;
+        if !may_wait || !self.local.audience.is_awaited(kind, channel) {
+            held.clients.remove(&key);
+            return false;
+        }
+        if held.clients.is_empty() {
+            // What is answered from now on is news.
+            held.answered = self.local.audience.answered();
+            if let Some(waker) = &self.tick_waker {
+                waker.wake_by_ref();
             }
         }
+        held.clients.insert(key, since_us);
+        true
     }
 
     /// A client waits for this channel and others, and not all are in effect.
     pub(super) fn channel_is_awaited(&mut self, key: ChannelKey) {
         if let Some(channel) = self.hub.channels.get_mut(key.index())
-            && !std::mem::replace(&mut channel.is_awaited, true)
+            && channel.awaited == Awaited::ByNobody
         {
-            let audience = &self.local.audience;
-            audience.awaits(channel.kind, &channel.name, self.now_us);
+            channel.awaited = Awaited::Soon;
+            let held = &mut self.hub.held;
+            held.awaited.push_back((key, channel.id, held.ran_us));
+            self.local.audience.awaits(channel.kind, &channel.name);
         }
     }
 
     /// No client waits for this channel any more.
     pub(super) fn channel_is_answered(&mut self, key: ChannelKey) {
+        self.set_awaited(key, Awaited::ByNobody);
+    }
+
+    fn set_awaited(&mut self, key: ChannelKey, awaited: Awaited) {
         if let Some(channel) = self.hub.channels.get_mut(key.index())
-            && std::mem::replace(&mut channel.is_awaited, false)
+            && std::mem::replace(&mut channel.awaited, awaited) == Awaited::Soon
         {
-            self.local
-                .audience
-                .has_answered(channel.kind, &channel.name);
+            let audience = &self.local.audience;
+            audience.has_answered(channel.kind, &channel.name);
         }
     }
 
-    /// Lets those look again whose `PUBLISH` waits, when a `SUBSCRIBE` was answered, here or by another worker, or
-    /// their time is over.
+    /// What time brings to those whose `PUBLISH` waits. Called at least every 100 ms.
+    pub(super) fn tend_held_publishers(&mut self) {
+        let held = &mut self.hub.held;
+        let since_us = std::mem::replace(&mut held.looked_us, self.now_us);
+        held.ran_us += self.now_us.saturating_sub(since_us).min(LOOK_US_MAX);
+        while let Some((key, id, since_us)) = self.hub.held.awaited.front().copied() {
+            let channel = self.hub.channel(key).filter(|channel| channel.id == id);
+            if channel.is_some_and(|channel| channel.awaited == Awaited::Soon) {
+                if self.hub.held.ran_us < since_us + HELD_US_MAX {
+                    break;
+                }
+                self.set_awaited(key, Awaited::Late);
+            }
+            self.hub.held.awaited.pop_front();
+        }
+        self.look_after_held_publishers();
+    }
+
+    /// Lets those look again whose `PUBLISH` waits, when a `SUBSCRIBE` was answered or is late, here or in another
+    /// worker, or their time is over.
     pub(super) fn look_after_held_publishers(&mut self) {
-        if self.hub.held.clients.is_empty() {
+        let held = &mut self.hub.held;
+        if held.clients.is_empty() {
             return;
         }
         let answered = self.local.audience.answered();
-        let is_news = std::mem::replace(&mut self.hub.held.answered, answered) != answered;
-        let (now_us, clients) = (self.now_us, &mut self.clients);
-        self.hub.held.clients.retain(|key, until_us| {
+        let is_news = std::mem::replace(&mut held.answered, answered) != answered;
+        let (ran_us, clients) = (held.ran_us, &mut self.clients);
+        held.clients.retain(|key, since_us| {
             let Some(client) = clients.get(*key) else {
                 return false;
             };
-            if is_news || *until_us <= now_us {
+            let held_us = ran_us - *since_us;
+            if is_news || held_us >= HELD_US_MAX {
                 client.wake();
             }
             // Kept for the answer to "how long", and forgotten if its client went on with something else.
-            now_us < *until_us + HELD_US_MAX
+            held_us < 2 * HELD_US_MAX
         });
     }
 

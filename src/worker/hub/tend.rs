@@ -29,7 +29,7 @@ impl Core {
             self.flush_hub();
         }
         self.expire_waiting();
-        self.look_after_held_publishers();
+        self.tend_held_publishers();
         self.close_slow_subscribers();
     }
 
