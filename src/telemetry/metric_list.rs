@@ -4,6 +4,7 @@
 //! README's list is printed from it. To add one: a field in the tallies if nothing counts it yet,
 //! and a row here. Labels have few, fixed values; nothing a client sends becomes a label.
 
+use super::logging;
 use super::metrics::{Metric, Reading, metric};
 use super::worker_tallies::{ErrorKind, LostArrival, PrimaryRead, RedirectKind, SlowClient};
 
@@ -343,6 +344,11 @@ pub static METRICS: &[Metric] = &[
         "keyway_worker_clients",
         Reading::LevelOfEach(|worker| worker.clients.value()),
         "Clients connected now, by worker.",
+    ),
+    metric(
+        "keyway_log_lines_lost_total",
+        Reading::ProcessCount(|_| Some(logging::lines_lost() as f64)),
+        "Log lines that standard error did not take: a pipe that nobody reads, a full disk.",
     ),
     metric(
         "process_cpu_seconds_total",

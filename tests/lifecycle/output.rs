@@ -1,11 +1,12 @@
 //! Nobody reads what is written, or it cannot be written: that ends no proxy, and changes no status.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::DEADLINE;
@@ -22,6 +23,7 @@ fn full() -> File {
 struct Running {
     child: Child,
     addr: SocketAddr,
+    admin: SocketAddr,
     _ports: [Port; 2],
 }
 
@@ -42,6 +44,7 @@ impl Running {
         Running {
             child,
             addr,
+            admin,
             _ports: ports,
         }
     }
@@ -97,6 +100,45 @@ fn a_reader_of_the_log_may_leave() {
     assert!(!line.is_empty());
     drop(log);
     running.check();
+}
+
+/// Fills a pipe to the last byte.
+fn fill(pipe: &mut PipeWriter) {
+    let flags = fcntl_getfl(&*pipe).expect("our own pipe");
+    fcntl_setfl(&*pipe, flags | OFlags::NONBLOCK).expect("our own pipe");
+    for piece in [&[b'.'; 4096][..], b"."] {
+        while pipe.write(piece).is_ok() {}
+    }
+    // A program that is started waits where it writes too much.
+    fcntl_setfl(&*pipe, flags).expect("our own pipe");
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let fake = FakeCluster::start(1);
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    fill(&mut writer);
+    let running = Running::start(&fake, writer.into());
+    eventually("it listens", DEADLINE, || {
+        std::net::TcpStream::connect(running.addr).is_ok()
+    });
+    let mut client = Client::connect(running.addr);
+    client.expect("GET a", "'node-0'");
+    let mut page = std::net::TcpStream::connect(running.admin).expect("it listens");
+    page.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .expect("it reads");
+    let page = std::io::read_to_string(page).expect("text");
+    let lost = page
+        .split_once("\nkeyway_log_lines_lost_total ")
+        .expect("a metric")
+        .1;
+    assert!(!lost.starts_with('0'), "{page}");
+    let log = std::thread::spawn(move || std::io::read_to_string(reader).expect("text"));
+    running.check();
+    let log = log.join().expect("it reads to the end");
+    let lost = "WARN log lines were lost, standard error did not take them lines=";
+    assert_eq!(log.matches(lost).count(), 1, "{log}");
+    assert!(log.contains("stopped"), "{log}");
 }
 
 #[test]
