@@ -109,17 +109,20 @@ fn messages(flavor: Flavor) {
             ">PUBLISH ms:2 \"bin\\0\\r\\nary\"",
         ],
     );
-    compare_both(
-        flavor,
-        &[
-            "PSUBSCRIBE ms:[a-c]*",
-            ">PUBLISH ms:bx 1",
-            ">PUBLISH ms:dx 1",
-            ">PUBLISH ms:c 1",
-            "PUNSUBSCRIBE ms:[a-c]*",
-            ">PUBLISH ms:bx 1",
-        ],
-    );
+    // Nodes pass on to each other what is heard by patterns: the last message may still be on its way when the next
+    // client subscribes, and must not be one that it would hear.
+    for protocol in [2, 3] {
+        let steps = [
+            "PSUBSCRIBE mp:[a-c]*",
+            ">PUBLISH mp:bx 1",
+            ">PUBLISH mp:dx 1",
+            ">PUBLISH mp:c 1",
+            "PUNSUBSCRIBE mp:[a-c]*",
+            ">PUBLISH mp:bx 1",
+        ];
+        let steps = steps.map(|step| step.replace("mp:", &format!("mp{protocol}:")));
+        compare(flavor, protocol, &steps.each_ref().map(String::as_str));
+    }
 }
 
 /// contract: S1

@@ -24,15 +24,22 @@ const PAIRS: [(&str, &str, &str); 3] = [
     ("SSUBSCRIBE", "", "SPUBLISH"),
 ];
 
+/// Waits until Keyway, which has one worker, has finished what it does for other clients. While it writes to a socket
+/// the kernel puts aside what comes from there; a process that is interrupted at that moment reads what was sent over
+/// another connection afterwards first, and a server does as well.
+fn rest(publisher: &mut Client) {
+    publisher.expect("PING", "+PONG");
+}
+
 /// Subscribes with several requests, and publishes to the last at once.
 fn nothing_behind_others_is_lost(keyway: &Keyway, rounds: usize) {
     let (mut listener, mut publisher) = (keyway.client(), keyway.client());
     for round in 0..rounds {
-        for name in ["a", "b", "c"] {
-            listener.send(&format!("SUBSCRIBE pm:{round}:{name}"));
-        }
+        rest(&mut publisher);
+        let requests = ["a", "b", "c"].map(|name| format!("SUBSCRIBE pm:{round}:{name}\r\n"));
+        listener.send_raw(requests.concat());
         publisher.send(&format!("PUBLISH pm:{round}:c hello"));
-        for _ in 0..3 {
+        for _ in requests {
             listener.read();
         }
         listener.expect_next(&format!("['message' 'pm:{round}:c' 'hello']"));
@@ -43,8 +50,8 @@ fn nothing_behind_others_is_lost(keyway: &Keyway, rounds: usize) {
 /// Subscribes to new channels again and again, and publishes at once.
 fn nothing_is_lost(keyway: &Keyway, rounds: usize) {
     let (mut listener, mut publisher) = (keyway.client(), keyway.client());
-    publisher.expect("PING", "+PONG");
     for round in 0..rounds {
+        rest(&mut publisher);
         let (join, end, publish) = PAIRS[round % PAIRS.len()];
         let channel = format!("pb:{round}:");
         listener.send(&format!("{join} {channel}{end}"));
@@ -262,7 +269,10 @@ fn a_subscription_that_does_not_come_holds_nobody_for_long() {
     for _ in 0..20 {
         publisher.expect("PUBLISH c m", ":1");
     }
-    assert!(began.elapsed() < Duration::from_millis(500));
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "not a second each"
+    );
 }
 
 /// Time in which the whole process stands still does not count: nobody could have answered. contract: S1 F1

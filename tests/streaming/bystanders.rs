@@ -47,7 +47,7 @@ impl Bystanders {
                 let mut client = keyway.client();
                 let (is_over, key) = (Arc::clone(&is_over), key.clone());
                 thread::spawn(move || {
-                    let mut waits = Vec::new();
+                    let mut waits = vec![ask(&mut client, verb, &key)];
                     while !is_over.load(Ordering::Relaxed) {
                         waits.push(ask(&mut client, verb, &key));
                     }
