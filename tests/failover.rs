@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keyway::cluster::Slot;
-use support::{Client, Cluster, Flavor, Keyway, Load, LoadPlan, RaiseAtEnd, Takeover, eventually};
+use support::{
+    Client, Cluster, ClusterOptions, Flavor, Keyway, Load, LoadPlan, RaiseAtEnd, Takeover,
+    eventually,
+};
 
 /// How long each scene lasts.
 fn scene_time() -> Duration {
@@ -65,7 +68,7 @@ fn slots_move_back_and_forth_on_valkey() {
 }
 
 fn slots_move_back_and_forth(flavor: Flavor) {
-    let cluster = Cluster::start(flavor);
+    let cluster = Cluster::start_with(ClusterOptions::steady(flavor));
     let keyway = Keyway::start(&cluster.seeds());
     let loads = start_loads(&keyway);
     let began = Instant::now();
@@ -100,7 +103,7 @@ fn planned_failovers_on_valkey() {
 }
 
 fn planned_failovers(flavor: Flavor) {
-    let cluster = Cluster::start(flavor);
+    let cluster = Cluster::start_with(ClusterOptions::steady(flavor));
     let keyway = Keyway::start(&cluster.seeds());
     let loads = start_loads(&keyway);
     let began = Instant::now();

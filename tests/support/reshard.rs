@@ -47,9 +47,19 @@ impl HalfMove<'_> {
 
     /// Moves all remaining keys and hands the slot over.
     pub fn finish(self) {
-        self.cluster
-            .complete(self.from, self.to, &[self.slot])
-            .unwrap_or_else(|error| panic!("slot {}: {error}", self.slot));
+        let mut error = None;
+        // Valkey waits for replicas here, in vain when they are late.
+        let deadline = Instant::now() + MOVE_DEADLINE;
+        eventually("the slot has moved, or cannot", MOVE_DEADLINE * 2, || {
+            error = self
+                .cluster
+                .complete(self.from, self.to, &[self.slot])
+                .err();
+            error.is_none() || Instant::now() > deadline
+        });
+        if let Some(error) = error {
+            panic!("slot {}: {error}", self.slot);
+        }
     }
 
     /// Leaves the slot with the source; keys moved already are brought back.

@@ -97,11 +97,7 @@ fn check(keyway: &Keyway, seen: Vec<Seen>) -> i64 {
 
 /// contract: T1 R3 R4 R5
 fn blocks_are_whole_while_slots_move(flavor: Flavor) {
-    let cluster = Cluster::start_with(ClusterOptions {
-        // A busy machine is no failover.
-        node_timeout_ms: 10_000,
-        ..ClusterOptions::of(flavor)
-    });
+    let cluster = Cluster::start_with(ClusterOptions::steady(flavor));
     let keyway = Keyway::start(&cluster.seeds());
     let stop = Arc::new(AtomicBool::new(false));
     let clients = count(&keyway, &stop);
@@ -128,7 +124,7 @@ fn blocks_are_whole_while_slots_move(flavor: Flavor) {
 
 /// contract: T1 F2
 fn blocks_are_whole_through_failovers(flavor: Flavor) {
-    let cluster = Cluster::start(flavor);
+    let cluster = Cluster::start_with(ClusterOptions::steady(flavor));
     let keyway = Keyway::start(&cluster.seeds());
     let stop = Arc::new(AtomicBool::new(false));
     let clients = count(&keyway, &stop);
@@ -150,7 +146,7 @@ fn blocks_are_whole_through_failovers(flavor: Flavor) {
 
 /// Keys of one block on both sides of a move: it waits until they are together. contract: R4 R5 T1
 fn a_half_moved_slot(flavor: Flavor) {
-    let cluster = Cluster::start(flavor);
+    let cluster = Cluster::start_with(ClusterOptions::steady(flavor));
     let keyway = Keyway::start(&cluster.seeds());
     let mut client = keyway.client();
     client.expect("MSET {h}a 1 {h}b 2", "+OK");
