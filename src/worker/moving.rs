@@ -1,11 +1,12 @@
-//! Clients move from the connections of one identity to those of another, when they have become somebody else.
+//! Clients move from the connections of one identity and database to those of another, when they have become
+//! somebody else or selected another database.
 //!
-//! 1. `AUTH`, `HELLO`, `RESET` or new rules make a client another user; its session is not at home any more, and
-//!    none of its requests is planned.
+//! 1. `AUTH`, `HELLO`, `RESET`, `SELECT` or new rules make a client belong elsewhere; its session is not at home any
+//!    more, and none of its requests is planned.
 //! 2. Once all that it asked for before is answered, its task takes it out of this core, with replies that it has
 //!    not read yet and requests that have not been looked at, and puts it into the other.
 //! 3. There it goes on. Nothing of the old core knows it, and the other has never had another connection than
-//!    those of its identity.
+//!    those of its identity and database.
 //!
 //! Who watches, is subscribed, tracks, monitors or is inside `MULTI` holds something of a connection, so it is
 //! told to end that first.
@@ -13,13 +14,13 @@
 use super::clients::{Client, Errand, Phase, UNSETTLED};
 use super::core::Core;
 use super::requests::Taken;
-use crate::client::Bound;
 use crate::client::monitor::Monitoring;
+use crate::client::{Bound, Home};
 use crate::pipeline::ClientKey;
 use crate::upstream;
 
 impl Client {
-    /// What it has to end before it can become somebody whose commands travel over other connections.
+    /// What it has to end before its commands can travel over other connections.
     pub(super) fn bound(&self) -> Option<Bound> {
         if self.transaction.is_some() {
             Some(Bound::Transaction)
@@ -45,13 +46,13 @@ impl Client {
 }
 
 impl Core {
-    /// To be called when a client may have become somebody else.
-    pub(super) fn follow_identity(&mut self, key: ClientKey) {
+    /// To be called when a client may belong elsewhere.
+    pub(super) fn follow_home(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
         let errand = match client.session.is_at_home() {
-            _ if client.errand == Errand::Vouch => return,
+            _ if matches!(client.errand, Errand::Vouch | Errand::Select) => return,
             true => Errand::None,
             false => Errand::Move,
         };
@@ -63,7 +64,7 @@ impl Core {
 
     /// A request of a client that has to be moved first: it is looked at over there.
     pub(super) fn wait_to_move(&mut self, key: ClientKey) -> Taken {
-        self.follow_identity(key);
+        self.follow_home(key);
         Taken::NotYet
     }
 
@@ -83,10 +84,9 @@ impl Core {
         client.map_version = UNSETTLED;
         // Over there it may be listed.
         client.is_listed_parked = false;
-        // Both speak of nodes by their numbers over there.
-        client.reads = None;
+        // It speaks of nodes by their numbers over there.
         client.written.forget_which();
-        client.session.settle_at(self.identity_number());
+        client.session.settle_at(self.home());
         let key = self.clients.adopt(client);
         self.refresh_policy(key);
         if self.is_draining {
@@ -95,9 +95,10 @@ impl Core {
         key
     }
 
-    /// Whether nobody has needed these connections for so long that they can go. Those of the service user stay.
+    /// Whether nobody has needed these connections for so long that they can go. Those that every client begins
+    /// with stay.
     pub(super) fn is_deserted(&mut self, idle_us: u64) -> bool {
-        if self.identity.is_none() {
+        if self.home() == Home::FIRST {
             return false;
         }
         if !self.clients.is_empty() || !self.hub.is_idle() {
