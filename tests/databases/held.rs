@@ -33,7 +33,7 @@ fn who_holds_a_connection_ends_that_first(flavor: Flavor) {
         assert!(!client.call(end).is_error(), "{end}");
     }
     client.expect("SELECT 1", "+OK");
-    client.expect("GET where", "nil");
+    client.expect("GET where", "null");
     // `RESET` ends all of it, and leads to where every connection begins.
     keyway.client().expect("SET where zero", "+OK");
     for begin in [
