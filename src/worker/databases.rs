@@ -58,8 +58,7 @@ impl Core {
         if let Some(client) = self.clients.get(key) {
             let home = client.session.home_in(database);
             client.selecting = Some(Box::new(Selecting::Wanted(home)));
-            client.errand = Errand::Select;
-            client.wake();
+            client.goes_on(Errand::Select);
         }
         Taken::NotYet
     }
@@ -71,9 +70,11 @@ impl Core {
         }
     }
 
-    /// It was found out: the request can be answered.
-    fn selecting_ends(&mut self, key: ClientKey, selected: Selected) {
-        if let Some(client) = self.clients.get(key) {
+    /// It was found out whether a client may go where it wants to: the request can be answered.
+    pub fn selecting_ends(&mut self, key: ClientKey, outcome: Result<(), String>) {
+        let home = self.home_wanted(key);
+        if let (Some(home), Some(client)) = (home, self.clients.get(key)) {
+            let selected = Selected { home, outcome };
             client.selecting = Some(Box::new(Selecting::Told(selected)));
             client.errand = Errand::None;
             client.is_stalled = true;
@@ -107,7 +108,7 @@ pub(super) async fn look_for(worker: &Rc<Worker>, key: ClientKey) {
     {
         own.turn(Core::forget_refusals);
     }
-    worker.turn(|core| core.selecting_ends(key, Selected { home, outcome }));
+    worker.turn(|core| core.selecting_ends(key, outcome));
 }
 
 /// Whether there is a core whose connections nodes have let into the database.

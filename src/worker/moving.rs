@@ -37,6 +37,15 @@ impl Client {
         }
     }
 
+    /// Its task has this to do. It is told once: while earlier requests are unanswered the same is found again whenever
+    /// the client is looked at, and their replies wake it.
+    pub(super) fn goes_on(&mut self, errand: Errand) {
+        if self.errand != errand {
+            self.errand = errand;
+            self.wake();
+        }
+    }
+
     /// Whether it can be moved now.
     pub(super) fn is_ready_to_move(&self) -> bool {
         self.errand == Errand::Move
@@ -56,10 +65,7 @@ impl Core {
             true => Errand::None,
             false => Errand::Move,
         };
-        if client.errand != errand {
-            client.errand = errand;
-            client.wake();
-        }
+        client.goes_on(errand);
     }
 
     /// A request of a client that has to be moved first: it is looked at over there.
@@ -126,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::acl::{Door, Doors, Identity, IdentityNumber, User, Users};
+    use crate::cluster::Database;
     use crate::resp::write;
     use crate::worker::core::WorkerLimits;
 
@@ -206,6 +213,60 @@ mod tests {
         assert!(say(&mut service, key, &["PING"]) > 0);
         let client = service.clients.get(key).expect("it is there");
         assert_eq!(client.errand, Errand::None);
+    }
+
+    /// contract: C1 C5
+    #[test]
+    fn nothing_is_asked_before_it_is_in_its_database() {
+        let doors = Arc::default();
+        let (mut first, mut third) = (core(None, &doors), core(None, &doors));
+        third.database = Database(3);
+        let key = first.client_joins(7, "1.1.1.1:1", None);
+        for outcome in [Err("ERR no".to_owned()), Ok(())] {
+            assert_eq!(
+                say(&mut first, key, &["SELECT", "3"]),
+                0,
+                "nobody was asked yet"
+            );
+            let client = first.clients.get(key).expect("it is there");
+            assert!(client.is_ready_to_select());
+            first.selecting_ends(key, outcome);
+            assert_eq!(
+                say(&mut first, key, &["SELECT", "4"]),
+                0,
+                "that was about another"
+            );
+            first.selecting_ends(key, Err("ERR neither".to_owned()));
+            assert!(say(&mut first, key, &["SELECT", "4"]) > 0);
+            let client = first.clients.get(key).expect("it is there");
+            assert!(client.session.is_at_home() && client.errand == Errand::None);
+        }
+        assert_eq!(say(&mut first, key, &["SELECT", "3"]), 0);
+        first.selecting_ends(key, Ok(()));
+        assert!(say(&mut first, key, &["SELECT", "3"]) > 0);
+        for words in [
+            &["GET", "k"][..],
+            &["MULTI"],
+            &["BLPOP", "k", "0"],
+            &["SELECT", "0"],
+        ] {
+            assert_eq!(say(&mut first, key, words), 0, "{words:?}");
+        }
+        assert!(first.connections.is_empty() && first.parked_clients.is_empty());
+        let client = first.departs(key).expect("it is there");
+        let key = third.arrives(client);
+        let client = third.clients.get(key).expect("it is there");
+        assert!(client.session.is_free());
+        assert!(say(&mut third, key, &["SELECT", "3"]) > 0);
+        assert!(say(&mut third, key, &["GET", "k"]) > 0);
+        assert_eq!(
+            say(&mut third, key, &["RESET"]),
+            0,
+            "its earlier reply is missing"
+        );
+        let key = third.client_joins(8, "1.1.1.1:2", None);
+        let client = third.clients.get(key).expect("it is there");
+        assert!(client.is_ready_to_move(), "who begins is in the first");
     }
 
     #[test]

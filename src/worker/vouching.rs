@@ -109,8 +109,7 @@ impl Core {
             name: name.into(),
             password,
         }));
-        client.errand = Errand::Vouch;
-        client.wake();
+        client.goes_on(Errand::Vouch);
         Taken::NotYet
     }
 

@@ -1,6 +1,6 @@
 //! What a client sets stays with that client: none of it reaches a connection that others share.
 
-use super::support::{Client, FakeCluster, Flavor, Keyway, Scene, each_flavor};
+use super::support::{Client, FakeCluster, Flavor, Keyway, Request, Scene, each_flavor};
 
 each_flavor! {
     select_answers_as_a_node_does,

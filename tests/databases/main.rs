@@ -4,6 +4,7 @@
 mod bounds;
 mod cluster;
 mod held;
+mod moved;
 mod one_server;
 mod random;
 mod seen;

@@ -1,5 +1,7 @@
 //! Connections that are lost, servers that are away, and databases that are gone.
 
+use std::time::Duration;
+
 use super::support::{Action, FakeCluster, Flavor, Gate, Keyway, Server, each_flavor, eventually};
 use super::{SOON, client_in};
 
@@ -97,6 +99,27 @@ fn who_is_not_told_in_time_stays_where_it_was() {
     eventually("it is told", SOON, || {
         client.call("SELECT 3").to_string() == "+OK"
     });
+}
+
+/// What the client asked for before is answered first, and waiting for it costs nothing.
+#[test]
+fn waiting_for_earlier_replies_is_idle() {
+    let server = Server::start(Flavor::Redis);
+    let keyway = Keyway::start(&[server.addr()]);
+    let mut client = keyway.client();
+    client.expect("SET a zero", "+OK");
+    server.pause();
+    client.send("GET a");
+    client.send("SELECT 3");
+    client.send("GET a");
+    let before = keyway.cpu_time();
+    client.expect_silence(Duration::from_millis(1_500));
+    let spent = keyway.cpu_time() - before;
+    assert!(spent < Duration::from_millis(500), "{spent:?}");
+    server.resume();
+    client.expect_next("'zero'");
+    client.expect_next("+OK");
+    client.expect_next("nil");
 }
 
 /// It was started anew with fewer.
