@@ -70,6 +70,11 @@ impl Core {
         }
     }
 
+    fn is_bound(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        client.is_some_and(|client| client.bound().is_some())
+    }
+
     /// It was found out whether a client may go where it wants to: the request can be answered.
     pub fn selecting_ends(&mut self, key: ClientKey, outcome: Result<(), String>) {
         let home = self.home_wanted(key);
@@ -99,6 +104,8 @@ pub(super) async fn look_for(worker: &Rc<Worker>, key: ClientKey) {
     let outcome = match is_there(&worker.house, home) {
         true => Ok(()),
         false => match ask_in_time(worker, key, home.database).await {
+            // Who cannot go there needs no room there.
+            Ok(()) if worker.turn(|core| core.is_bound(key)) => Ok(()),
             Ok(()) => take_room(worker, home),
             refused => refused,
         },

@@ -45,15 +45,16 @@ pub(super) fn select(
     if database == session.database() {
         return ok(out);
     }
-    if let Some(bound) = world.bound {
-        return Err(bound.text_for_select());
-    }
-    if !database.is_first() {
+    // Inside `EXEC` nothing can wait; otherwise that there is none is said first.
+    if !database.is_first() && world.bound != Some(Bound::Transaction) {
         let home = session.home_in(database);
         match world.selected.as_ref().filter(|told| told.home == home) {
             None => return Ok(Effect::Select(database)),
             Some(told) => told.outcome.clone()?,
         }
+    }
+    if let Some(bound) = world.bound {
+        return Err(bound.text_for_select());
     }
     session.select(database);
     ok(out)

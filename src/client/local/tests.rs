@@ -63,6 +63,7 @@ struct Talk {
     topology: Option<Topology>,
     door: Door,
     view: ClusterView,
+    bound: Option<Bound>,
     selected: Option<Selected>,
     effect: Effect,
 }
@@ -74,6 +75,7 @@ impl Talk {
             topology: Some(cluster()),
             door: Door::default(),
             view: ClusterView::Single,
+            bound: None,
             selected: None,
             effect: Effect::None,
         }
@@ -97,7 +99,7 @@ impl Talk {
         let words: Vec<_> = line.split(' ').collect();
         let (acl_log, learnt) = (Mutex::new(AclLog::new(10)), LearntCommands::default());
         let world = World {
-            bound: None,
+            bound: self.bound,
             vouched: None,
             selected: self.selected.clone(),
             topology: self.topology.as_ref(),

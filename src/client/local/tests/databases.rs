@@ -35,3 +35,30 @@ fn only_a_node_knows_which_databases_there_are() {
     talk.hears("RESET", "+RESET\r\n");
     assert_eq!(talk.session.database(), Database::FIRST);
 }
+
+/// contract: C5
+#[test]
+fn that_there_is_none_is_said_before_what_has_to_end_first() {
+    let mut talk = Talk::new();
+    talk.bound = Some(Bound::Watch);
+    talk.hears("SELECT 9", "");
+    assert_eq!(talk.effect, Effect::Select(Database(9)));
+    let home = talk.session.home_in(Database(9));
+    for (outcome, expected) in [
+        (Err("ERR none".to_owned()), "-ERR none"),
+        (Ok(()), "-ERR this client watches keys and cannot select"),
+    ] {
+        talk.selected = Some(Selected { home, outcome });
+        let heard = talk.ask("SELECT 9");
+        assert!(heard.starts_with(expected), "{heard}");
+        assert_eq!(talk.session.database(), Database::FIRST);
+    }
+    talk.bound = Some(Bound::Transaction);
+    talk.selected = None;
+    let heard = talk.ask("SELECT 9");
+    assert!(
+        heard.starts_with("-ERR this client is inside MULTI"),
+        "{heard}"
+    );
+    talk.hears("SELECT 0", OK);
+}
