@@ -9,6 +9,7 @@ mod one_server;
 mod random;
 mod seen;
 mod trouble;
+mod users;
 
 #[path = "../support/mod.rs"]
 mod support;
