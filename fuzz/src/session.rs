@@ -388,9 +388,16 @@ impl World {
         client
             .heard
             .extend(client.wire.borrow_mut().take(usize::MAX));
-        if let Poll::Ready(End::Finished | End::Gone) = end {
-            client.socket = None;
-            self.core.client_left(client.key);
+        match end {
+            Poll::Ready(End::Finished | End::Gone) => {
+                client.socket = None;
+                self.core.client_left(client.key);
+            }
+            Poll::Ready(End::Selects) => {
+                let none = "ERR DB index is out of range".to_owned();
+                self.core.selecting_ends(client.key, Err(none));
+            }
+            Poll::Ready(End::Moves | End::Asks) | Poll::Pending => {}
         }
         let mut scanner = ReplyScanner::default();
         while !client.heard.is_empty() {

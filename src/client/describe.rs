@@ -68,11 +68,12 @@ pub fn describe_client(session: &Session, figures: &Figures) -> Vec<u8> {
     line.extend_from_slice(format!("laddr={} fd=0 name=", session.local_address).as_bytes());
     line.extend_from_slice(session.name());
     let rest = format!(
-        " age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub={shards} \
+        " age={} idle={} flags={flags} db={} sub={channels} psub={patterns} ssub={shards} \
          multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={output_bytes} \
          tot-mem={} events=r cmd={} user={} redir={} resp={} lib-name=",
         seconds_since(session.created_us),
         seconds_since(session.last_command_us),
+        session.database(),
         figures.queued.map_or(-1, |queued| queued as i64),
         figures.watched,
         figures.input_bytes,

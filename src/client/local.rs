@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::acl::{AclLog, Door, User, Wording};
 use crate::client::pause::Pause;
-use crate::client::{ClientFilter, Figures, Session};
-use crate::cluster::Topology;
+use crate::client::{ClientFilter, Figures, Home, Session};
+use crate::cluster::{Database, Topology};
 use crate::command::{LearntCommands, Local};
 use crate::config::{ClusterView, Secret};
 use crate::resp::{Args, write};
@@ -40,16 +40,18 @@ pub struct World<'a> {
     pub advertised_port: u16,
     /// What they see.
     pub cluster_view: ClusterView,
-    /// What keeps the client from becoming somebody whose commands travel over other connections.
+    /// What keeps the client from going over to other connections.
     pub bound: Option<Bound>,
     /// What the nodes said about the credentials in the request, where they know the users; `None` before they
     /// were asked.
     pub vouched: Option<Vouched>,
+    /// What a node said when it was asked for a database; `None` before one was asked.
+    pub selected: Option<Selected>,
     /// What the worker knows of the client that asks.
     pub figures: Figures,
 }
 
-/// What a client has to end before it can become somebody whose commands travel over other connections.
+/// What a client has to end before its commands can travel over other connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// It is between `MULTI` and `EXEC`.
@@ -65,20 +67,42 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// Why it cannot, and what to do.
-    fn text(self) -> String {
-        let (what, how) = match self {
+    /// What the client is doing, and how it ends that.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
             Bound::Transaction => ("is inside MULTI", "send EXEC or DISCARD"),
             Bound::Watch => ("watches keys", "send UNWATCH"),
             Bound::Subscriptions => ("is subscribed", "end its subscriptions"),
             Bound::Tracking => ("tracks keys", "send CLIENT TRACKING off"),
             Bound::Monitor => ("is in MONITOR", "send RESET"),
-        };
+        }
+    }
+
+    /// Why it cannot become another user, and what to do.
+    fn text(self) -> String {
+        let (what, how) = self.words();
         format!(
             "ERR this client {what} and cannot become a user whose commands go to the nodes as another user; {how} \
              first"
         )
     }
+
+    /// Why it cannot select another database, and what to do.
+    pub fn text_for_select(self) -> String {
+        let (what, how) = self.words();
+        format!(
+            "ERR this client {what} and cannot select another database through Keyway; {how} first"
+        )
+    }
+}
+
+/// What was found out about a database that a client wants to select.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Which, and for whom.
+    pub home: Home,
+    /// The client may go there; or the text of the error it gets, if a node said so in the node's words.
+    pub outcome: Result<(), String>,
 }
 
 /// What the nodes said about a client's credentials.
@@ -112,6 +136,8 @@ pub enum Effect {
         /// Its password.
         password: Secret,
     },
+    /// No reply was written: a node has to be asked for this database, and the request answered then.
+    Select(Database),
     /// No reply was written: all workers have to be asked about their clients.
     Ask(Question),
 }
@@ -172,7 +198,7 @@ pub fn answer(
             write::simple(out, "RESET");
             Ok(Effect::Reset)
         }
-        Local::Select => connection::select(args, world, out),
+        Local::Select => connection::select(args, session, world, out),
         Local::Asking => ok(out),
         Local::ReadOnly => {
             session.is_read_only = true;

@@ -6,6 +6,7 @@
 
 pub mod describe;
 pub mod filter;
+pub mod home;
 pub mod local;
 pub mod monitor;
 pub mod pause;
@@ -14,6 +15,7 @@ pub mod tracking;
 
 pub use describe::{Figures, describe_client};
 pub use filter::ClientFilter;
-pub use local::{Bound, Effect, Question, Vouched, World, answer};
+pub use home::Home;
+pub use local::{Bound, Effect, Question, Selected, Vouched, World, answer};
 pub use session::{ReplyMode, Session};
 pub use tracking::{Tracking, TrackingChange, TrackingMode};

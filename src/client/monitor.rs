@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use crate::cluster::Database;
 use crate::command::{Command, Handling, Local};
 use crate::resp::Args;
 
@@ -20,13 +21,18 @@ pub enum Monitoring {
     On,
 }
 
-/// Appends the line of one request, which came from this address at this time: microseconds of the
-/// wall clock.
+/// Appends the line of one request, which came from this client at this time: microseconds of the wall clock.
 ///
 /// ```text
 /// +1339518083.107412 [0 127.0.0.1:60866] "keys" "*"
 /// ```
-pub fn show(command: &Command, args: &Args<'_>, address: &str, wall_us: u64, out: &mut Vec<u8>) {
+pub fn show(
+    command: &Command,
+    args: &Args<'_>,
+    (database, address): (Database, &str),
+    wall_us: u64,
+    out: &mut Vec<u8>,
+) {
     let (seconds, micros) = (wall_us / 1_000_000, wall_us % 1_000_000);
     // A client of a Unix socket has the socket's path, and 0 for a port.
     let (kind, address) = match address.strip_suffix(":0") {
@@ -34,7 +40,7 @@ pub fn show(command: &Command, args: &Args<'_>, address: &str, wall_us: u64, out
         None => ("", address),
     };
     // A vector takes whatever is written.
-    let _ = write!(out, "+{seconds}.{micros:06} [0 {kind}{address}]");
+    let _ = write!(out, "+{seconds}.{micros:06} [{database} {kind}{address}]");
     let secrets = secrets(command, args);
     for (index, argument) in args.iter().enumerate() {
         out.push(b' ');
@@ -94,6 +100,10 @@ mod tests {
     use crate::resp::write;
 
     fn line(words: &[&[u8]], address: &str) -> String {
+        line_in(Database::FIRST, words, address)
+    }
+
+    fn line_in(database: Database, words: &[&[u8]], address: &str) -> String {
         let mut frame = Vec::new();
         write::command(&mut frame, words);
         let mut scanner = RequestScanner::default();
@@ -108,7 +118,13 @@ mod tests {
             panic!("no row");
         };
         let mut out = Vec::new();
-        show(row, &args, address, 1_339_518_083_007_412, &mut out);
+        show(
+            row,
+            &args,
+            (database, address),
+            1_339_518_083_007_412,
+            &mut out,
+        );
         String::from_utf8(out).expect("printable")
     }
 
@@ -118,6 +134,10 @@ mod tests {
         assert_eq!(
             line(&[b"keys", b"*"], "127.0.0.1:60866"),
             "+1339518083.007412 [0 127.0.0.1:60866] \"keys\" \"*\"\r\n"
+        );
+        assert_eq!(
+            line_in(Database(3), &[b"GET", b"k"], "[::1]:5"),
+            "+1339518083.007412 [3 [::1]:5] \"GET\" \"k\"\r\n"
         );
         assert_eq!(
             line(&[b"PING"], "/run/k.sock:0"),

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::Tracking;
+use super::{Home, Tracking};
 use crate::acl::{Door, Identity, IdentityNumber, User};
+use crate::cluster::Database;
 use crate::command::Command;
 use crate::resp::Protocol;
 
@@ -44,8 +45,10 @@ pub struct Session {
     is_free: bool,
     /// Whether its listener denies commands to everyone.
     is_watched: bool,
-    /// As whom the connections travel that its requests would take now.
-    home: IdentityNumber,
+    /// Whose the connections are that its requests would take now.
+    home: Home,
+    /// The database it has selected.
+    database: Database,
     user: Arc<User>,
     names: Option<Box<Names>>,
 }
@@ -109,7 +112,8 @@ impl Session {
             is_authenticated: !door.users.wants_authentication(),
             is_free: false,
             is_watched: door.denies_something(),
-            home: IdentityNumber::SERVICE,
+            home: Home::FIRST,
+            database: Database::FIRST,
             user: Arc::clone(door.users.initial()),
             names: None,
         };
@@ -130,11 +134,30 @@ impl Session {
             && self.is_at_home();
     }
 
-    /// Whether its requests may take the connections where it is. When it has become somebody else, none of
-    /// them may before it has been moved (contract: C1).
+    /// Whether its requests may take the connections where it is. When it has become somebody else, or has
+    /// selected another database, none of them may before it has been moved (contract: C1).
     #[inline]
     pub fn is_at_home(&self) -> bool {
-        self.identity_number() == self.home
+        self.home_in(self.database) == self.home
+    }
+
+    /// Where it would belong if it selected this database.
+    pub fn home_in(&self, database: Database) -> Home {
+        Home {
+            identity: self.identity_number(),
+            database,
+        }
+    }
+
+    /// The database it has selected (`SELECT`).
+    pub fn database(&self) -> Database {
+        self.database
+    }
+
+    /// It has selected a database, and has to be moved before its next request.
+    pub fn select(&mut self, database: Database) {
+        self.database = database;
+        self.settle();
     }
 
     /// As whom its commands travel; without one, and before it has said who it is, as the service user.
@@ -152,11 +175,15 @@ impl Session {
 
     /// Whether as this user it would stay where it is.
     pub fn is_home_of(&self, user: &User) -> bool {
-        user.identity_number() == self.home
+        let as_that_user = Home {
+            identity: user.identity_number(),
+            database: self.database,
+        };
+        as_that_user == self.home
     }
 
-    /// It has been moved to the connections of this identity.
-    pub fn settle_at(&mut self, home: IdentityNumber) {
+    /// It has been moved to these connections.
+    pub fn settle_at(&mut self, home: Home) {
         self.home = home;
         self.settle();
     }
@@ -290,6 +317,7 @@ impl Session {
         self.protocol = Protocol::Resp2;
         self.is_authenticated = !door.users.wants_authentication();
         self.user = Arc::clone(door.users.initial());
+        self.database = Database::FIRST;
         self.settle();
         self.is_read_only = false;
         self.is_read_write = false;

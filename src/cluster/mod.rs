@@ -4,6 +4,7 @@
 pub mod address_map;
 pub mod command_listing;
 mod crc16;
+pub mod database;
 pub mod endpoint;
 pub mod ledger;
 pub mod redirect;
@@ -17,6 +18,7 @@ pub mod views;
 pub mod zones;
 
 pub use address_map::{AddressMap, AddressMapError};
+pub use database::Database;
 pub use endpoint::{Endpoint, EndpointError};
 pub use redirect::{RedirectHost, RedirectTo, Verdict, verdict};
 pub use slot::Slot;

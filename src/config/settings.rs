@@ -188,7 +188,8 @@ sections! {
         /// As whom the commands of clients go to the nodes: "service", this user, or the one that their [[users]]
         /// table names; or "pass-through", as whom they say to be, if the nodes agree.
         identity: IdentityMode = OneOf<IdentityMode>("service"),
-        /// The connections of a user that no client is any more are closed after this time.
+        /// The connections of a user that no client is any more, or of a database that none has selected, are closed
+        /// after this time.
         identity_idle: Duration = Time<{ SECOND }, { 24 * HOUR }>("60s"),
         /// How long connecting to a node may take, name look-up included.
         connect_timeout: Duration = Time<10, MINUTE>("1s"),
@@ -273,6 +274,9 @@ sections! {
         /// Users whose connections live at the same time with upstream.identity = "pass-through"; one more is not
         /// let in.
         identities: usize = Count<1, 100_000>("100"),
+        /// Databases besides database 0 that the clients of each worker may have selected at the same time, counted for
+        /// each user that has connections of its own; SELECT of one more is an error. 0 for none.
+        databases: usize = Count<0, 100_000>("16"),
         /// Private connections to nodes that each worker may have, for clients that block (BLPOP,
         /// WAIT), watch, or track keys.
         leases: usize = Count<1, 1_000_000>("10000"),

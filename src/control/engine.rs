@@ -11,7 +11,7 @@ use super::learn::{self, LearnSettings};
 use super::refresh::{self, RefreshParts, RefreshSettings};
 use super::replica_watch::{self, ReplicaWatchSettings};
 use super::start::{Engine, EngineParts};
-use crate::cluster::Endpoint;
+use crate::cluster::{Database, Endpoint};
 use crate::config::{HostPort, ListenSettings, Settings};
 use crate::net::Liveness;
 use crate::telemetry::clock::{now_us, started_at};
@@ -200,6 +200,7 @@ fn upstream_settings(
         },
         credentials,
         tls,
+        database: Database::FIRST,
     }
 }
 
@@ -234,6 +235,7 @@ fn limits(settings: &Settings) -> WorkerLimits {
         subscriber_output_soft_us: limits.subscriber_output_soft_time.as_micros() as u64,
         message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
         leases: limits.leases,
+        databases: limits.databases,
         lease_queue: limits.lease_queue,
     }
 }

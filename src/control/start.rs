@@ -429,7 +429,7 @@ const FILES_OF_PROCESS: usize = 64;
 /// File descriptors of a worker beside its clients': its connections to the nodes, a few each.
 const FILES_OF_WORKER: usize = 64;
 
-/// The same for each user that has connections of its own.
+/// The same for each user, and each database, that has connections of its own.
 const FILES_OF_IDENTITY: usize = 8;
 
 /// So many users may have connections of their own.
@@ -447,7 +447,8 @@ fn identities(settings: &Settings) -> usize {
 /// it, fewer clients are allowed, as Redis does it: clients that took the last descriptors would leave
 /// none for connections to the nodes.
 fn fit_clients(settings: &mut Settings) {
-    let of_worker = FILES_OF_WORKER + identities(settings) * FILES_OF_IDENTITY;
+    let sets = identities(settings) + settings.limits.databases;
+    let of_worker = FILES_OF_WORKER + sets * FILES_OF_IDENTITY;
     let reserve = FILES_OF_PROCESS + settings.workers * of_worker;
     let wanted = settings.limits.max_clients;
     let limit = raise_file_limit((wanted + reserve) as u64);

@@ -281,6 +281,16 @@ pub static METRICS: &[Metric] = &[
         "Clients that were not let in because as many users were connected as may be (limits.identities).",
     ),
     metric(
+        "keyway_databases",
+        Reading::Level(|worker| worker.databases.value()),
+        "Databases besides database 0 that have connections to the nodes now, counted for each user and in each worker.",
+    ),
+    metric(
+        "keyway_databases_refused_total",
+        Reading::Count(|worker| worker.databases_refused.value()),
+        "SELECTs that were refused because as many databases were in use as may be (limits.databases).",
+    ),
+    metric(
         "keyway_messages_total",
         Reading::Count(|worker| worker.messages.value()),
         "Messages handed to subscribers.",

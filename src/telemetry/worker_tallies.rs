@@ -48,6 +48,10 @@ pub struct WorkerTallies {
     pub identities: Gauge,
     /// Clients that were not let in because there were too many such users.
     pub identities_refused: Tally,
+    /// Databases besides the first, once for each user, that have connections of their own here.
+    pub databases: Gauge,
+    /// Times that a client could not select a database because there were too many such.
+    pub databases_refused: Tally,
     /// Clients that wait for a private connection's reply now: blocking commands, `WAIT`, `WATCH`.
     pub blocked_clients: Gauge,
     /// Clients whose next request waits for the end of a pause.

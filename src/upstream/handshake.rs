@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::{Role, UpstreamTls};
-use crate::cluster::Endpoint;
+use crate::cluster::{Database, Endpoint};
 use crate::config::Secret;
 use crate::net::tls::{explain, is_of_tls};
 use crate::net::{self, Stream};
@@ -26,6 +26,8 @@ pub struct Settings {
     pub credentials: SharedCredentials,
     /// TLS, if the nodes speak it.
     pub tls: Option<Arc<UpstreamTls>>,
+    /// The database in which everything on the connection is carried out.
+    pub database: Database,
 }
 
 /// How Keyway presents itself to the nodes.
@@ -139,6 +141,9 @@ pub enum OpenError {
     /// The node refused the handshake; the text is its own.
     #[error("the node refused the handshake: {0}")]
     Refused(String),
+    /// The node let Keyway in, and does not let it into the database; the text is its own.
+    #[error("the node refused SELECT: {0}")]
+    NoDatabase(String),
 }
 
 /// The longest reply to `HELLO` that is believed.
@@ -170,6 +175,7 @@ pub async fn open_as(
 ) -> Result<Opened, OpenError> {
     let dialogue = async {
         let mut opened = dial_and_greet(endpoint, protocol, settings).await?;
+        select(&mut opened.stream, settings.database).await?;
         if role == Role::Read {
             ask(&mut opened.stream, READONLY).await?;
         }
@@ -180,6 +186,30 @@ pub async fn open_as(
         Ok(outcome) => outcome,
         Err(_) => Err(OpenError::TimedOut(settings.timeout)),
     }
+}
+
+/// Before anything else is asked for: what is said on the connection is meant for that database (contract: C1).
+async fn select(stream: &mut Stream, database: Database) -> Result<(), OpenError> {
+    if database.is_first() {
+        return Ok(());
+    }
+    let mut request = Vec::new();
+    write::command(&mut request, &[b"SELECT", database.to_string().as_bytes()]);
+    match ask(stream, &request).await {
+        Ok(reply) if reply.starts_with(b"+OK") => Ok(()),
+        Ok(reply) => Err(OpenError::Refused(
+            String::from_utf8_lossy(reply.trim_ascii_end()).into_owned(),
+        )),
+        Err(OpenError::Refused(text)) if is_about_the_database(&text) => {
+            Err(OpenError::NoDatabase(text))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether asking again would not help. A node that is busy or loading says other words.
+fn is_about_the_database(text: &str) -> bool {
+    text.starts_with("-ERR") || text.starts_with("-NOPERM")
 }
 
 /// A replica serves reads only after it.

@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 use super::clients::{Errand, Phase};
 use super::core::Core;
 use super::thread::Worker;
-use super::vouching;
+use super::{databases, vouching};
 use crate::net::{Stream, Visit};
 use crate::pipeline::ClientKey;
 
@@ -50,6 +50,7 @@ pub(super) async fn run(
             End::Moves => (worker, key) = move_on(worker, key),
             // Rare, and large: a task that is silent should not keep room for it.
             End::Asks => Box::pin(vouching::vouch(&worker, key)).await,
+            End::Selects => Box::pin(databases::look_for(&worker, key)).await,
             End::Finished | End::Gone => break end,
         }
     };
@@ -60,7 +61,7 @@ pub(super) async fn run(
             let _ = tokio::time::timeout(LINGER, farewell).await;
             linger(&mut stream).await;
         }
-        End::Gone | End::Moves | End::Asks => {
+        End::Gone | End::Moves | End::Asks | End::Selects => {
             drop(stream);
             poll_fn(|context| worker.turn(|core| poll_settled(core, key, context))).await;
         }
@@ -68,13 +69,16 @@ pub(super) async fn run(
     worker.turn(|core| core.client_left(key));
 }
 
-/// Takes a client over to the core of its identity, and says where it is now.
+/// Takes a client over to the core where it belongs, and says where it is now.
 fn move_on(worker: Rc<Worker>, key: ClientKey) -> (Rc<Worker>, ClientKey) {
-    let identity = worker.turn(|core| {
-        let client = core.clients.get(key)?;
-        client.session.identity().cloned()
+    let belongs = worker.turn(|core| {
+        let session = &core.clients.get(key)?.session;
+        Some((session.identity().cloned(), session.database()))
     });
-    let other = worker.house.member(identity.as_ref());
+    let Some((identity, database)) = belongs else {
+        return (worker, key);
+    };
+    let other = worker.house.member(identity.as_ref(), database);
     match worker.turn(|core| core.departs(key)) {
         Some(client) => {
             let key = other.turn(|core| core.arrives(client));
@@ -126,6 +130,8 @@ pub enum End {
     Moves,
     /// A node has to be asked about its credentials first.
     Asks,
+    /// A node has to be asked for the database that it wants.
+    Selects,
 }
 
 /// What a client asked for happens also when it is gone, in the order it asked.
@@ -196,6 +202,9 @@ pub fn poll_client<S: AsyncRead + AsyncWrite>(
         }
         if client.is_ready_to_be_vouched() && is_flushed {
             return Poll::Ready(End::Asks);
+        }
+        if client.is_ready_to_select() && is_flushed {
+            return Poll::Ready(End::Selects);
         }
     }
     // Writing made room: what was stalled for it has to be tried again, and the socket, which was not

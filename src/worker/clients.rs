@@ -8,6 +8,7 @@ use slab::Slab;
 use super::blocking::Blocked;
 use super::client_reads::ClientReads;
 use super::core::Core;
+use super::databases::Selecting;
 use super::finish::Finish;
 use super::hub::Subscriptions;
 use super::park::Parked;
@@ -49,10 +50,12 @@ pub enum Errand {
     /// Nothing.
     #[default]
     None,
-    /// It has become somebody whose commands travel over other connections: move it there.
+    /// Its commands have to travel over other connections from now on: move it there.
     Move,
     /// The nodes have to be asked about its credentials.
     Vouch,
+    /// A node has to be asked for the database that it wants.
+    Select,
 }
 
 /// One client.
@@ -94,6 +97,8 @@ pub struct Client {
     pub errand: Errand,
     /// The credentials that it gave, where the nodes know the users, until it is answered.
     pub(super) vouching: Option<Box<Vouching>>,
+    /// The database that it wants to select, until it is answered.
+    pub(super) selecting: Option<Box<Selecting>>,
     /// What it waits for, if it does.
     pub blocked: Option<Box<Blocked>>,
     /// Its own connections, if it tracks keys or is about to.
@@ -193,6 +198,7 @@ impl Clients {
             phase: Phase::Open,
             errand: Errand::None,
             vouching: None,
+            selecting: None,
             blocked: None,
             tracking: None,
             reads: None,
@@ -281,9 +287,9 @@ impl Core {
         let door = self.doors.of_listener(listener);
         let mut session = Session::new(id, address, &local_address, &door, self.now_us);
         session.listener = listener;
-        session.settle_at(self.identity_number());
+        session.settle_at(self.home());
         let key = self.clients.insert(session);
-        self.follow_identity(key);
+        self.follow_home(key);
         let guess = self.first_reply_bytes();
         if let Some(client) = self.clients.get(key) {
             client.replies.guess_len(guess);
@@ -306,7 +312,7 @@ impl Core {
             let door = self.doors.of_listener(client.session.listener);
             client.session.show_certificate(&name, &door);
         }
-        self.follow_identity(key);
+        self.follow_home(key);
     }
 
     /// A client's task has ended.

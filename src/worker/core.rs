@@ -28,7 +28,8 @@ use super::script_cache::{ScriptCache, SeenScripts};
 use super::scrutiny::Scrutiny;
 use super::tracking::Trackers;
 use crate::acl::{Doors, Identity, IdentityNumber};
-use crate::cluster::{AddressMap, Topology};
+use crate::client::Home;
+use crate::cluster::{AddressMap, Database, Topology};
 use crate::command::LearntCommands;
 use crate::pipeline::{ClientKey, Filled, Ticket};
 use crate::resp::{Protocol, write};
@@ -128,6 +129,8 @@ pub struct Core {
     pub used: Used,
     /// As whom its connections are opened; without one as the service user. Never changes.
     pub(super) identity: Option<Arc<Identity>>,
+    /// The database of all its connections. Never changes.
+    pub(super) database: Database,
     /// Since when it has had no client.
     pub(super) deserted_since_us: Option<u64>,
     /// Nodes to which somebody found no connection for large things free, and when last.
@@ -197,6 +200,7 @@ impl Core {
             large_keys: LargeKeys::default(),
             used: Used::default(),
             identity: None,
+            database: Database::FIRST,
             deserted_since_us: None,
             bulk_wanted: Vec::new(),
             large_until_us: 0,
@@ -271,11 +275,14 @@ impl Core {
         }
     }
 
-    /// The number of the identity that all its connections are of.
+    /// What all its connections are opened for.
     #[inline]
-    pub fn identity_number(&self) -> IdentityNumber {
+    pub fn home(&self) -> Home {
         let identity = self.identity.as_deref();
-        identity.map_or(IdentityNumber::SERVICE, Identity::number)
+        Home {
+            identity: identity.map_or(IdentityNumber::SERVICE, Identity::number),
+            database: self.database,
+        }
     }
 
     /// Asks the control thread for a new view of the cluster.

@@ -1,74 +1,213 @@
-//! One server has several databases, and Keyway's clients share its connections, which stay in database 0: what a
-//! client put into another one it could not reach any more. So before one server Keyway looks like a server with
-//! `databases 1` (contract: C5). `SELECT` is answered here; whatever else names another database goes out with an
-//! index that is out of range everywhere, and the server says so in its own words and in its turn, also in `EXEC`.
-//! A cluster has its own errors for them, and gets what the client sent.
+//! Clients that select a database (contract: C5). What the database is of, is the core: all its connections say
+//! `SELECT` before anything else, for as long as it lives, so no request can meet a connection of another database.
+//!
+//! 1. `SELECT` is taken on once all that the client asked for before is answered. Of the first database it is answered
+//!    at once; of another it stays where it is, and nothing behind it is looked at.
+//! 2. The client's task looks for the core of that database. If there is none yet, a node is asked: the only one
+//!    who knows which databases it has, and whether this user may select one. A node that does not answer is no
+//!    answer.
+//! 3. The request is looked at again, and answered with `OK`, after which the client is moved (see
+//!    [`super::moving`]), or with the node's words.
 
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::clients::{Client, Errand};
 use super::core::Core;
-use crate::cluster::Mode;
-use crate::command::Command;
-use crate::resp::scan::parse_integer;
-use crate::resp::{Args, write};
+use super::household::Household;
+use super::requests::Taken;
+use super::thread::Worker;
+use crate::client::{Home, Selected};
+use crate::cluster::{Database, Endpoint};
+use crate::pipeline::ClientKey;
+use crate::resp::Protocol;
+use crate::upstream::handshake::{self, OpenError};
 
-/// No server has this database.
-const NOWHERE: &[u8] = b"-1";
+/// Nodes of which none said anything are asked again after this time.
+const AGAIN: Duration = Duration::from_millis(100);
 
-impl Core {
-    /// What is sent in place of a request that names another database than the one that is served.
-    #[inline]
-    pub(super) fn kept_in_database(
-        &self,
-        command: &'static Command,
-        args: &Args<'_>,
-    ) -> Option<Vec<u8>> {
-        match command.name {
-            "copy" | "move" | "swapdb" => self.without_databases(command, args),
-            _ => None,
+/// A database that a client wants to select.
+#[derive(Debug)]
+pub(super) enum Selecting {
+    /// Nobody has looked for it yet.
+    Wanted(Home),
+    /// What was found out.
+    Told(Selected),
+}
+
+impl Client {
+    /// What was found out about the database of the request that is being answered.
+    pub(super) fn take_selected(&mut self) -> Option<Selected> {
+        match self.selecting.take().map(|selecting| *selecting) {
+            Some(Selecting::Told(selected)) => Some(selected),
+            Some(Selecting::Wanted(_)) | None => None,
         }
     }
 
-    #[cold]
-    fn without_databases(&self, command: &'static Command, args: &Args<'_>) -> Option<Vec<u8>> {
-        // While nobody knows what answers, it may be one server.
-        let topology = self.nodes.topology();
-        if topology.is_some_and(|topology| topology.mode == Mode::Cluster) {
-            return None;
-        }
-        let mut words: Vec<&[u8]> = args.iter().collect();
-        let mut is_changed = false;
-        for at in database_places(command, args) {
-            let number = args.get(at).and_then(parse_integer);
-            // What is no index is refused in other words.
-            if number.is_some_and(|number| (1..=i64::from(i32::MAX)).contains(&number)) {
-                words[at] = NOWHERE;
-                is_changed = true;
-            }
-        }
-        is_changed.then(|| {
-            let mut bytes = Vec::new();
-            write::command(&mut bytes, &words);
-            bytes
-        })
+    /// Whether the database that it wants can be looked for now.
+    pub(super) fn is_ready_to_select(&self) -> bool {
+        self.errand == Errand::Select && self.is_settled() && self.replies.output().is_empty()
     }
 }
 
-/// Which arguments are indices of databases. A server looks at `COPY`'s options in their order and stops at the first
-/// that it does not know; what stands behind that does not matter.
-fn database_places(command: &Command, args: &Args<'_>) -> Vec<usize> {
-    match command.name {
-        "move" => vec![2],
-        "swapdb" => vec![1, 2],
-        _ => {
-            let mut places = Vec::new();
-            let mut at = 3;
-            while let Some(option) = args.get(at) {
-                if option.eq_ignore_ascii_case(b"db") && at + 1 < args.len() {
-                    places.push(at + 1);
-                    at += 1;
-                }
-                at += 1;
-            }
-            places
+impl Core {
+    /// A client wants a database of which it is not known here whether it is there.
+    pub(super) fn begin_selecting(&mut self, key: ClientKey, database: Database) -> Taken {
+        if let Some(client) = self.clients.get(key) {
+            let home = client.session.home_in(database);
+            client.selecting = Some(Box::new(Selecting::Wanted(home)));
+            client.goes_on(Errand::Select);
+        }
+        Taken::NotYet
+    }
+
+    fn home_wanted(&mut self, key: ClientKey) -> Option<Home> {
+        match self.clients.get(key)?.selecting.as_deref()? {
+            Selecting::Wanted(home) => Some(*home),
+            Selecting::Told(_) => None,
         }
     }
+
+    fn is_bound(&mut self, key: ClientKey) -> bool {
+        let client = self.clients.get(key);
+        client.is_some_and(|client| client.bound().is_some())
+    }
+
+    /// It was found out whether a client may go where it wants to: the request can be answered.
+    pub fn selecting_ends(&mut self, key: ClientKey, outcome: Result<(), String>) {
+        let home = self.home_wanted(key);
+        if let (Some(home), Some(client)) = (home, self.clients.get(key)) {
+            let selected = Selected { home, outcome };
+            client.selecting = Some(Box::new(Selecting::Told(selected)));
+            client.errand = Errand::None;
+            client.is_stalled = true;
+            client.wake();
+        }
+        self.follow_home(key);
+    }
+
+    /// Whether some node has not let this core's connections into its database, so that a client that comes now has
+    /// to hear what nodes say.
+    fn has_lost_database(&mut self) -> bool {
+        let mut nodes = self.nodes.iter_mut();
+        nodes.any(|(_, node)| node.refusal.is_some())
+    }
+}
+
+/// Finds out whether a client may go where it wants to.
+pub(super) async fn look_for(worker: &Rc<Worker>, key: ClientKey) {
+    let Some(home) = worker.turn(|core| core.home_wanted(key)) else {
+        return;
+    };
+    let outcome = match is_there(&worker.house, home) {
+        true => Ok(()),
+        false => match ask_in_time(worker, key, home.database).await {
+            // Who cannot go there needs no room there.
+            Ok(()) if worker.turn(|core| core.is_bound(key)) => Ok(()),
+            Ok(()) => take_room(worker, home),
+            refused => refused,
+        },
+    };
+    if outcome.is_ok()
+        && let Some(own) = worker.house.find(home)
+    {
+        own.turn(Core::forget_refusals);
+    }
+    worker.turn(|core| core.selecting_ends(key, outcome));
+}
+
+/// Whether there is a core whose connections nodes have let into the database.
+fn is_there(house: &Household, home: Home) -> bool {
+    let found = house.find(home);
+    found.is_some_and(|worker| !worker.turn(|core| core.has_lost_database()))
+}
+
+/// Makes the core, so that it counts before anybody else asks for one.
+fn take_room(worker: &Rc<Worker>, home: Home) -> Result<(), String> {
+    let house = &worker.house;
+    if house.find(home).is_none() && !house.has_room_for_database() {
+        house.tallies.databases_refused.increment();
+        return Err(format!(
+            "ERR the server has this database, but as many are in use through this Keyway as may be \
+             ({}, limits.databases)",
+            house.limits.databases
+        ));
+    }
+    let identity = worker.turn(|core| core.identity.clone());
+    house.member(identity.as_ref(), home.database);
+    Ok(())
+}
+
+/// What a node says, or the text of the error that none says anything.
+async fn ask_in_time(
+    worker: &Rc<Worker>,
+    key: ClientKey,
+    database: Database,
+) -> Result<(), String> {
+    let limit = Duration::from_micros(worker.turn(|core| core.limits.request_timeout_us));
+    let until = Instant::now() + limit;
+    let mut why = "others are asking".to_owned();
+    loop {
+        // Who cannot say anything now may do so a little later, as for any request (contract: F1).
+        match timeout_at(until, ask_in_turn(worker, key, database)).await {
+            Ok(Ok(outcome)) => return outcome,
+            Ok(Err(nobody)) if Instant::now() + AGAIN < until => {
+                why = nobody;
+                sleep(AGAIN).await;
+            }
+            Ok(Err(nobody)) => return Err(unknown(&nobody)),
+            Err(_) => return Err(unknown(&why)),
+        }
+    }
+}
+
+fn unknown(why: &str) -> String {
+    format!(
+        "ERR no node says whether it has this database ({why}); the database is the same as before; try again when \
+         the nodes have recovered"
+    )
+}
+
+/// Only so many ask at once.
+async fn ask_in_turn(
+    worker: &Rc<Worker>,
+    key: ClientKey,
+    database: Database,
+) -> Result<Result<(), String>, String> {
+    // Nobody closes it.
+    let _turn = worker.house.vouching.acquire().await;
+    let Some(nodes) = worker.turn(|core| core.nodes_to_ask(key)) else {
+        return Ok(Err(unknown("its client has left")));
+    };
+    let settings = handshake::Settings {
+        database,
+        ..worker.upstream().clone()
+    };
+    let is_identity = worker.turn(|core| core.identity.is_some());
+    ask(&nodes, &settings, is_identity).await
+}
+
+/// What the first of these nodes that says anything says; or why none does.
+async fn ask(
+    nodes: &[Endpoint],
+    settings: &handshake::Settings,
+    is_identity: bool,
+) -> Result<Result<(), String>, String> {
+    let mut why = "no node of the cluster is known yet".to_owned();
+    for node in nodes {
+        match handshake::open(node, Protocol::Resp2, settings).await {
+            Ok(_) => return Ok(Ok(())),
+            Err(OpenError::NoDatabase(text)) => {
+                return Ok(Err(text.trim_start_matches('-').to_owned()));
+            }
+            // Waiting would not help, as with any request (`refusals.rs`).
+            Err(OpenError::Refused(text)) if is_identity && text.starts_with("-WRONGPASS") => {
+                return Ok(Err(unknown(&format!("{node}: {text}"))));
+            }
+            Err(error) => why = format!("{node}: {error}"),
+        }
+    }
+    Err(why)
 }

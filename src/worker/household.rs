@@ -1,13 +1,14 @@
-//! The cores of one thread: one for each identity that its clients have.
+//! The cores of one thread: one for each identity that its clients have, and each database that they selected.
 //!
-//! A core opens all its connections with the credentials of its one identity, for as long as it lives, and a
-//! client is in one core at a time. So nothing can cross: a request finds no other connections than those
-//! of its client's identity, nor a reply another client. The service user's core is always there; others are
-//! made for the first client of their identity and go when they had none for a while.
+//! A core opens all its connections with the credentials of its one identity and selects its one database on them,
+//! for as long as it lives, and a client is in one core at a time. So nothing can cross: a request finds no other
+//! connections than those of its client's identity and database, nor a reply another client. The service user's core of
+//! the first database is always there; others are made for their first client and go when they had none for a while.
 //!
 //! What threads tell each other is for all cores of a thread, unless it names one.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,8 @@ use super::script_cache::ScriptCache;
 use super::thread::{self, Note, Worker};
 use super::topology_cell::TopologyCell;
 use crate::acl::{Identity, IdentityNumber};
-use crate::client::Question;
-use crate::cluster::AddressMap;
+use crate::client::{Home, Question};
+use crate::cluster::{AddressMap, Database};
 use crate::resp::{reply, write};
 use crate::telemetry::WorkerTallies;
 use crate::upstream::{Identities, handshake};
@@ -51,7 +52,7 @@ pub(super) struct Household {
     pub(super) arrivals: Rc<Arrivals>,
     pub(super) workers: Arc<[mpsc::UnboundedSender<Note>]>,
     pub(super) identities: Arc<Identities>,
-    /// An identity without clients goes after this time.
+    /// A core without clients goes after this time.
     pub(super) identity_idle: Duration,
     pub(super) used: Used,
     /// Held while a client's credentials are shown to a node.
@@ -59,13 +60,17 @@ pub(super) struct Household {
     pub(super) is_draining: Cell<bool>,
     /// Told when there is another core.
     pub(super) has_grown: Notify,
-    /// The service user's first of all. Each is kept alive by its tasks.
+    /// The service user's of the first database before all others. Each is kept alive by its tasks.
     pub(super) members: RefCell<Vec<Weak<Worker>>>,
 }
 
 impl Household {
     /// Makes a core, with what it has to know from the start. Without an identity it is the service user's.
-    pub(super) fn add(self: &Rc<Self>, identity: Option<Arc<Identity>>) -> Rc<Worker> {
+    pub(super) fn add(
+        self: &Rc<Self>,
+        identity: Option<Arc<Identity>>,
+        database: Database,
+    ) -> Rc<Worker> {
         let mut core = Core::new(
             self.index,
             self.limits.clone(),
@@ -89,9 +94,11 @@ impl Household {
         };
         let upstream = handshake::Settings {
             credentials,
+            database,
             ..self.upstream.clone()
         };
         core.identity = identity;
+        core.database = database;
         let worker = Rc::new(Worker::new(core, upstream, self));
         worker.turn(|core| {
             if let Some(topology) = self.topology.load() {
@@ -112,25 +119,74 @@ impl Household {
         tokio::task::spawn_local(thread::keep_handing_out(Rc::clone(&worker)));
         tokio::task::spawn_local(thread::keep_credentials(Rc::clone(&worker)));
         self.has_grown.notify_one();
+        self.count();
         worker
     }
 
-    /// The core of an identity, made if there is none.
-    pub(super) fn member(self: &Rc<Self>, identity: Option<&Arc<Identity>>) -> Rc<Worker> {
+    /// The core of an identity and a database, made if there is none.
+    pub(super) fn member(
+        self: &Rc<Self>,
+        identity: Option<&Arc<Identity>>,
+        database: Database,
+    ) -> Rc<Worker> {
         let number = identity.map_or(IdentityNumber::SERVICE, |identity| identity.number());
-        match self.find(number) {
+        let home = Home {
+            identity: number,
+            database,
+        };
+        match self.find(home) {
             Some(worker) => worker,
-            None => {
-                self.tallies.identities.add(1);
-                self.add(identity.cloned())
-            }
+            None => self.add(identity.cloned(), database),
         }
     }
 
-    /// The core of the identity with this number, if there is one.
-    pub(super) fn find(&self, number: IdentityNumber) -> Option<Rc<Worker>> {
+    /// The core with this home, if there is one.
+    pub(super) fn find(&self, home: Home) -> Option<Rc<Worker>> {
         let mut all = self.all().into_iter();
-        all.find(|worker| worker.identity == number)
+        all.find(|worker| worker.home == home)
+    }
+
+    /// The cores of the identity with this number, one for each database.
+    pub(super) fn of_identity(&self, number: IdentityNumber) -> Vec<Rc<Worker>> {
+        let mut all = self.all();
+        all.retain(|worker| worker.home.identity == number);
+        all
+    }
+
+    /// Whether there may be one more core of another database than the first. One that nobody needs makes room.
+    ///
+    /// There may be more than the limit says, when clients in such a database become other users: each of them
+    /// had its place before, and what it leaves goes after a while.
+    pub(super) fn has_room_for_database(&self) -> bool {
+        let of_databases = self.of_databases();
+        let mut left = of_databases.len();
+        for worker in &of_databases {
+            if left < self.limits.databases {
+                break;
+            }
+            if worker.turn(|core| core.is_deserted(0)) {
+                worker.end();
+                self.dissolve(worker);
+                left -= 1;
+            }
+        }
+        left < self.limits.databases
+    }
+
+    fn of_databases(&self) -> Vec<Rc<Worker>> {
+        let mut all = self.all();
+        all.retain(|worker| !worker.home.database.is_first());
+        all
+    }
+
+    /// Says how many there are.
+    fn count(&self) {
+        let of_databases = self.of_databases().len();
+        self.tallies.databases.set(of_databases as u64);
+        let all = self.all().into_iter();
+        let identities: HashSet<_> = all.map(|worker| worker.home.identity).collect();
+        // The service user's is always there.
+        self.tallies.identities.set(identities.len() as u64 - 1);
     }
 
     /// All of them.
@@ -146,13 +202,13 @@ impl Household {
         }
     }
 
-    /// Closes the connections of an identity that no client of this thread has any more.
+    /// Closes the connections of a core that no client of this thread needs any more.
     pub(super) fn dissolve(&self, worker: &Rc<Worker>) {
         let mut members = self.members.borrow_mut();
         members.retain(|member| !std::ptr::eq(member.as_ptr(), Rc::as_ptr(worker)));
         drop(members);
         worker.turn(Core::close_connections);
-        self.tallies.identities.subtract(1);
+        self.count();
     }
 
     /// Does what another thread, or this one, says.
@@ -161,8 +217,8 @@ impl Household {
             Note::Asked(asked) => {
                 let answer = self.answer(&asked);
                 if let Some(asker) = self.workers.get(asked.asker.worker) {
-                    let identity = asked.asker.identity;
-                    let _ = asker.send(Note::Answer(identity, asked.ticket, answer));
+                    let home = asked.asker.home;
+                    let _ = asker.send(Note::Answer(home, asked.ticket, answer));
                 }
             }
             Note::Moving(slot, from) => self.each(|core| {
@@ -173,7 +229,7 @@ impl Household {
             Note::Monitors { seat, count } => {
                 self.each(|core| core.monitors_elsewhere(seat, count));
             }
-            Note::Monitor(identity, note) => match self.find(identity) {
+            Note::Monitor(home, note) => match self.find(home) {
                 Some(worker) => worker.turn(|core| core.take_monitor_note(note)),
                 None => {
                     // Its monitors have left meanwhile.
@@ -182,9 +238,9 @@ impl Household {
                     }
                 }
             },
-            Note::Answer(identity, ticket, answer) => {
-                // Who asked may have left, and its identity with it.
-                if let Some(worker) = self.find(identity) {
+            Note::Answer(home, ticket, answer) => {
+                // Who asked may have left, and its core with it.
+                if let Some(worker) = self.find(home) {
                     worker.turn(|core| core.reply(ticket, &answer));
                 }
             }
@@ -195,7 +251,10 @@ impl Household {
     fn answer(&self, asked: &Asked) -> Vec<u8> {
         let mut answers = Vec::new();
         for worker in self.all() {
-            if asked.scope.is_none_or(|scope| scope == worker.identity) {
+            if asked
+                .scope
+                .is_none_or(|scope| scope == worker.home.identity)
+            {
                 answers.push(worker.turn(|core| core.answer_asked(asked)));
             }
         }
@@ -210,11 +269,11 @@ impl Household {
 }
 
 impl Core {
-    /// The thread and the identity.
+    /// The thread, the identity and the database.
     pub fn seat(&self) -> Seat {
         Seat {
             worker: self.index,
-            identity: self.identity_number(),
+            home: self.home(),
         }
     }
 }

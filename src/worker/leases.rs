@@ -153,8 +153,8 @@ impl Core {
         // The oldest stand first.
         let old = self.leases.idle.iter().take_while(|idle| is_old(idle));
         let count = old.count();
-        // Those that are not needed here may be what another identity waits for.
-        let has_others = self.tallies.identities.value() > 0;
+        // Those that are not needed here may be what another core of the thread waits for.
+        let has_others = self.tallies.identities.value() > 0 || self.tallies.databases.value() > 0;
         let is_short = has_others && self.used.leases.get() >= self.limits.leases;
         let count = match is_short {
             true => count.max(1).min(self.leases.idle.len()),

@@ -52,6 +52,8 @@ pub struct WorkerLimits {
     pub leases: usize,
     /// Clients that may wait for one.
     pub lease_queue: usize,
+    /// Databases besides the first that clients may have selected, once for each identity.
+    pub databases: usize,
     /// Answers about keys that are remembered.
     pub key_shapes: usize,
     /// A longer reply is passed on in pieces (contract: P8).
@@ -96,6 +98,7 @@ impl Default for WorkerLimits {
             message_copies_per_turn: MESSAGE_COPIES_PER_TURN,
             leases: 10_000,
             lease_queue: 1_000,
+            databases: 16,
             key_shapes: 1_024,
             stream_threshold_bytes: 256 << 10,
             upload_threshold_bytes: 256 << 10,
@@ -109,7 +112,8 @@ impl Default for WorkerLimits {
     }
 }
 
-/// What all cores of a thread have used of limits that hold for the thread: it has one for each identity.
+/// What all cores of a thread have used of limits that hold for the thread: it has one for each identity
+/// and database.
 #[derive(Clone, Debug, Default)]
 pub struct Used {
     /// Private connections, of `limits.leases`.

@@ -28,8 +28,20 @@ pub enum Loss {
     NotOpened,
     /// The node was reached and refused it: nothing was sent.
     Refused,
+    /// The node let Keyway in, but not into the database: nothing else was sent.
+    NoDatabase,
     /// It was lost after it had been open.
     Lost,
+}
+
+impl Loss {
+    /// Whether the node was reached, and said no.
+    fn is_refusal(self) -> bool {
+        match self {
+            Loss::Refused | Loss::NoDatabase => true,
+            Loss::NotOpened | Loss::Lost => false,
+        }
+    }
 }
 
 impl Core {
@@ -106,7 +118,7 @@ impl Core {
         }
         if !connection.is_retiring {
             self.tallies.upstream_failures.increment();
-            if loss == Loss::Refused {
+            if loss.is_refusal() {
                 self.tallies.upstream_refusals.increment();
             }
         }
@@ -115,7 +127,7 @@ impl Core {
             endpoint = node.endpoint.to_string();
             // A client's own connection may be refused for what the client asked for.
             let is_private = matches!(connection.role, Role::Tracking(_));
-            if loss == Loss::NotOpened || (loss == Loss::Refused && !is_private) {
+            if loss == Loss::NotOpened || (loss.is_refusal() && !is_private) {
                 let pause = (PAUSE_FIRST_US << node.failures.min(10)).min(PAUSE_MAX_US);
                 node.failures += 1;
                 node.retry_at_us = self.now_us + pause;
@@ -125,13 +137,13 @@ impl Core {
         self.note_refusal(node_key, connection.role, loss, why);
         if !connection.is_retiring {
             self.request_refresh(match loss {
-                Loss::NotOpened | Loss::Refused => RefreshReason::ConnectRefused,
+                Loss::NotOpened | Loss::Refused | Loss::NoDatabase => RefreshReason::ConnectRefused,
                 Loss::Lost => RefreshReason::ConnectionLost,
             });
         }
         if let Role::Tracking(client) = connection.role {
             let was_open = connection.phase != Phase::Opening;
-            self.private_lost(client, key, was_open, loss == Loss::Refused);
+            self.private_lost(client, key, was_open, loss.is_refusal());
         }
         let reason = format!("{endpoint}: {why}");
         if let Some(client) = connection.upload.take() {

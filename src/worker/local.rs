@@ -17,7 +17,7 @@ use super::refused_logins::RefusedLogins;
 use super::requests::Taken;
 use super::scrutiny::SharedPause;
 use crate::acl::{CommandList, IdentityNumber};
-use crate::client::{Effect, Question, World, answer, describe_client};
+use crate::client::{Effect, Home, Question, World, answer, describe_client};
 use crate::cluster::Endpoint;
 use crate::command::{Local, Merge};
 use crate::config::{
@@ -106,13 +106,13 @@ impl LocalFacts {
     }
 }
 
-/// Where a core is: each thread has one for each identity.
+/// Where a core is: each thread has one for each identity and database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seat {
     /// The number of the thread.
     pub worker: usize,
-    /// As whom the core's connections are opened.
-    pub identity: IdentityNumber,
+    /// What the core's connections are opened for.
+    pub home: Home,
 }
 
 /// A question for a worker about its clients.
@@ -158,6 +158,10 @@ impl Core {
             self.recycle(reply);
             return self.begin_vouching(key, &name, password);
         }
+        if let Effect::Select(database) = effect {
+            self.recycle(reply);
+            return self.begin_selecting(key, database);
+        }
         let is_muted = client.session.next_is_muted();
         match effect {
             Effect::Ask(question) => {
@@ -197,7 +201,11 @@ impl Core {
                 client.map_version = super::clients::UNSETTLED;
             }
             Effect::Close => client.phase = super::clients::Phase::Leaving,
-            Effect::None | Effect::AuthFailed(_) | Effect::Vouch { .. } | Effect::Ask(_) => {}
+            Effect::None
+            | Effect::AuthFailed(_)
+            | Effect::Vouch { .. }
+            | Effect::Select(_)
+            | Effect::Ask(_) => {}
         }
     }
 
@@ -230,10 +238,12 @@ impl Core {
         let door = self.doors.of_listener(client.session.listener);
         let figures = client.figures(now_us);
         let is_login = matches!(local, Local::Auth | Local::Hello | Local::Reset);
-        let (bound, vouched) = match is_login {
-            true => (client.bound(), client.take_vouched()),
-            false => (None, None),
-        };
+        let may_move = is_login || local == Local::Select;
+        let bound = client.bound().filter(|_| may_move);
+        let vouched = is_login.then(|| client.take_vouched()).flatten();
+        let selected = (local == Local::Select)
+            .then(|| client.take_selected())
+            .flatten();
         let (advertised_host, advertised_port) =
             advertised(listener, &client.session.local_address);
         let world = World {
@@ -248,12 +258,13 @@ impl Core {
             cluster_view: listener.cluster_view,
             bound,
             vouched,
+            selected,
             figures,
         };
         let effect = answer(local, args, &mut client.session, &world, reply);
         self.policy_may_change(key, local);
-        if is_login {
-            self.follow_identity(key);
+        if may_move {
+            self.follow_home(key);
         }
         effect
     }
@@ -287,7 +298,7 @@ impl Core {
     /// Whom its clients may ask about: where the nodes know the users, nobody but themselves.
     pub(super) fn scope(&self) -> Option<IdentityNumber> {
         let is_own = self.local.identity_mode == IdentityMode::PassThrough;
-        is_own.then(|| self.identity_number())
+        is_own.then(|| self.home().identity)
     }
 
     /// Answers another worker's question, or this one's own.

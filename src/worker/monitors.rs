@@ -225,7 +225,9 @@ impl Core {
         }
         let mut line = Vec::new();
         let wall_us = self.local.started_us + self.now_us;
-        monitor::show(command, args, &client.session.address, wall_us, &mut line);
+        // As on one server: a `SELECT` is shown with the database that it leads to.
+        let whence = (client.session.database(), &*client.session.address);
+        monitor::show(command, args, whence, wall_us, &mut line);
         self.show_lines(&line);
         if self.scrutiny.monitors.has_any_elsewhere() {
             self.scrutiny.monitors.lines.extend_from_slice(&line);
@@ -338,7 +340,7 @@ impl Core {
         }
         let seats = monitors.known.iter().map(|(seat, _)| *seat);
         monitors.elsewhere = seats
-            .filter(|seat| scope.is_none_or(|own| own == seat.identity))
+            .filter(|seat| scope.is_none_or(|own| own == seat.home.identity))
             .collect();
         self.scrutiny.settle();
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::acl::{Identity, IdentityNumber};
+use crate::client::Home;
+use crate::cluster::Database;
 use crate::config::IdentityMode;
 use crate::resp::write;
 use crate::worker::core::WorkerLimits;
@@ -101,7 +103,10 @@ fn a_worker_that_hangs_loses_its_monitors() {
 fn monitors_of_other_users() {
     let of_a = Seat {
         worker: 0,
-        identity: IdentityNumber(1),
+        home: Home {
+            identity: IdentityNumber(1),
+            ..Home::FIRST
+        },
     };
     for (mode, is_shown) in [
         (IdentityMode::Service, true),
@@ -129,6 +134,12 @@ fn monitors_of_other_users() {
         late.identity = a.identity.clone();
         late.learn_of_monitors(&b.monitors_known());
         assert!(late.scrutiny.is_on());
+        // The same user in another database.
+        let mut elsewhere = core(0, &facts);
+        elsewhere.identity = a.identity.clone();
+        elsewhere.database = Database(3);
+        elsewhere.learn_of_monitors(&[(of_a, 1)]);
+        assert!(elsewhere.scrutiny.is_on());
     }
 }
 

@@ -1,11 +1,12 @@
-//! Clients move from the connections of one identity to those of another, when they have become somebody else.
+//! Clients move from the connections of one identity and database to those of another, when they have become
+//! somebody else or selected another database.
 //!
-//! 1. `AUTH`, `HELLO`, `RESET` or new rules make a client another user; its session is not at home any more, and
-//!    none of its requests is planned.
+//! 1. `AUTH`, `HELLO`, `RESET`, `SELECT` or new rules make a client belong elsewhere; its session is not at home any
+//!    more, and none of its requests is planned.
 //! 2. Once all that it asked for before is answered, its task takes it out of this core, with replies that it has
 //!    not read yet and requests that have not been looked at, and puts it into the other.
 //! 3. There it goes on. Nothing of the old core knows it, and the other has never had another connection than
-//!    those of its identity.
+//!    those of its identity and database.
 //!
 //! Who watches, is subscribed, tracks, monitors or is inside `MULTI` holds something of a connection, so it is
 //! told to end that first.
@@ -13,13 +14,13 @@
 use super::clients::{Client, Errand, Phase, UNSETTLED};
 use super::core::Core;
 use super::requests::Taken;
-use crate::client::Bound;
 use crate::client::monitor::Monitoring;
+use crate::client::{Bound, Home};
 use crate::pipeline::ClientKey;
 use crate::upstream;
 
 impl Client {
-    /// What it has to end before it can become somebody whose commands travel over other connections.
+    /// What it has to end before its commands can travel over other connections.
     pub(super) fn bound(&self) -> Option<Bound> {
         if self.transaction.is_some() {
             Some(Bound::Transaction)
@@ -36,6 +37,15 @@ impl Client {
         }
     }
 
+    /// Its task has this to do. It is told once: while earlier requests are unanswered the same is found again whenever
+    /// the client is looked at, and their replies wake it.
+    pub(super) fn goes_on(&mut self, errand: Errand) {
+        if self.errand != errand {
+            self.errand = errand;
+            self.wake();
+        }
+    }
+
     /// Whether it can be moved now.
     pub(super) fn is_ready_to_move(&self) -> bool {
         self.errand == Errand::Move
@@ -45,25 +55,22 @@ impl Client {
 }
 
 impl Core {
-    /// To be called when a client may have become somebody else.
-    pub(super) fn follow_identity(&mut self, key: ClientKey) {
+    /// To be called when a client may belong elsewhere.
+    pub(super) fn follow_home(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else {
             return;
         };
         let errand = match client.session.is_at_home() {
-            _ if client.errand == Errand::Vouch => return,
+            _ if matches!(client.errand, Errand::Vouch | Errand::Select) => return,
             true => Errand::None,
             false => Errand::Move,
         };
-        if client.errand != errand {
-            client.errand = errand;
-            client.wake();
-        }
+        client.goes_on(errand);
     }
 
     /// A request of a client that has to be moved first: it is looked at over there.
     pub(super) fn wait_to_move(&mut self, key: ClientKey) -> Taken {
-        self.follow_identity(key);
+        self.follow_home(key);
         Taken::NotYet
     }
 
@@ -83,10 +90,9 @@ impl Core {
         client.map_version = UNSETTLED;
         // Over there it may be listed.
         client.is_listed_parked = false;
-        // Both speak of nodes by their numbers over there.
-        client.reads = None;
+        // It speaks of nodes by their numbers over there.
         client.written.forget_which();
-        client.session.settle_at(self.identity_number());
+        client.session.settle_at(self.home());
         let key = self.clients.adopt(client);
         self.refresh_policy(key);
         if self.is_draining {
@@ -95,9 +101,10 @@ impl Core {
         key
     }
 
-    /// Whether nobody has needed these connections for so long that they can go. Those of the service user stay.
+    /// Whether nobody has needed these connections for so long that they can go. Those that every client begins
+    /// with stay.
     pub(super) fn is_deserted(&mut self, idle_us: u64) -> bool {
-        if self.identity.is_none() {
+        if self.home() == Home::FIRST {
             return false;
         }
         if !self.clients.is_empty() || !self.hub.is_idle() {
@@ -125,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::acl::{Door, Doors, Identity, IdentityNumber, User, Users};
+    use crate::cluster::Database;
     use crate::resp::write;
     use crate::worker::core::WorkerLimits;
 
@@ -205,6 +213,55 @@ mod tests {
         assert!(say(&mut service, key, &["PING"]) > 0);
         let client = service.clients.get(key).expect("it is there");
         assert_eq!(client.errand, Errand::None);
+    }
+
+    /// contract: C1 C5
+    #[test]
+    fn nothing_is_asked_before_it_is_in_its_database() {
+        let doors = Arc::default();
+        let (mut first, mut third) = (core(None, &doors), core(None, &doors));
+        third.database = Database(3);
+        let key = first.client_joins(7, "1.1.1.1:1", None);
+        for outcome in [Err("ERR no".to_owned()), Ok(())] {
+            assert_eq!(
+                say(&mut first, key, &["SELECT", "3"]),
+                0,
+                "nobody was asked yet"
+            );
+            let client = first.clients.get(key).expect("it is there");
+            assert!(client.errand == Errand::Select && client.session.is_at_home());
+            first.selecting_ends(key, outcome);
+            assert_eq!(
+                say(&mut first, key, &["SELECT", "4"]),
+                0,
+                "that was about another"
+            );
+            first.selecting_ends(key, Err("ERR neither".to_owned()));
+            assert!(say(&mut first, key, &["SELECT", "4"]) > 0);
+            let client = first.clients.get(key).expect("it is there");
+            assert!(client.session.is_at_home() && client.errand == Errand::None);
+        }
+        assert_eq!(say(&mut first, key, &["SELECT", "3"]), 0);
+        first.selecting_ends(key, Ok(()));
+        assert!(say(&mut first, key, &["SELECT", "3"]) > 0);
+        for words in [
+            &["GET", "k"][..],
+            &["MULTI"],
+            &["BLPOP", "k", "0"],
+            &["SELECT", "0"],
+        ] {
+            assert_eq!(say(&mut first, key, words), 0, "{words:?}");
+        }
+        assert!(first.connections.is_empty() && first.parked_clients.is_empty());
+        let client = first.departs(key).expect("it is there");
+        let key = third.arrives(client);
+        let client = third.clients.get(key).expect("it is there");
+        assert!(client.session.is_free());
+        assert!(say(&mut third, key, &["SELECT", "3"]) > 0);
+        assert!(say(&mut third, key, &["GET", "k"]) > 0);
+        let key = third.client_joins(8, "1.1.1.1:2", None);
+        let client = third.clients.get(key).expect("it is there");
+        assert!(client.is_ready_to_move(), "who begins is in the first");
     }
 
     #[test]

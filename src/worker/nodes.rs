@@ -34,7 +34,7 @@ pub struct WorkerNode {
     pub failures: u32,
     /// Why the last attempt failed; shown to clients whose deadline passed.
     pub last_failure: Option<Arc<str>>,
-    /// It does not know the identity's credentials: what clients are told at once until the next attempt.
+    /// It does not know the identity's credentials, or has not got the database: what clients are told at once until the next attempt.
     pub(super) refusal: Option<Arc<str>>,
     /// Whether the current snapshot knows it (or a redirect named it since).
     pub is_member: bool,

@@ -432,7 +432,7 @@ impl Core {
                 closed += 1;
                 self.cut_off(key);
             } else if has_to_move {
-                self.follow_identity(key);
+                self.follow_home(key);
             } else if !self.may_execute(key)
                 && let Some(client) = self.clients.get(key)
                 && let Some(transaction) = &mut client.transaction

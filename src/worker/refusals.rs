@@ -1,5 +1,5 @@
-//! A node that does not accept the credentials of an identity any more: a password was changed, or the user is
-//! gone.
+//! A node that does not accept the credentials of an identity any more, because a password was changed or the user is
+//! gone; or that does not let Keyway into a database any more, because it was started anew with fewer of them.
 //!
 //! Waiting would not help, so requests are told at once, until the node is asked again after a pause: many clients
 //! that go on do not make a node look at one wrong password after another. Of the service user this is not
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::core::Core;
 use super::links::Loss;
+use super::nodes::WorkerNode;
 use super::park::Reason;
 use super::refused_logins::is_of_the_login;
 use crate::config::IdentityMode;
@@ -23,11 +24,18 @@ const PAUSE_FIRST_US: u64 = 500_000;
 /// The longest.
 const PAUSE_MAX_US: u64 = 5_000_000;
 
+fn rest(node: &mut WorkerNode, now_us: u64) {
+    let pause = (PAUSE_FIRST_US << node.failures.saturating_sub(1).min(10)).min(PAUSE_MAX_US);
+    node.retry_at_us = now_us + pause;
+}
+
 impl Core {
     /// Notes that a node refused a connection of this role, if it did.
     pub(super) fn note_refusal(&mut self, key: NodeKey, role: Role, loss: Loss, why: &str) {
-        if loss != Loss::Refused {
-            return;
+        match loss {
+            Loss::Refused => {}
+            Loss::NoDatabase => return self.note_no_database(key, why),
+            Loss::NotOpened | Loss::Lost => return,
         }
         let Some(identity) = &self.identity else {
             return self.note_refused_login(key, role, why);
@@ -51,8 +59,24 @@ impl Core {
              executed; {what_to_do}",
             node.endpoint
         )));
-        let pause = (PAUSE_FIRST_US << node.failures.saturating_sub(1).min(10)).min(PAUSE_MAX_US);
-        node.retry_at_us = self.now_us + pause;
+        rest(node, self.now_us);
+    }
+
+    /// A node has not got this core's database, or does not let this core's user into it.
+    fn note_no_database(&mut self, key: NodeKey, why: &str) {
+        let database = self.database;
+        let Some(node) = self.nodes.get_mut(key) else {
+            return;
+        };
+        if node.refusal.is_none() {
+            warn!(node = %node.endpoint, %database, why, "a node does not let Keyway into a database");
+        }
+        let text = why.split_once(": -").map_or(why, |(_, text)| text);
+        node.refusal = Some(Arc::from(format!(
+            "{text} (the node {} does not let Keyway into database {database}; nothing was executed)",
+            node.endpoint
+        )));
+        rest(node, self.now_us);
     }
 
     /// A node refused Keyway's own user.

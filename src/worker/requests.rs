@@ -280,9 +280,6 @@ impl Core {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        if let Some(bytes) = self.kept_in_database(command, args) {
-            return with_args(&bytes, |args| self.plan(key, command, args)).unwrap_or(Taken::Yes);
-        }
         match command.handling {
             Handling::Keyed => self.plan_keyed(key, command, args),
             Handling::Split(merge) => self.plan_split(key, command, args, merge),

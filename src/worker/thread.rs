@@ -24,8 +24,8 @@ use super::replica_facts::ReplicaFacts;
 use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
 use super::{client_task, upstream_task, vouching};
-use crate::acl::IdentityNumber;
-use crate::cluster::{AddressMap, Slot};
+use crate::client::Home;
+use crate::cluster::{AddressMap, Database, Slot};
 use crate::net::{Accepted, Entrance, Lifecycle};
 use crate::pipeline::Ticket;
 use crate::telemetry::WorkerTallies;
@@ -39,8 +39,8 @@ pub enum Note {
     Asked(Asked),
     /// A slot is moving to another node, somebody has seen.
     Moving(Slot, Seat),
-    /// The answer to a question of the clients of this identity.
-    Answer(IdentityNumber, Ticket, Vec<u8>),
+    /// The answer to a question of a client that is there.
+    Answer(Home, Ticket, Vec<u8>),
     /// So many clients of somebody's are in `MONITOR`.
     Monitors {
         /// Whose.
@@ -48,8 +48,8 @@ pub enum Note {
         /// How many.
         count: usize,
     },
-    /// For the clients of this identity that are in `MONITOR`.
-    Monitor(IdentityNumber, MonitorNote),
+    /// For the clients that are there and in `MONITOR`.
+    Monitor(Home, MonitorNote),
 }
 
 /// What a worker needs.
@@ -86,7 +86,7 @@ pub struct WorkerContext {
     pub doors: Arc<DoorsCell>,
     /// As whom users' commands travel.
     pub identities: Arc<Identities>,
-    /// The connections of an identity that has no clients any more are closed after this time.
+    /// The connections of an identity or a database that has no clients any more are closed after this time.
     pub identity_idle: Duration,
     /// Notes from other workers. Unbounded by itself; each client has at most as many questions
     /// open as requests (`limits.requests_in_flight_per_client`), and what monitors are to be shown is
@@ -96,12 +96,12 @@ pub struct WorkerContext {
     pub workers: Arc<[mpsc::UnboundedSender<Note>]>,
 }
 
-/// The state of one identity's clients and connections, and what its tasks share.
+/// The state of the clients and connections of one identity and database, and what its tasks share.
 pub(super) struct Worker {
     core: RefCell<Core>,
     upstream: handshake::Settings,
-    /// As whom its connections are opened.
-    pub(super) identity: IdentityNumber,
+    /// What its connections are opened for.
+    pub(super) home: Home,
     pub(super) arrivals: Rc<Arrivals>,
     pub(super) house: Rc<Household>,
     is_over: Cell<bool>,
@@ -112,7 +112,7 @@ impl Worker {
     /// Around a core whose connections are opened with these settings.
     pub(super) fn new(core: Core, upstream: handshake::Settings, house: &Rc<Household>) -> Worker {
         Worker {
-            identity: core.identity_number(),
+            home: core.home(),
             core: RefCell::new(core),
             upstream,
             arrivals: Rc::clone(&house.arrivals),
@@ -122,7 +122,7 @@ impl Worker {
         }
     }
 
-    /// Ends its tasks: no client of its identity is left.
+    /// Ends its tasks: no client is left.
     pub(super) fn end(&self) {
         self.is_over.set(true);
         self.end.notify_waiters();
@@ -165,7 +165,7 @@ impl Worker {
         }
         for (to, note) in core.take_monitor_notes() {
             if let Some(worker) = workers.get(to.worker) {
-                let _ = worker.send(Note::Monitor(to.identity, note));
+                let _ = worker.send(Note::Monitor(to.home, note));
             }
         }
         if let Some(count) = core.take_monitor_count() {
@@ -247,7 +247,7 @@ async fn run(context: WorkerContext) {
     let mut versions = house.topology.subscribe();
     let mut lessons = house.learnt.subscribe();
     let mut rules = house.doors.subscribe();
-    let service = house.add(None);
+    let service = house.add(None, Database::FIRST);
     let mut drain_until = None;
     loop {
         tokio::select! {
@@ -378,6 +378,10 @@ const TICK_PARKED: Duration = Duration::from_millis(5);
 pub(super) async fn keep_time(worker: Rc<Worker>) {
     let idle_us = worker.house.identity_idle.as_micros() as u64;
     loop {
+        if worker.is_over.get() {
+            // It has made room for another.
+            return;
+        }
         let idle_us = match worker.house.identities.is_crowded() {
             true => 0,
             false => idle_us,

@@ -36,6 +36,7 @@ pub(super) async fn run(worker: Rc<Worker>, key: ConnectionKey) {
         Err(error) => {
             let loss = match error {
                 OpenError::Refused(_) => Loss::Refused,
+                OpenError::NoDatabase(_) => Loss::NoDatabase,
                 OpenError::Connect(_)
                 | OpenError::Tls(_)
                 | OpenError::TimedOut(_)

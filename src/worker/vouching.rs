@@ -24,7 +24,7 @@ use super::requests::Taken;
 use super::thread::Worker;
 use crate::acl::User;
 use crate::client::Vouched;
-use crate::cluster::Endpoint;
+use crate::cluster::{Database, Endpoint};
 use crate::command::Local;
 use crate::config::{IdentityMode, Secret};
 use crate::pipeline::ClientKey;
@@ -109,8 +109,7 @@ impl Core {
             name: name.into(),
             password,
         }));
-        client.errand = Errand::Vouch;
-        client.wake();
+        client.goes_on(Errand::Vouch);
         Taken::NotYet
     }
 
@@ -130,8 +129,8 @@ impl Core {
         })
     }
 
-    /// Which nodes are asked about a client's credentials, while it is there.
-    fn nodes_to_ask(&mut self, key: ClientKey) -> Option<Vec<Endpoint>> {
+    /// Which nodes are asked something on behalf of a client, while it is there.
+    pub(super) fn nodes_to_ask(&mut self, key: ClientKey) -> Option<Vec<Endpoint>> {
         self.clients.get(key)?;
         let mut nodes: Vec<Endpoint> = Vec::new();
         for _ in 0..NODES_MAX {
@@ -153,7 +152,7 @@ impl Core {
             client.is_stalled = true;
             client.wake();
         }
-        self.follow_identity(key);
+        self.follow_home(key);
         // Those who had to wait because others of their address were being looked at.
         self.retry_auth();
     }
@@ -238,6 +237,8 @@ async fn ask(
     };
     let settings = handshake::Settings {
         credentials: SharedCredentials::new(credentials),
+        // Who it is, is one thing, and where it may go another.
+        database: Database::FIRST,
         ..worker.upstream().clone()
     };
     let mut why = "no node of the cluster is known yet".to_owned();
@@ -265,7 +266,7 @@ fn welcome(worker: &Rc<Worker>, name: &str, password: &Secret) -> Vouched {
     let house = &worker.house;
     match house.identities.vouched_for(name, password) {
         Ok(identity) => {
-            if let Some(own) = house.find(identity.number()) {
+            for own in house.of_identity(identity.number()) {
                 own.turn(Core::forget_refusals);
             }
             let user = User::unrestricted(name, None).travelling_as(identity);

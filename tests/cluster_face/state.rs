@@ -1,6 +1,6 @@
 //! What a client sets stays with that client: none of it reaches a connection that others share.
 
-use super::support::{Client, FakeCluster, Flavor, Keyway, Scene, each_flavor};
+use super::support::{Client, FakeCluster, Flavor, Keyway, Request, Scene, each_flavor};
 
 each_flavor! {
     select_answers_as_a_node_does,
@@ -59,6 +59,15 @@ fn state_never_reaches_a_shared_connection() {
                 is_inside = name != "EXEC";
                 let is_loud = ["MULTI", "SET", "UNWATCH", "EXEC"].contains(&name.as_str());
                 assert!(is_loud, "in a transaction: {}", request.line());
+                continue;
+            }
+            if name == "SELECT" {
+                // Only on a connection over which nothing else is said, and it is refused.
+                let alone = |other: &&Request| {
+                    other.connection == request.connection && other.text(0) != "HELLO"
+                };
+                let said = node.requests("");
+                assert_eq!(said.iter().filter(alone).count(), 1, "{}", request.line());
                 continue;
             }
             assert!(

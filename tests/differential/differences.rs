@@ -30,8 +30,8 @@ const KNOWN: &[Known] = &[
     // What a cluster cannot do.
     Known { command: "keys of several slots in one command", seen: LeftOut, why: "CROSSSLOT (contract: M2); also where a wrong number of keys makes keys of other words" },
     Known { command: "SORT with BY or GET and a pattern", seen: LeftOut, why: "the nodes of a cluster refuse it" },
-    Known { command: "SWAPDB, MOVE, SELECT n in a transaction", seen: LeftOut, why: "a cluster has one database (contract: C5)" },
-    Known { command: "SELECT *", seen: Replies { one: "*", keyway: "-ERR SELECT is not allowed in cluster mode" }, why: "a cluster has one database (contract: C5)" },
+    Known { command: "SWAPDB, MOVE, SELECT n in a transaction", seen: LeftOut, why: "most clusters have one database (contract: C5); where there are several, SELECT of another one in a transaction is refused" },
+    Known { command: "SELECT *", seen: Replies { one: "*", keyway: "-ERR SELECT is not allowed in cluster mode" }, why: "most clusters have one database (contract: C5)" },
     Known { command: "CLUSTER, READONLY, READWRITE, ASKING", seen: LeftOut, why: "one server says that cluster support is disabled; Keyway serves them (contract: C4)" },
     Known { command: "DBSIZE, KEYS, FLUSHALL, SCRIPT, FUNCTION, CONFIG, PUBSUB ... inside MULTI", seen: LeftOut, why: "they go to many nodes: CROSSSLOT when queued (contract: T2); where a cluster has one primary, DBSIZE, KEYS, FLUSHALL, INFO, SCRIPT EXISTS and the like are queued, and what they answer is the node's own" },
     Known { command: "DEBUG, SHUTDOWN, REPLICAOF and other operator commands", seen: LeftOut, why: "refused (contract: C7)" },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyway::cluster::{AddressMap, Endpoint, Slot, Topology};
+use keyway::cluster::{AddressMap, Database, Endpoint, Slot, Topology};
 use keyway::control::refresh::{RefreshParts, RefreshSettings, run};
 use keyway::net::Lifecycle;
 use keyway::telemetry::{ControlTallies, clock};
@@ -36,6 +36,7 @@ pub fn settings(seeds: &[String]) -> RefreshSettings {
             liveness: keyway::net::Liveness::default(),
             tls: None,
             credentials: handshake::SharedCredentials::default(),
+            database: Database::FIRST,
         },
         interval: Duration::from_secs(3600),
         response_timeout: Duration::from_secs(1),

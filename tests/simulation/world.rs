@@ -304,7 +304,9 @@ impl World {
                         client.flag = Flag::raised();
                         false
                     }
-                    Poll::Ready(End::Moves | End::Asks) => unreachable!("all are one user"),
+                    Poll::Ready(End::Moves | End::Asks | End::Selects) => {
+                        unreachable!("all are one user in one database")
+                    }
                     Poll::Pending => false,
                 }
             }

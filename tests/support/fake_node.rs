@@ -65,6 +65,7 @@ impl FakeCluster {
             is_ok: true,
             cluster_enabled: true,
             version: "7.0.15".to_owned(),
+            databases: 1,
         }));
         let ports = ports.into_iter().enumerate();
         let nodes = ports.map(|(index, port)| FakeNode::start(index, port, &layout));
@@ -77,7 +78,10 @@ impl FakeCluster {
     /// One server with cluster support off.
     pub fn standalone() -> FakeCluster {
         let fake = FakeCluster::start(1);
-        fake.change(|layout| layout.cluster_enabled = false);
+        fake.change(|layout| {
+            layout.cluster_enabled = false;
+            layout.databases = 16;
+        });
         fake
     }
 
@@ -379,6 +383,7 @@ impl State {
             "HELLO" => view.hello(self.index, request.protocol),
             "INFO" => view.info(self.index),
             "COMMAND" => array(&[]),
+            "SELECT" => view.select(&request.text(1)),
             "CLUSTER" if !view.cluster_enabled => {
                 b"-ERR This instance has cluster support disabled\r\n".to_vec()
             }

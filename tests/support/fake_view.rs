@@ -34,9 +34,24 @@ pub struct Layout {
     pub cluster_enabled: bool,
     /// `redis_version` of INFO and HELLO.
     pub version: String,
+    /// How many databases each node has.
+    pub databases: usize,
 }
 
 impl Layout {
+    /// The reply to `SELECT`.
+    pub fn select(&self, index: &str) -> Vec<u8> {
+        let index = index.parse::<usize>();
+        let reply = match index {
+            Ok(index) if index < self.databases => "+OK",
+            _ if self.cluster_enabled && self.databases == 1 => {
+                "-ERR SELECT is not allowed in cluster mode"
+            }
+            Ok(_) | Err(_) => "-ERR DB index is out of range",
+        };
+        format!("{reply}\r\n").into_bytes()
+    }
+
     /// Gives the slots (both ends included) to a node, with an epoch above all others.
     pub fn assign(&mut self, first: u16, last: u16, node: usize) {
         for facts in &mut self.nodes {

@@ -36,6 +36,8 @@ pub struct LoadPlan {
     pub resp3: bool,
     /// `AUTH` with this, if set.
     pub password: Option<String>,
+    /// `SELECT` this database, if it is not the first.
+    pub database: usize,
     /// Each slot's shard ([`Cluster::shard_map`](super::Cluster::shard_map)). When it is set, each client
     /// keeps to the keys of one shard, so that a dead shard holds up its own clients only, and
     /// waits are told by shard.
@@ -53,6 +55,7 @@ impl Default for LoadPlan {
             value_bytes: 32,
             resp3: false,
             password: None,
+            database: 0,
             shards: None,
             seed: 1,
         }
@@ -311,10 +314,18 @@ fn connect(shared: &Shared) -> Option<Client> {
         (true, Some(password)) => greeting.extend(["HELLO", "3", "AUTH", "default", password]),
         (true, None) => greeting.extend(["HELLO", "3"]),
         (false, Some(password)) => greeting.extend(["AUTH", password]),
-        (false, None) => return Some(client),
+        (false, None) => {}
     }
-    let reply = client.try_call(&greeting).ok()?;
-    (!reply.is_error()).then_some(client)
+    if !greeting.is_empty() && client.try_call(&greeting).ok()?.is_error() {
+        return None;
+    }
+    if plan.database > 0 {
+        let select = ["SELECT", &plan.database.to_string()];
+        if client.try_call(&select).ok()?.is_error() {
+            return None;
+        }
+    }
+    Some(client)
 }
 
 impl Shared {

@@ -6,7 +6,7 @@ use super::{Answered, Bound, Effect, Vouched, World, ok, refuse, shown, syntax_e
 use crate::acl::User;
 use crate::client::Session;
 use crate::client::local::client::check_name;
-use crate::cluster::{Mode, Topology};
+use crate::cluster::Database;
 use crate::config::Secret;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, write};
@@ -27,24 +27,37 @@ pub(super) fn echo(args: &Args<'_>, out: &mut Vec<u8>) -> Answered {
     Ok(Effect::None)
 }
 
-/// Keyway has one database, as a cluster has, or one server with `databases 1` (contract: C5).
-pub(super) fn select(args: &Args<'_>, world: &World<'_>, out: &mut Vec<u8>) -> Answered {
-    let is_standalone = |topology: &Topology| topology.mode == Mode::Standalone;
-    match args.get(1).and_then(parse_integer) {
-        Some(0) => ok(out),
-        Some(number)
-            if i32::try_from(number).is_ok() && world.topology.is_some_and(is_standalone) =>
-        {
-            refuse("ERR DB index is out of range")
-        }
-        Some(number) if i32::try_from(number).is_ok() => {
-            refuse("ERR SELECT is not allowed in cluster mode")
-        }
-        Some(_) => {
-            refuse("ERR value is out of range, value must between -2147483648 and 2147483647")
-        }
-        None => refuse("ERR value is not an integer or out of range"),
+/// What is no index is refused in the servers' words. Whether there is a database with it, only a node can tell;
+/// the first is everywhere (contract: C5).
+pub(super) fn select(
+    args: &Args<'_>,
+    session: &mut Session,
+    world: &World<'_>,
+    out: &mut Vec<u8>,
+) -> Answered {
+    let Some(number) = args.get(1).and_then(parse_integer) else {
+        return refuse("ERR value is not an integer or out of range");
+    };
+    let Ok(number) = i32::try_from(number) else {
+        return refuse("ERR value is out of range, value must between -2147483648 and 2147483647");
+    };
+    let database = Database(number);
+    if database == session.database() {
+        return ok(out);
     }
+    // Inside `EXEC` nothing can wait; otherwise that there is none is said first.
+    if !database.is_first() && world.bound != Some(Bound::Transaction) {
+        let home = session.home_in(database);
+        match world.selected.as_ref().filter(|told| told.home == home) {
+            None => return Ok(Effect::Select(database)),
+            Some(told) => told.outcome.clone()?,
+        }
+    }
+    if let Some(bound) = world.bound {
+        return Err(bound.text_for_select());
+    }
+    session.select(database);
+    ok(out)
 }
 
 /// A primary without replicas that has replicated nothing (contract: C3).

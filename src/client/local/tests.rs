@@ -1,5 +1,7 @@
 //! Texts and shapes were taken from Redis 7.0 and Valkey 8.0.
 
+mod databases;
+
 use std::sync::Arc;
 
 use super::*;
@@ -61,6 +63,8 @@ struct Talk {
     topology: Option<Topology>,
     door: Door,
     view: ClusterView,
+    bound: Option<Bound>,
+    selected: Option<Selected>,
     effect: Effect,
 }
 
@@ -71,6 +75,8 @@ impl Talk {
             topology: Some(cluster()),
             door: Door::default(),
             view: ClusterView::Single,
+            bound: None,
+            selected: None,
             effect: Effect::None,
         }
     }
@@ -93,8 +99,9 @@ impl Talk {
         let words: Vec<_> = line.split(' ').collect();
         let (acl_log, learnt) = (Mutex::new(AclLog::new(10)), LearntCommands::default());
         let world = World {
-            bound: None,
+            bound: self.bound,
             vouched: None,
+            selected: self.selected.clone(),
             topology: self.topology.as_ref(),
             door: &self.door,
             wording: Wording::Later,
@@ -152,11 +159,6 @@ fn small_talk() {
         )
         .hears("ECHO a", "$1\r\na\r\n")
         .hears("SELECT 0", OK)
-        .hears("SELECT 1", "-ERR SELECT is not allowed in cluster mode\r\n")
-        .hears(
-            "SELECT -1",
-            "-ERR SELECT is not allowed in cluster mode\r\n",
-        )
         .hears(
             "SELECT abc",
             "-ERR value is not an integer or out of range\r\n",

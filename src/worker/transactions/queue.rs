@@ -1,7 +1,8 @@
 //! From `MULTI` on: each command is looked at as a server would, and kept.
 
 use super::Place;
-use crate::cluster::Slot;
+use crate::client::Bound;
+use crate::cluster::{Database, Slot};
 use crate::command::{
     self, Command, Handling, KeysError, Local, Script, Subscription, Transaction as Verb,
 };
@@ -89,10 +90,6 @@ impl Core {
         }
         if let Some(refused) = self.refuse_own_setting(key, command, args) {
             return refused;
-        }
-        if let Some(bytes) = self.kept_in_database(command, args) {
-            let taken = with_args(&bytes, |args| self.queue(key, command, args));
-            return taken.unwrap_or(Taken::Yes);
         }
         if command.handling == Handling::Script(Script::Eval) {
             self.note_script(args.get(1));
@@ -182,6 +179,11 @@ impl Core {
             }
             Handling::Local(Local::ClientTracking) => {
                 let text = "ERR CLIENT TRACKING is not possible inside MULTI through Keyway: send it before";
+                Err(Refusal(ErrorKind::Refused, text.into()))
+            }
+            // What follows would be for another database than the one its block is sent to.
+            Handling::Local(Local::Select) if self.selects_another(key, args) => {
+                let text = Bound::Transaction.text_for_select();
                 Err(Refusal(ErrorKind::Refused, text.into()))
             }
             Handling::Local(local) => Ok(Place::Here(local)),
@@ -276,6 +278,15 @@ impl Core {
             _ => return false,
         };
         asked != self.protocol_of(key)
+    }
+
+    /// Whether this is the index of another database than the client's; there may be none with it.
+    fn selects_another(&mut self, key: ClientKey, args: &Args<'_>) -> bool {
+        let index = args.get(1).and_then(parse_integer);
+        let index = index.and_then(|index| i32::try_from(index).ok());
+        let client = self.clients.get(key);
+        let own = client.map(|client| client.session.database());
+        index.is_some_and(|index| own != Some(Database(index)))
     }
 
     /// Whether the client may be a subscriber when its transaction is carried out.

@@ -1,0 +1,156 @@
+//! Connections that are lost, servers that are away, and databases that are gone.
+
+use std::time::Duration;
+
+use super::support::{Action, FakeCluster, Flavor, Gate, Keyway, Server, each_flavor, eventually};
+use super::{SOON, client_in};
+
+each_flavor!(
+    lost_connections_come_back_to_their_database,
+    a_restart_is_sat_out
+);
+
+/// contract: C1 F2
+fn lost_connections_come_back_to_their_database(flavor: Flavor) {
+    const DATABASES: usize = 5;
+    let server = Server::start(flavor);
+    let keyway = Keyway::start(&[server.addr()]);
+    let mut clients: Vec<_> = (0..DATABASES).map(|n| client_in(&keyway, n)).collect();
+    let (mut written, mut killed) = (0, 0);
+    for round in 0..30 {
+        for (database, client) in clients.iter_mut().enumerate() {
+            for number in 0..20 {
+                client.send(&format!("SET in:{database}:{round}:{number} {database}"));
+            }
+        }
+        killed += server.ok("CLIENT KILL TYPE normal SKIPME yes").integer();
+        for client in &mut clients {
+            for _ in 0..20 {
+                let reply = client.read().to_string();
+                written += usize::from(reply == "+OK");
+                assert!(
+                    reply == "+OK" || reply.contains("outcome unknown"),
+                    "{reply}"
+                );
+            }
+        }
+    }
+    assert!(written > 1_000 && killed > 10, "{written}, {killed}");
+    for database in 0..DATABASES {
+        let mut direct = server.client();
+        direct.expect(&format!("SELECT {database}"), "+OK");
+        let keys = direct.call("KEYS *");
+        assert!(!keys.items().is_empty());
+        for key in keys.items() {
+            let key = key.text();
+            assert!(
+                key.starts_with(&format!("in:{database}:")),
+                "{key} in {database}"
+            );
+        }
+    }
+}
+
+/// contract: F1 R11
+fn a_restart_is_sat_out(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let keyway = Keyway::start(&[server.addr()]);
+    let mut old = client_in(&keyway, 2);
+    server.kill();
+    let mut new = keyway.client();
+    new.send("SELECT 3");
+    new.send("SET a three");
+    old.send("SET a two");
+    old.send("SELECT 4");
+    old.send("SET a four");
+    server.restart();
+    for client in [&mut new, &mut old] {
+        client.expect_next("+OK");
+        client.expect_next("+OK");
+    }
+    old.expect_next("+OK");
+    for (database, value) in [(2, "'two'"), (3, "'three'"), (4, "'four'"), (0, "nil")] {
+        client_in(&keyway, database).expect("GET a", value);
+    }
+}
+
+/// contract: F5
+#[test]
+fn who_is_not_told_in_time_stays_where_it_was() {
+    let fake = FakeCluster::standalone();
+    let keyway = Keyway::before(&fake.seeds())
+        .set("timeouts.request", "\"500ms\"")
+        .start();
+    let gate = Gate::new();
+    fake.node(0).always(
+        "SELECT",
+        Action::After(gate.clone(), Box::new(Action::Default)),
+    );
+    let mut client = keyway.client();
+    client.expect("SET in:0 1", "+OK");
+    let refusal = client.call("SELECT 3").to_string();
+    assert!(
+        refusal.contains("the database is the same as before"),
+        "{refusal}"
+    );
+    client.expect("SET in:0 2", "+OK");
+    gate.open();
+    fake.node(0).forget_rules();
+    eventually("it is told", SOON, || {
+        client.call("SELECT 3").to_string() == "+OK"
+    });
+}
+
+/// What the client asked for before is answered first, and waiting for it costs nothing.
+#[test]
+fn waiting_for_earlier_replies_is_idle() {
+    let server = Server::start(Flavor::Redis);
+    let keyway = Keyway::start(&[server.addr()]);
+    let mut client = keyway.client();
+    client.expect("SET a zero", "+OK");
+    server.pause();
+    client.send("GET a");
+    client.send("SELECT 3");
+    client.send("GET a");
+    let before = keyway.cpu_time();
+    client.expect_silence(Duration::from_millis(1_500));
+    let spent = keyway.cpu_time() - before;
+    assert!(spent < Duration::from_millis(500), "{spent:?}");
+    server.resume();
+    client.expect_next("'zero'");
+    client.expect_next("+OK");
+    client.expect_next("nil");
+}
+
+/// It was started anew with fewer.
+///
+/// contract: C1
+#[test]
+fn nothing_is_carried_out_when_the_database_is_gone() {
+    let fake = FakeCluster::standalone();
+    let keyway = Keyway::start(&fake.seeds());
+    let mut client = client_in(&keyway, 3);
+    client.expect("SET in:3 1", "+OK");
+    fake.change(|layout| layout.databases = 2);
+    fake.node(0).cut_connections();
+    let mut zero = keyway.client();
+    zero.expect("SET in:0 1", "+OK");
+    let before = fake.node(0).received("SET").len();
+    for _ in 0..3 {
+        let refusal = client.call("SET in:3 2").to_string();
+        let is_right = refusal.starts_with("-ERR DB index is out of range")
+            && refusal.contains("nothing was executed");
+        assert!(is_right, "{refusal}");
+    }
+    keyway
+        .client()
+        .expect("SELECT 3", "-ERR DB index is out of range");
+    assert_eq!(fake.node(0).received("SET").len(), before);
+    // What is left is served, and what comes back too.
+    client.expect("SELECT 1", "+OK");
+    client.expect("SET in:1 1", "+OK");
+    client.expect("SELECT 3", "-ERR DB index is out of range");
+    fake.change(|layout| layout.databases = 16);
+    client.expect("SELECT 3", "+OK");
+    client.expect("SET in:3 3", "+OK");
+}
