@@ -31,7 +31,11 @@ fn a_real_module_is_served(flavor: Flavor) {
     let module = compile(&folder);
     let cluster = Cluster::start_with(ClusterOptions {
         replicas: 0,
-        config: vec!["enable-module-command yes".to_owned()],
+        // Before 7.0 nothing else was possible.
+        config: match flavor.is_since(7, 0) {
+            true => vec!["enable-module-command yes".to_owned()],
+            false => Vec::new(),
+        },
         ..ClusterOptions::of(flavor)
     });
     let keyway = Keyway::start(&cluster.seeds());
@@ -92,5 +96,16 @@ fn a_real_module_is_served(flavor: Flavor) {
     for (number, key) in keys.iter().enumerate() {
         client.expect(&format!("TEST.AT 2 {key}"), &format!("'{number}'"));
         client.expect(&format!("TEST.GET {key}"), &format!("'{number}'"));
+    }
+    // A greeting tells of it as the servers' own does; each node was greeted before the module was there, so of a
+    // Keyway that greets anew.
+    let later = Keyway::start(&cluster.seeds());
+    for hello in ["HELLO 2", "HELLO 3"] {
+        let [own, theirs] = [later.client(), cluster.client_of_key("a")].map(|mut client| {
+            let greeting = client.call(hello);
+            greeting.field("modules").map(ToString::to_string)
+        });
+        assert_eq!(own, theirs, "{hello}");
+        assert!(own.is_some_and(|modules| modules.contains("'name'")));
     }
 }
