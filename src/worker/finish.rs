@@ -9,7 +9,7 @@ use crate::command::Merge;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::across::Computation;
-use crate::routing::merge::MergePlan;
+use crate::routing::merge::{MergePlan, SlotOrder};
 use crate::upstream::Dispatched;
 
 /// How the parts of a request become its reply.
@@ -119,6 +119,14 @@ impl Finish {
         Finish::Merge(MergePlan {
             count_max,
             ..MergePlan::new(Merge::Newest, protocol)
+        })
+    }
+
+    /// Merges figures of slots, as `CLUSTER SLOT-STATS` asks for them.
+    pub fn slot_stats(args: &Args<'_>, protocol: Protocol) -> Finish {
+        Finish::Merge(MergePlan {
+            slots: Some(SlotOrder::of_request(args)),
+            ..MergePlan::new(Merge::SlotStats, protocol)
         })
     }
 
