@@ -111,9 +111,9 @@ impl Finish {
         /// What the servers give to those who do not say.
         const COUNT_MAX: usize = 10;
         let count_max = match args.get(2).map(parse_integer) {
-            // All that there are. What is no number the nodes refuse.
-            Some(Some(-1) | None) => usize::MAX,
-            Some(Some(count)) => usize::try_from(count).unwrap_or_default(),
+            // Below 0 all that there are. What makes no sense the nodes refuse.
+            Some(None) => usize::MAX,
+            Some(Some(count)) => usize::try_from(count).unwrap_or(usize::MAX),
             None => COUNT_MAX,
         };
         Finish::Merge(MergePlan {
