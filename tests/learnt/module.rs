@@ -27,15 +27,15 @@ fn compile(folder: &tempfile::TempDir) -> PathBuf {
 
 /// contract: R2, M1, M4
 fn a_real_module_is_served(flavor: Flavor) {
+    // Redis 6.2 lacks what the module uses.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let module = compile(&folder);
     let cluster = Cluster::start_with(ClusterOptions {
         replicas: 0,
-        // Before 7.0 nothing else was possible.
-        config: match flavor.is_since(7, 0) {
-            true => vec!["enable-module-command yes".to_owned()],
-            false => Vec::new(),
-        },
+        config: vec!["enable-module-command yes".to_owned()],
         ..ClusterOptions::of(flavor)
     });
     let keyway = Keyway::start(&cluster.seeds());

@@ -88,6 +88,10 @@ fn flushing_empties_every_primary(flavor: Flavor) {
 
 /// contract: M4
 fn configuration_reaches_every_node(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();
@@ -161,6 +165,10 @@ fn configuration_reaches_every_node(flavor: Flavor) {
 ///
 /// contract: M4, S4
 fn publishing_reaches_every_subscriber_once(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();
@@ -271,6 +279,10 @@ fn slow_logs_are_one_log(flavor: Flavor) {
 
 /// contract: M4, C6
 fn latencies_are_those_of_one_server(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();
@@ -364,6 +376,10 @@ fn histograms_add_up(stage: &Stage) {
 ///
 /// contract: C6
 fn one_nodes_answers_are_the_servers(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let mut client = stage.client();
     let mut plain = stage.scene.plain().client();
