@@ -270,6 +270,10 @@ fn slow_logs_are_one_log(flavor: Flavor) {
     }
     let node = stage.scene.cluster.node(0);
     for command in ["SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG GET 1 2"] {
+        // Redis 6.2 gives all it has, and so do all nodes.
+        if command == "SLOWLOG GET -2" && !flavor.is_since(7, 0) {
+            continue;
+        }
         let (got, want) = (client.call(command), node.call(command));
         assert_eq!(got.to_string(), want.to_string(), "{command}");
     }
