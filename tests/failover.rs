@@ -90,6 +90,44 @@ fn slots_move_back_and_forth(flavor: Flavor) {
     stop_flawless(loads, "slots move", flavor);
 }
 
+/// Slots that Valkey 9 moves by itself, all at once: nothing is half moved, and no node says `ASK`.
+///
+/// contract: R3 R13
+#[test]
+fn slots_migrate_by_themselves_on_valkey() {
+    if !Flavor::Valkey.is_since(9, 0) {
+        return;
+    }
+    let cluster = Cluster::start_with(ClusterOptions::steady(Flavor::Valkey));
+    let keyway = Keyway::start(&cluster.seeds());
+    let loads = start_loads(&keyway);
+    let began = Instant::now();
+    let mut migrations = 0;
+    // The lowest hundred of the first node's slots go round the nodes.
+    for (from, to) in [(0, 1), (1, 2), (2, 0)].into_iter().cycle() {
+        let id = cluster.node(to).ok("CLUSTER MYID").text();
+        let migrate = format!("CLUSTER MIGRATESLOTS SLOTSRANGE 0 99 NODE {id}");
+        cluster.node(from).ok(&migrate);
+        eventually("they have moved", Duration::from_secs(60), || {
+            let state = cluster.node(from).ok("CLUSTER GETSLOTMIGRATIONS");
+            let latest = state.items().first().and_then(|one| one.field("state"));
+            let state = latest.map(|state| state.text()).unwrap_or_default();
+            assert!(!state.contains("failed"), "{state}");
+            state == "success"
+        });
+        migrations += 1;
+        if began.elapsed() > scene_time() && migrations >= 3 {
+            break;
+        }
+    }
+    println!(
+        "{migrations} migrations of 100 slots in {:.1?}",
+        began.elapsed()
+    );
+    loads[0].wait_for(100);
+    stop_flawless(loads, "slots migrate", Flavor::Valkey);
+}
+
 /// contract: R3 R5 R8
 #[test]
 fn planned_failovers_on_redis() {

@@ -6,6 +6,7 @@ mod acl;
 mod client;
 mod cluster;
 mod connection;
+mod greeting;
 mod help;
 mod tracking;
 mod view;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::view::View;
 use super::views::{Merged, merge};
-use super::{AddressMap, Endpoint, Health, Mode, Node, NodeIndex, Role, Slot, Topology};
+use super::{AddressMap, Endpoint, Greeting, Health, Mode, Node, NodeIndex, Role, Slot, Topology};
 
 /// How long unsupported knowledge is held against a quorum. Far longer than a node lags, short for
 /// an operator who waits.
@@ -72,7 +72,7 @@ pub enum Origin {
 }
 
 /// The identity of a server; empty where it does not tell.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Server {
     /// `redis` or `valkey`.
     pub name: Arc<str>,
@@ -80,6 +80,8 @@ pub struct Server {
     pub redis_version: Arc<str>,
     /// Its `valkey_version`.
     pub valkey_version: Arc<str>,
+    /// How it greets.
+    pub greeting: Arc<Greeting>,
 }
 
 /// What settling the answers came to.
@@ -356,6 +358,7 @@ fn identify(topology: &mut Topology, used: &[&Answer]) {
         topology.server_name = server.name.clone();
         topology.server_version = server.redis_version.clone();
         topology.valkey_version = server.valkey_version.clone();
+        topology.greeting = server.greeting.clone();
     }
 }
 

@@ -280,6 +280,7 @@ fn time_and_version_are_the_lowest() {
             name: "valkey".into(),
             redis_version: version.into(),
             valkey_version: valkey.into(),
+            greeting: Arc::default(),
         };
         answer
     };

@@ -22,7 +22,7 @@ pub use database::Database;
 pub use endpoint::{Endpoint, EndpointError};
 pub use redirect::{RedirectHost, RedirectTo, Verdict, verdict};
 pub use slot::Slot;
-pub use topology::{Health, Mode, Node, NodeIndex, Role, Topology};
+pub use topology::{Greeting, Health, Mode, Node, NodeIndex, Role, Topology};
 pub use zones::{Zones, ZonesError};
 
 #[cfg(test)]

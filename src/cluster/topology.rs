@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::value::Value;
 use super::{Endpoint, Slot};
 
 /// A node's place in [`Topology::nodes`]; means nothing in another snapshot.
@@ -60,6 +61,37 @@ pub struct Node {
     pub zone: Option<Arc<str>>,
 }
 
+/// What a server says of itself when it is greeted with `HELLO`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Greeting {
+    /// Its name: Valkey 7.2 says `redis`.
+    pub server: Arc<str>,
+    /// Its own version; a Valkey server does not give that of Redis here.
+    pub version: Arc<str>,
+    /// Its modules, each a list of field, value, field, value ...
+    pub modules: Vec<Value>,
+}
+
+impl Greeting {
+    /// Reads the reply to a `HELLO 2`; what it does not say is left empty.
+    pub fn of_reply(reply: &Value) -> Greeting {
+        let fields = reply.list().unwrap_or_default();
+        let field = |name: &str| {
+            let mut fields = fields.chunks_exact(2);
+            fields.find_map(|field| (field[0].text() == Some(name)).then_some(&field[1]))
+        };
+        let text = |name| field(name).and_then(Value::text).unwrap_or_default().into();
+        Greeting {
+            server: text("server"),
+            version: text("version"),
+            modules: field("modules")
+                .and_then(Value::list)
+                .unwrap_or_default()
+                .to_vec(),
+        }
+    }
+}
+
 /// An immutable snapshot of the deployment.
 #[derive(Clone, Debug)]
 pub struct Topology {
@@ -76,6 +108,8 @@ pub struct Topology {
     pub server_version: Arc<str>,
     /// The `valkey_version` that the servers report, for instance `8.0.1`; empty for Redis.
     pub valkey_version: Arc<str>,
+    /// How those servers greet; empty if none was asked yet.
+    pub greeting: Arc<Greeting>,
     /// When the fetch of this view began, in microseconds on the process' own clock
     /// (`telemetry::clock`); a redirect newer than this wins over it.
     pub as_of_us: u64,
@@ -95,9 +129,16 @@ impl Topology {
             server_name: Arc::from("redis"),
             server_version: Arc::from(""),
             valkey_version: Arc::from(""),
+            greeting: Arc::default(),
             as_of_us: 0,
             owners: Arc::from(vec![UNOWNED; Slot::COUNT]),
         }
+    }
+
+    /// Whether the servers are Valkey of this major version or a later one.
+    pub fn is_valkey(&self, since_major: u32) -> bool {
+        let major = self.valkey_version.split('.').next().unwrap_or_default();
+        major.parse::<u32>().is_ok_and(|major| major >= since_major)
     }
 
     /// Gives a slot to a node.
@@ -172,6 +213,7 @@ impl Topology {
             && self.server_name == other.server_name
             && self.server_version == other.server_version
             && self.valkey_version == other.valkey_version
+            && self.greeting == other.greeting
             && self.owners == other.owners
             && self.nodes.len() == other.nodes.len()
             && self.nodes.iter().zip(&other.nodes).all(same_node)

@@ -6,9 +6,9 @@
 use redis_protocol::resp2::types::OwnedFrame as Frame2;
 use redis_protocol::resp3::types::OwnedFrame as Frame3;
 
-use crate::resp::Protocol;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::scan::parse_integer;
+use crate::resp::{Protocol, write};
 
 /// Decoding recurses, so that the nesting is limited. `CLUSTER SHARDS` needs four levels.
 const DEPTH_MAX: usize = 16;
@@ -56,6 +56,21 @@ impl Value {
                 Ok(Some((frame, _))) => Ok(from_resp3(frame)),
                 Ok(None) | Err(_) => Err(ValueError),
             },
+        }
+    }
+
+    /// Encodes it, for a client of this version.
+    pub fn write(&self, protocol: Protocol, out: &mut Vec<u8>) {
+        match self {
+            Value::Null => write::null(out, protocol),
+            Value::Integer(number) => write::integer(out, *number),
+            Value::Text(bytes) => write::bulk(out, bytes),
+            Value::Error(text) => write::error(out, text),
+            Value::List(values) => {
+                write::array(out, values.len());
+                // No deeper than what was decoded.
+                values.iter().for_each(|value| value.write(protocol, out));
+            }
         }
     }
 

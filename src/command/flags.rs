@@ -4,7 +4,7 @@
 use super::row::{Access, Command};
 
 /// What the servers flag `admin`: `MONITOR` never shows it.
-const ADMIN: [&str; 66] = [
+const ADMIN: [&str; 71] = [
     "acl|deluser",
     "acl|dryrun",
     "acl|getuser",
@@ -68,7 +68,12 @@ const ADMIN: [&str; 66] = [
     "slowlog|len",
     "slowlog|reset",
     "sync",
-    // Newer than the servers that are asked.
+    // Newer than the servers that each run asks.
+    "cluster|cancelslotmigrations",
+    "cluster|flushslot",
+    "cluster|getslotmigrations",
+    "cluster|migrateslots",
+    "cluster|syncslots",
     "commandlog|get",
     "commandlog|len",
     "commandlog|reset",

@@ -126,11 +126,18 @@ impl LearntCommands {
     }
 }
 
+/// The first words of an HTTP request's lines that Redis looks out for, to close the connection. Redis 6.2 announces
+/// them as commands; passed on, each would cost a connection that other clients share.
+pub fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// Whether a name can be learnt: the table has no row for it, nor one for its container that says
 /// that there are no sub-commands.
 pub fn is_news(name: &str) -> bool {
     let is_name = name.len() <= NAME_MAX && name.bytes().all(|byte| byte.is_ascii_graphic());
-    !name.is_empty() && is_name && !matches!(lookup_named(name.as_bytes()), Lookup::Found(_))
+    let is_command = !name.is_empty() && is_name && !is_http(name.as_bytes());
+    is_command && !matches!(lookup_named(name.as_bytes()), Lookup::Found(_))
 }
 
 #[cfg(test)]
@@ -165,6 +172,8 @@ mod tests {
             "get|x",
             "client|id",
             "a b",
+            "host:",
+            "post",
             "",
             &"x".repeat(NAME_MAX + 1),
         ]);
@@ -190,6 +199,8 @@ mod tests {
             ("client never", "unknown of client"),
             ("client id", "client|id"),
             ("get x", "get"),
+            ("host: localhost", "unknown"),
+            ("POST /", "unknown"),
             ("", "unknown"),
         ] {
             assert_eq!(found(line), expected, "{line}");

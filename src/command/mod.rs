@@ -24,7 +24,7 @@ pub mod spec;
 pub use block::{block_asked_once, block_keys, block_len, block_of_only_primary, block_row};
 pub use block_time::{BlockTime, block_time};
 pub use keys::{KeyPositions, KeysError, key_positions};
-pub use learnt::LearntCommands;
+pub use learnt::{LearntCommands, is_http};
 pub use lookup::{Lookup, lookup, row_named};
 pub use rights::{Categories, KeyUse, Rights};
 pub use row::{

@@ -219,6 +219,8 @@ pub enum Merge {
     ByTime,
     /// One entry for each event, of the last time and the longest (`LATENCY LATEST`).
     LatestEvents,
+    /// Slots with their figures, in the order asked for and no more than that (`CLUSTER SLOT-STATS`).
+    SlotStats,
     /// Counts of calls by their durations, added up for each command (`LATENCY HISTOGRAM`).
     Histograms,
     /// The text of `INFO`: numbers that add up are added, identity is Keyway's own.
@@ -440,6 +442,7 @@ impl Merge {
             Merge::Newest => "newest first",
             Merge::ByTime => "in the order of time",
             Merge::LatestEvents => "latest and longest of each event",
+            Merge::SlotStats => "in the order asked for",
             Merge::Histograms => "histograms added up",
             Merge::Info => "added up",
         }

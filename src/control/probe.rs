@@ -17,7 +17,7 @@ use crate::cluster::value::Value;
 use crate::cluster::view::{Answered, View};
 use crate::cluster::view_listing::{parse_shards, parse_slots};
 use crate::cluster::view_nodes::parse_nodes;
-use crate::cluster::{AddressMap, Endpoint};
+use crate::cluster::{AddressMap, Endpoint, Greeting};
 use crate::net::Stream;
 use crate::resp::reply::ReplyScanner;
 use crate::resp::{Protocol, write};
@@ -188,11 +188,16 @@ impl Probe {
     async fn open(at: &Endpoint, settings: &ProbeSettings) -> Result<Probe, ProbeError> {
         let credentials = settings.open.credentials.load();
         let opened = handshake::open(at, Protocol::Resp2, &settings.open).await?;
+        // What cannot be read of it is only shown to clients, and left out there.
+        let greeting = Value::decode(&opened.greeting, Protocol::Resp2).unwrap_or(Value::Null);
         Ok(Probe {
             stream: opened.stream,
             credentials,
             inbox: Vec::new(),
-            server: Server::default(),
+            server: Server {
+                greeting: Arc::new(Greeting::of_reply(&greeting)),
+                ..Server::default()
+            },
             wants_slots: false,
             over_tls: settings.open.tls.is_some(),
             is_fresh: true,
@@ -221,7 +226,10 @@ impl Probe {
         let nodes = replies.next().unwrap_or(Value::Null);
         let mut listed = replies.next().unwrap_or(Value::Null);
         if is_fresh {
-            self.server = server_of(&replies.next().unwrap_or(Value::Null));
+            self.server = Server {
+                greeting: Arc::clone(&self.server.greeting),
+                ..server_of(&replies.next().unwrap_or(Value::Null))
+            };
         }
         if is_without_cluster(&nodes) {
             let role = self.exchange(&[&["ROLE"]]).await?.into_iter().next();
@@ -370,6 +378,7 @@ fn server_of(info: &Value) -> Server {
         name: name.into(),
         redis_version: field("redis_version").unwrap_or_default().into(),
         valkey_version: valkey.into(),
+        greeting: Arc::default(),
     }
 }
 

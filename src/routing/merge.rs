@@ -10,6 +10,7 @@ mod combine;
 mod info;
 mod past;
 mod records;
+mod slot_stats;
 
 use crate::command::Merge;
 use crate::resp::reply::ReplyScanner;
@@ -18,6 +19,7 @@ use crate::resp::{Protocol, write};
 
 pub use combine::or_kept;
 pub use info::InfoFacts;
+pub use slot_stats::SlotOrder;
 
 /// What is needed to merge the parts of one request.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct MergePlan {
     pub shows_keyway: bool,
     /// For [`Merge::Newest`]: how many entries were asked for.
     pub count_max: usize,
+    /// For [`Merge::SlotStats`]: which slots are wanted, and in which order.
+    pub slots: Option<SlotOrder>,
 }
 
 impl MergePlan {
@@ -44,6 +48,7 @@ impl MergePlan {
             order: Vec::new(),
             shows_keyway: false,
             count_max: usize::MAX,
+            slots: None,
         }
     }
 }
@@ -95,6 +100,10 @@ pub fn merge<'a>(
         Merge::Newest => past::newest(replies, plan.count_max, out),
         Merge::ByTime => past::by_time(replies, out),
         Merge::LatestEvents => past::latest_events(replies, out),
+        Merge::SlotStats => match &plan.slots {
+            Some(order) => slot_stats::slot_stats(replies, order, out),
+            None => combine::concat(replies, out),
+        },
         Merge::Histograms => past::histograms(replies, out),
         Merge::Info => info::merge(plan.protocol, replies, facts, out),
     };

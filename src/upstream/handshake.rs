@@ -112,6 +112,8 @@ pub struct Opened {
     pub stream: Stream,
     /// Its client number at the node, if the node told it.
     pub client_id: Option<u64>,
+    /// What the node answered to `HELLO`.
+    pub greeting: Vec<u8>,
 }
 
 /// What is asked for on a new connection after the greeting, before it is used.
@@ -248,6 +250,7 @@ async fn dial_and_greet(
                 return Ok(Opened {
                     stream,
                     client_id: client_id(&reply),
+                    greeting: reply,
                 });
             }
             // Perhaps this node has another password already, or still.

@@ -9,7 +9,7 @@ use crate::command::Merge;
 use crate::resp::scan::parse_integer;
 use crate::resp::{Args, Protocol, reply, write};
 use crate::routing::across::Computation;
-use crate::routing::merge::MergePlan;
+use crate::routing::merge::{MergePlan, SlotOrder};
 use crate::upstream::Dispatched;
 
 /// How the parts of a request become its reply.
@@ -111,14 +111,22 @@ impl Finish {
         /// What the servers give to those who do not say.
         const COUNT_MAX: usize = 10;
         let count_max = match args.get(2).map(parse_integer) {
-            // All that there are. What is no number the nodes refuse.
-            Some(Some(-1) | None) => usize::MAX,
-            Some(Some(count)) => usize::try_from(count).unwrap_or_default(),
+            // Below 0 all that there are. What makes no sense the nodes refuse.
+            Some(None) => usize::MAX,
+            Some(Some(count)) => usize::try_from(count).unwrap_or(usize::MAX),
             None => COUNT_MAX,
         };
         Finish::Merge(MergePlan {
             count_max,
             ..MergePlan::new(Merge::Newest, protocol)
+        })
+    }
+
+    /// Merges figures of slots, as `CLUSTER SLOT-STATS` asks for them.
+    pub fn slot_stats(args: &Args<'_>, protocol: Protocol) -> Finish {
+        Finish::Merge(MergePlan {
+            slots: Some(SlotOrder::of_request(args)),
+            ..MergePlan::new(Merge::SlotStats, protocol)
         })
     }
 

@@ -27,11 +27,6 @@ use crate::upstream::Dispatched;
 const UNTAUGHT: &str = "CLUSTERDOWN no seed has told the topology yet; a command that only the servers can know waited for one \
                         and was not executed; check cluster.seeds and that the nodes are up";
 
-/// The first words of an HTTP request's lines that Redis looks out for.
-fn is_http(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
-}
-
 impl Core {
     /// Takes over what was learnt; clients that waited for it go on.
     pub fn take_learnt(&mut self, learnt: Arc<LearntCommands>) {
@@ -56,7 +51,7 @@ impl Core {
         missed: Lookup,
         args: &Args<'_>,
     ) -> Taken {
-        if is_http(args.name()) {
+        if command::is_http(args.name()) {
             return self.refuse_http(key);
         }
         if self.awaits_learnt {

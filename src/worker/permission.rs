@@ -135,7 +135,7 @@ impl Core {
     fn is_never_inside(&self, command: &Command) -> bool {
         let is_valkey = || {
             let topology = self.nodes.topology();
-            topology.is_some_and(|topology| &*topology.server_name == "valkey")
+            topology.is_some_and(|topology| topology.is_valkey(8))
         };
         command.is_kept_out_of_multi()
             || matches!(

@@ -245,7 +245,7 @@ impl Core {
         let can_show = self
             .nodes
             .topology()
-            .is_some_and(|topology| has_script_show(&topology.valkey_version));
+            .is_some_and(|topology| topology.is_valkey(SCRIPT_SHOW_SINCE));
         let Some(targets) = self.nodes.primaries().filter(|_| can_show) else {
             return false;
         };
@@ -375,8 +375,5 @@ fn is_flush(args: &Args<'_>) -> bool {
     }
 }
 
-/// Since Valkey 8.
-fn has_script_show(valkey_version: &str) -> bool {
-    let major = valkey_version.split('.').next().unwrap_or_default();
-    major.parse::<u32>().is_ok_and(|major| major >= 8)
-}
+/// The version of Valkey that brought `SCRIPT SHOW`.
+const SCRIPT_SHOW_SINCE: u32 = 8;

@@ -107,6 +107,7 @@ impl Core {
             Handling::Primaries(merge) => {
                 let finish = match merge {
                     Merge::Info => Finish::info(args, protocol),
+                    Merge::SlotStats => Finish::slot_stats(args, protocol),
                     merge => Finish::merge(merge, protocol),
                 };
                 self.broadcast(dispatched, args.frame(), targets, finish);

@@ -53,6 +53,10 @@ fn arguments(keys: Keys, argc: usize, random: &mut fastrand::Rng) -> Vec<String>
 }
 
 fn dry_runs_are_the_servers(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let pair = Pair::shared(flavor);
     let [mut own, mut server] = pair.clients("all");
     let mut random = fastrand::Rng::with_seed(5);
@@ -62,6 +66,11 @@ fn dry_runs_are_the_servers(flavor: Flavor) {
         let name: Vec<String> = row.name.split('|').map(str::to_owned).collect();
         let info = server.call_args(&["COMMAND", "INFO", row.name]);
         if matches!(info.items()[0].to_string().as_str(), "nil" | "nil-array") {
+            continue;
+        }
+        // Vector sets of Redis 8 are in no category, and named in upper case; in Keyway they are in those that
+        // their flags amount to.
+        if info.to_string().contains("module") {
             continue;
         }
         for round in 0..3 {
@@ -123,6 +132,10 @@ fn dry_runs_are_the_servers(flavor: Flavor) {
 }
 
 fn users_are_shown(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let pair = Pair::shared(flavor);
     let [mut own, mut server] = pair.clients("all");
     for request in [
@@ -140,8 +153,15 @@ fn users_are_shown(flavor: Flavor) {
     }
     // Redis 7.0 describes commands by the categories that come closest; later ones show the rules as given.
     let shows_rules = flavor == Flavor::Valkey;
+    // Valkey 9 does not sanitize payloads for some users only, and shows databases.
+    let is_valkey_9 = shows_rules && flavor.is_since(9, 0);
     let lines = |reply: &crate::support::Value| -> Vec<String> {
-        reply.items().iter().map(|line| line.text()).collect()
+        let lines = reply.items().iter().map(|line| line.text());
+        let common = lines.map(|line| match is_valkey_9 {
+            true => line.replace(" sanitize-payload", ""),
+            false => line,
+        });
+        common.collect()
     };
     if shows_rules {
         assert_eq!(
@@ -156,7 +176,7 @@ fn users_are_shown(flavor: Flavor) {
             let shown = [&ours, &theirs].map(|user| user.field(field).map(ToString::to_string));
             assert_eq!(shown[0], shown[1], "{request} {field}");
         }
-        if shows_rules {
+        if shows_rules && !is_valkey_9 {
             assert_eq!(ours.to_string(), theirs.to_string(), "{request}");
         }
         // What is shown, given to a server, makes a user with the same permissions.

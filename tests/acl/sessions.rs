@@ -24,6 +24,10 @@ fn alike(pair: &Pair, talk: &[&str]) {
 
 /// contract: P7, C1
 fn becoming_somebody(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let pair = Pair::shared(flavor);
     alike(
         pair,
@@ -72,6 +76,10 @@ fn becoming_somebody(flavor: Flavor) {
 
 /// contract: P5, P7
 fn a_default_user_that_needs_a_password(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let server = Server::start(flavor);
     server.ok("ACL SETUSER reader on >p ~* +@read");
     let mut admin = server.client();
@@ -111,6 +119,11 @@ fn a_default_user_that_needs_a_password(flavor: Flavor) {
         let replies = clients
             .each_mut()
             .map(|client| client.call(line).to_string());
+        // Valkey 9 asks who it is before it says what is wrong with a request.
+        if replies[1].starts_with("-NOAUTH") && replies[0].starts_with("-ERR") {
+            assert!(flavor == Flavor::Valkey && flavor.is_since(9, 0), "{line}");
+            continue;
+        }
         assert_eq!(replies[0], replies[1], "{line}");
     }
     admin.expect("AUTH sesame", "+OK");
@@ -119,6 +132,10 @@ fn a_default_user_that_needs_a_password(flavor: Flavor) {
 }
 
 fn denials_are_logged(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let scene = Scene::shared(flavor);
     let server = Server::start(flavor);
     let keyway = Keyway::before(&scene.cluster.seeds())
@@ -174,6 +191,10 @@ fn denials_are_logged(flavor: Flavor) {
 
 /// contract: C2
 fn clients_are_shown_and_killed_by_user(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let pair = Pair::shared(flavor);
     let keyway = &pair.keyway;
     let mut admin = keyway.client();
@@ -197,6 +218,10 @@ fn clients_are_shown_and_killed_by_user(flavor: Flavor) {
 /// Keys that are told by a node (`EVAL`-like commands of modules) are judged like any others; here by what the table
 /// says of `COMMAND GETKEYS`, which needs a permission of its own.
 fn keys_that_only_a_node_can_tell(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let pair = Pair::shared(flavor);
     let [mut own, mut server] = pair.clients("cache");
     for line in [

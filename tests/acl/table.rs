@@ -259,6 +259,10 @@ fn verdict(reply: &str) -> Option<&str> {
 }
 
 fn verdicts_are_the_servers(flavor: Flavor) {
+    // Redis 6.2 gives new users all channels, and has other words.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let pair = Pair::shared(flavor);
     let mut differences = Vec::new();
     let (mut cases, mut denied) = (0, BTreeMap::<&str, usize>::new());

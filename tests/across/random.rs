@@ -46,6 +46,11 @@ fn random_sets_and_sorted_sets(flavor: Flavor) {
             fill(&mut pair, &mut random);
             for _ in 0..25 {
                 let request = request(&mut random);
+                // Valkey 9 does not read it any more.
+                let is_unread = request.iter().any(|word| word == b"0x1p-2");
+                if is_unread && flavor == Flavor::Valkey && flavor.is_since(9, 0) {
+                    continue;
+                }
                 pair.same(&request);
             }
         }

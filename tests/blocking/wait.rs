@@ -51,8 +51,7 @@ fn append_only_files(flavor: Flavor) {
     let keyway = Keyway::start(&cluster.seeds());
     let mut client = keyway.client();
     client.expect("SET aof:a 1", "+OK");
-    if flavor == Flavor::Redis {
-        // Since 7.2.
+    if flavor == Flavor::Redis && !flavor.is_since(7, 2) {
         client.expect_error("WAITAOF 0 0 100", "ERR unknown command");
         return;
     }

@@ -51,6 +51,10 @@ fn promises_are_kept_on_valkey() {
 }
 
 fn promises_are_kept(flavor: Flavor) {
+    // Redis 6.2 keeps no history of its append-only files.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     // One after the other: two clusters under load are too much for a small machine.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = lock(&TURN);

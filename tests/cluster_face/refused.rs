@@ -165,8 +165,9 @@ fn wrong_counts_get_the_servers_words() {
                     theirs.call_args(&words).to_string(),
                 );
                 let is_about_count = want.starts_with("-ERR wrong number of arguments");
+                // Vector sets of Redis 8 are named in upper case.
                 assert!(
-                    !is_about_count || got == want,
+                    !is_about_count || got.eq_ignore_ascii_case(&want),
                     "{words:?}\n got {got}\nwant {want}"
                 );
             }

@@ -3,7 +3,7 @@
 use keyway::command::{Command, Handling, Lookup, errors, lookup, supported};
 
 use crate::report::reports;
-use crate::server::{Reply, Server};
+use crate::server::{Reply, Server, describes_commands};
 use crate::{REDIS, VALKEY, with_args};
 
 #[test]
@@ -20,6 +20,9 @@ const ERRORS: usize = 500;
 
 /// Unknown commands and sub-commands of random bytes, and too few arguments for every row.
 fn assert_errors_are_given(binary: &str) {
+    if !describes_commands(binary) {
+        return;
+    }
     let mut server = Server::start(binary);
     let reported = reports(binary);
     let mut random = fastrand::Rng::with_seed(3);
@@ -38,7 +41,12 @@ fn assert_errors_are_given(binary: &str) {
         line.extend((0..random.usize(..60)).map(|_| random_word(&mut random)));
         lines.push(line);
     }
-    for row in supported().filter(|row| row.arity.abs() > 1 && reported.contains_key(row.name)) {
+    // A module counts its arguments itself: vector sets of Redis 8 are named in upper case then.
+    let is_checked = |row: &&Command| {
+        let report = reported.get(row.name);
+        row.arity.abs() > 1 && report.is_some_and(|report| !report.is_of_module)
+    };
+    for row in supported().filter(is_checked) {
         lines.push(
             row.name
                 .split('|')

@@ -14,6 +14,8 @@ pub struct Report {
     pub policy: String,
     pub is_blocking: bool,
     pub is_admin: bool,
+    /// It is a module's, as vector sets in Redis 8.
+    pub is_of_module: bool,
 }
 
 pub fn reports(binary: &str) -> BTreeMap<String, Report> {
@@ -60,8 +62,10 @@ fn collect_reports(entries: &[Reply], reports: &mut BTreeMap<String, Report>) {
             policy: format!("{} {}", tip("request_policy:"), tip("response_policy:")),
             is_blocking: has("blocking"),
             is_admin: has("admin"),
+            is_of_module: has("module"),
         };
-        reports.insert(name.text(), report);
+        // Vector sets of Redis 8 are told in upper case.
+        reports.insert(name.text().to_lowercase(), report);
         collect_reports(subcommands.array(), reports);
     }
 }

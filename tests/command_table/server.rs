@@ -59,6 +59,32 @@ pub struct Server {
     _folder: tempfile::TempDir,
 }
 
+/// Whether a program describes commands as this needs it: Redis 6.2 tells neither sub-commands nor how to find keys.
+pub fn describes_commands(binary: &str) -> bool {
+    let describes = version(binary) >= (7, 0);
+    if !describes {
+        eprintln!("{binary} tells too little of its commands: not compared");
+    }
+    describes
+}
+
+/// The version that the program prints: major and minor.
+pub fn version(binary: &str) -> (u32, u32) {
+    let output = Command::new(binary).arg("--version").output();
+    let text = output.unwrap_or_else(|error| panic!("{binary} does not run: {error}"));
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    let mut words = text.split_whitespace();
+    let version = words.find_map(|word| word.strip_prefix("v="));
+    let mut numbers = version.unwrap_or_default().split('.');
+    let mut number = || {
+        numbers
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0)
+    };
+    (number(), number())
+}
+
 impl Server {
     pub fn start(binary: &str) -> Server {
         let folder = tempfile::tempdir().expect("a temporary folder");

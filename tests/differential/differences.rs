@@ -38,6 +38,10 @@ const KNOWN: &[Known] = &[
     // What Keyway answers itself.
     Known { command: "CLIENT SETINFO*", seen: Replies { one: "-ERR unknown subcommand*", keyway: "*" }, why: "Keyway knows what newer servers have: libraries send it to any server" },
     Known { command: "CLIENT NO-TOUCH*", seen: Replies { one: "-ERR unknown subcommand*", keyway: "*" }, why: "as CLIENT SETINFO" },
+    Known { command: "CLIENT KILL ID *", seen: Replies { one: "-ERR syntax error", keyway: "-ERR client-id should be greater than 0" }, why: "Valkey 8.1 has other words for what is no number" },
+    Known { command: "CLIENT LIST ID *", seen: Replies { one: "-ERR syntax error", keyway: "-ERR Invalid client ID" }, why: "as CLIENT KILL" },
+    Known { command: "CLIENT LIST ID *", seen: Replies { one: "-ERR client-id should be greater than 0", keyway: "*" }, why: "Valkey 8.1; elsewhere it is a client that is not there" },
+    Known { command: "CLIENT PAUSE * * *", seen: Replies { one: "+OK", keyway: "-ERR *" }, why: "Valkey 8.1 does not mind a word too many" },
     Known { command: "CLIENT NO-TOUCH ON, then reads (newer servers)", seen: LeftOut, why: "it is accepted and shown in CLIENT LIST, but reads still touch keys (OBJECT IDLETIME, eviction): they go over shared connections" },
     Known { command: "CLIENT HELP", seen: Replies { one: "[*", keyway: "[*" }, why: "Keyway tells what its own CLIENT does; inside MULTI it is left out" },
     Known { command: "HELLO * AUTH * * *", seen: Replies { one: "-WRONGPASS*", keyway: "-ERR Syntax error in HELLO option*" }, why: "wrong password and wrong option: Redis 7.0 complains of the first, newer servers and Keyway of the option" },
@@ -46,6 +50,11 @@ const KNOWN: &[Known] = &[
     Known { command: "WAITAOF, CLIENT SETINFO, ZRANK WITHSCORE: queued, or in RESP2 with subscriptions; COMMAND GETKEYS with one argument", seen: LeftOut, why: "newer servers have them, or take more arguments; Redis 7.0 refuses earlier" },
     Known { command: "CLIENT PAUSE n WRITE, and FCALL of a function that promises not to write (no-writes), or EVALSHA of such a script that never passed through Keyway", seen: LeftOut, why: "it waits: Keyway does not know what is promised; one server lets it go on" },
     Known { command: "more than 1,048,576 arguments", seen: LeftOut, why: "Keyway's limit, as that of Redis 6.2; later servers have none (contract: P5)" },
+    Known { command: "a wrong request before AUTH (Valkey 9)", seen: LeftOut, why: "it says NOAUTH first; Keyway, as all others, says what is wrong" },
+    Known { command: "CLIENT LIST and CLIENT KILL with several filters, or those of Valkey 8.1 and 9 (NAME, IDLE, LIB-NAME, IP, NOT-ID ...)", seen: LeftOut, why: "a syntax error, as on Redis" },
+    Known { command: "MSETEX over several slots", seen: LeftOut, why: "CROSSSLOT: with NX or XX it is all or nothing, as MSETNX" },
+    Known { command: "ACL: VADD and other commands of vector sets", seen: LeftOut, why: "they are in @read or @write; Redis 8.0 has them in no category" },
+    Known { command: "HELLO: availability_zone (Valkey 8.1)", seen: LeftOut, why: "it would be a node's zone, not Keyway's" },
     // What takes its time.
     Known { command: "EVALSHA of a script that passed through Keyway and never ran (in a transaction that was given up, with a wrong number of keys, later in the same pipeline)", seen: LeftOut, why: "Keyway knows the body and runs it; one server says NOSCRIPT (contract: T4)" },
     Known { command: "PUBLISH in a transaction", seen: LeftOut, why: "its number of receivers is the node's own, in which each hub of a Keyway is one; the messages are compared" },
@@ -55,9 +64,13 @@ const KNOWN: &[Known] = &[
     Known { command: "a subscriber's PUBLISH in its own transaction (RESP3)", seen: LeftOut, why: "Redis 7.0 puts the message between the elements of EXEC's reply; Keyway never does (contract: P6)" },
     // What the servers themselves get wrong.
     Known { command: "CLIENT REPLY OFF or SKIP inside MULTI", seen: LeftOut, why: "both servers send fewer elements than EXEC's reply announces" },
-    Known { command: "a failing AUTH of a named user in a pipeline (Valkey 8.0)", seen: LeftOut, why: "it is not answered when replies are pending; Keyway answers" },
+    Known { command: "a failing AUTH of a named user in a pipeline (Redis 7.2 and later, Valkey to 8.1)", seen: LeftOut, why: "it is not answered when replies are pending; Keyway answers" },
     Known { command: "a line of blanks (Valkey 8.0)", seen: LeftOut, why: "the array that follows is taken for lines of text" },
+    Known { command: "other bytes where CR and LF belong, or letters right behind a closing quote (Valkey 9)", seen: LeftOut, why: "a protocol error there, and a longer word; Keyway reads as Redis and older Valkey do" },
+    Known { command: "CLIENT REPLY SKIP and an empty request behind it (Redis 8)", seen: LeftOut, why: "it skips the next one that is not; elsewhere, and in Keyway, the empty one is what is skipped" },
     Known { command: "UNSUBSCRIBE of a client without subscriptions (Valkey 8.0.1)", seen: LeftOut, why: "an error there and in no other version; Keyway confirms" },
+    Known { command: "a breach of the protocol in a pipeline, behind a command that blocks (Redis 8)", seen: LeftOut, why: "it says nothing and does not close; Keyway says what is wrong and closes" },
+    Known { command: "unknown commands and sub-commands, wrong counts (Redis 6.2)", seen: LeftOut, why: "Keyway has the words of Redis 7.0" },
     Known { command: "QUIT while replies are off", seen: LeftOut, why: "the servers close after the last reply that is written, so they may not close at all; Keyway closes" },
     // What one server would not do twice either.
     Known { command: "SPOP, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER of some of the elements", seen: LeftOut, why: "chance; all of the elements, or their number, are compared" },

@@ -73,6 +73,10 @@ fn variable(name: &str) -> Option<u64> {
 
 /// contract: P1 P2 P3 P7, R1 R2, M1, T1 to T5, S1 S4, C1 C3 C5 C6
 fn every_reply_is_one_servers(flavor: Flavor) {
+    // Redis 6.2 has other words, and lacks half of the catalogue.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::new(flavor);
     let only = variable("KEYWAY_TEST_SEED");
     let first = only.or(variable("KEYWAY_TEST_FIRST_SEED")).unwrap_or(0);

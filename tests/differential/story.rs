@@ -70,6 +70,7 @@ impl fmt::Display for Turn {
 pub struct Author<'a> {
     random: Rng,
     flavor: Flavor,
+    is_silent: bool,
     kinds: &'a [Kind],
     states: Vec<State>,
     shared: Words,
@@ -114,6 +115,7 @@ impl<'a> Author<'a> {
         Author {
             random: Rng::with_seed(seed),
             flavor,
+            is_silent: flavor == Flavor::Valkey || flavor.is_since(7, 2),
             kinds,
             states: (0..CLIENTS).map(|_| State::new(flavor)).collect(),
             shared: Words::new(TAG.to_owned(), payloads.to_vec(), seed * 10_000),
@@ -374,31 +376,29 @@ impl<'a> Author<'a> {
     fn may_send(&self, client: usize, command: &Command) -> bool {
         let state = &self.states[client];
         let (name, option) = (command.name(), command.word(1));
-        let in_transaction = state.queue.is_some();
-        if in_transaction && !self.may_queue(client, command) {
+        if state.queue.is_some() && !self.may_queue(client, command) {
             return false;
         }
         // The first client never subscribes, so that it may publish from transactions.
         if client == 0 && name.ends_with("SUBSCRIBE") && !name.contains("UNSUB") {
             return false;
         }
-        // Valkey 8.0 does not answer a failing login of a user when replies are pending.
+        // Newer servers do not answer a failing login of a user when replies are pending.
         let user = match &*name {
             "AUTH" if command.argc() == 3 => command.words.get(1),
             "HELLO" if command.word(2) == "AUTH" && command.argc() > 4 => command.words.get(3),
             _ => None,
         };
-        let logs_in_wrongly =
-            self.flavor == Flavor::Valkey && user.is_some_and(|user| user != b"default");
+        let logs_in_wrongly = self.is_silent && user.is_some_and(|user| user != b"default");
+        let is_valkey = self.flavor == Flavor::Valkey;
         // After a line of spaces Valkey 8.0 takes the next array for inline lines.
-        let is_blank = self.flavor == Flavor::Valkey && command.raw == Some(b"   \r\n");
-        // Valkey 8.0.1 refuses to end subscriptions of a client that has none, as its successors do no
-        // more; Keyway confirms it, as they do.
-        let ends_nothing = self.flavor == Flavor::Valkey
-            && name.ends_with("UNSUBSCRIBE")
-            && !state.is_subscribed();
-        // The servers close when the last reply is written; if replies are off, they may not.
-        let leaves_unheard = command.closes() && state.replies != Replies::On;
+        let is_blank = is_valkey && command.raw == Some(b"   \r\n");
+        // Valkey 8.0.1 alone refuses to end subscriptions of a client that has none.
+        let ends_nothing = is_valkey && name.ends_with("UNSUBSCRIBE") && !state.is_subscribed();
+        // The servers close when the last reply is written; if replies are off, they may not. Newer Redis may forget
+        // a breach behind a command that blocks.
+        let forgets = self.is_silent && !is_valkey && command.raw.is_some();
+        let leaves_unheard = command.closes() && (forgets || state.replies != Replies::On);
         if logs_in_wrongly || is_blank || ends_nothing || leaves_unheard {
             return false;
         }

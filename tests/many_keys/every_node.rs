@@ -88,6 +88,10 @@ fn flushing_empties_every_primary(flavor: Flavor) {
 
 /// contract: M4
 fn configuration_reaches_every_node(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();
@@ -161,6 +165,10 @@ fn configuration_reaches_every_node(flavor: Flavor) {
 ///
 /// contract: M4, S4
 fn publishing_reaches_every_subscriber_once(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();
@@ -262,6 +270,10 @@ fn slow_logs_are_one_log(flavor: Flavor) {
     }
     let node = stage.scene.cluster.node(0);
     for command in ["SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG GET 1 2"] {
+        // Redis 6.2 gives all it has, and so do all nodes.
+        if command == "SLOWLOG GET -2" && !flavor.is_since(7, 0) {
+            continue;
+        }
         let (got, want) = (client.call(command), node.call(command));
         assert_eq!(got.to_string(), want.to_string(), "{command}");
     }
@@ -271,6 +283,10 @@ fn slow_logs_are_one_log(flavor: Flavor) {
 
 /// contract: M4, C6
 fn latencies_are_those_of_one_server(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();
@@ -364,6 +380,10 @@ fn histograms_add_up(stage: &Stage) {
 ///
 /// contract: C6
 fn one_nodes_answers_are_the_servers(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let mut client = stage.client();
     let mut plain = stage.scene.plain().client();

@@ -9,6 +9,10 @@ each_flavor! {
 
 /// contract: M1
 fn a_full_node_makes_the_whole_write_an_error(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();

@@ -129,6 +129,10 @@ fn what_adds_up_is_added(flavor: Flavor) {
 
 /// contract: C6
 fn sections_are_those_asked_for(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let mut client = stage.client();
     let mut plain = stage.scene.plain().client();

@@ -14,6 +14,10 @@ const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// contract: T4, R2
 fn scripts_run_where_their_keys_are(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let mut client = stage.client();
     for key in KEYS {
@@ -92,6 +96,10 @@ fn script_commands_speak_of_every_primary(flavor: Flavor) {
 
 /// contract: M4, T4
 fn functions_are_on_every_primary(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let mut client = stage.client();
     client.expect("FUNCTION FLUSH", "+OK");
@@ -130,6 +138,10 @@ fn functions_are_on_every_primary(flavor: Flavor) {
 
 /// contract: R2, M2
 fn sort_follows_the_nodes_rules(flavor: Flavor) {
+    // Redis 6.2 has not all that is asked for.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let cluster = &stage.scene.cluster;
     let mut client = stage.client();

@@ -158,6 +158,10 @@ fn several_slots_where_one_is_needed(flavor: Flavor) {
 
 /// contract: M1, C6
 fn wrong_counts_get_the_servers_words(flavor: Flavor) {
+    // Redis 6.2 has other words for some mistakes.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     let stage = Stage::take(flavor);
     let mut client = stage.client();
     let mut plain = stage.scene.plain().client();

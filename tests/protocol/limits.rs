@@ -135,6 +135,10 @@ fn the_largest_argument_is_configured() {
 /// contract: P5, P7
 #[test]
 fn little_is_allowed_before_authentication() {
+    // Redis 6.2 has other words for some mistakes.
+    if !Flavor::Redis.is_since(7, 0) {
+        return;
+    }
     let plain = Server::start_with(ServerOptions {
         password: Some("secret".to_owned()),
         ..ServerOptions::default()
@@ -207,6 +211,11 @@ fn little_is_allowed_before_authentication() {
         ),
         ("QUIT", b"PING\r\nQUIT\r\nPING\r\n".to_vec()),
     ] {
+        // Newer servers (not Valkey 9) do not answer a failing AUTH while replies are pending; Keyway does.
+        let has_failing_auth = ["wrong passwords", "a wrong one changes nothing"].contains(&what);
+        if has_failing_auth && Flavor::Redis.is_since(7, 2) {
+            continue;
+        }
         let want = conversation(plain.addr(), &[&bytes]);
         assert!(!want.is_empty(), "{what}");
         let got = conversation(keyway.addr(), &[&bytes]);

@@ -14,6 +14,10 @@ each_flavor! {
 
 /// contract: P1, P2, P4, P6
 fn streams_in_one_slot_get_the_servers_bytes(flavor: Flavor) {
+    // Redis 6.2 has other words for some mistakes.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     for (round, hello) in ["HELLO 2", "HELLO 3"].iter().cycle().take(8).enumerate() {
         let seed = seed_of(round);
         let commands = Commands::in_one_slot(seed, &format!("shapes:{flavor:?}"));
@@ -23,6 +27,10 @@ fn streams_in_one_slot_get_the_servers_bytes(flavor: Flavor) {
 
 /// contract: P1, P2, M1
 fn streams_over_all_slots_get_the_servers_bytes(flavor: Flavor) {
+    // Redis 6.2 has other words for some mistakes.
+    if !flavor.is_since(7, 0) {
+        return;
+    }
     for (round, hello) in ["HELLO 2", "HELLO 3"].iter().cycle().take(6).enumerate() {
         let seed = seed_of(round + 100);
         let commands = Commands::over_all_slots(seed, &format!("wide:{flavor:?}"));

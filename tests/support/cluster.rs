@@ -153,7 +153,8 @@ impl Cluster {
             if index < primaries {
                 let share = |index: usize| index * Slot::COUNT / primaries;
                 let (first, end) = (share(index), share(index + 1));
-                node.ok(&format!("CLUSTER ADDSLOTSRANGE {first} {}", end - 1));
+                let slots: Vec<String> = (first..end).map(|slot| slot.to_string()).collect();
+                node.ok(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
             }
         }
         // Only now: a node that has met another takes no epoch any more.

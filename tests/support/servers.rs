@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -52,6 +52,17 @@ impl Flavor {
             .split_whitespace()
             .find_map(|word| word.strip_prefix("v="));
         version.unwrap_or_default().to_owned()
+    }
+
+    /// Whether the program is of this version or a later one; for what its versions do differently.
+    pub fn is_since(self, major: u32, minor: u32) -> bool {
+        static VERSIONS: [OnceLock<(u32, u32)>; 2] = [OnceLock::new(), OnceLock::new()];
+        let version = VERSIONS[self as usize].get_or_init(|| {
+            let version = self.version();
+            let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+            (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+        });
+        *version >= (major, minor)
     }
 }
 
@@ -162,7 +173,9 @@ impl Server {
         line("save \"\"");
         line("appendonly no");
         line(&format!("dir {}", self.folder.path().display()));
-        line("enable-debug-command yes");
+        if self.options.flavor.is_since(7, 0) {
+            line("enable-debug-command yes");
+        }
         line("repl-diskless-sync yes");
         line("repl-diskless-sync-delay 0");
         line("repl-ping-replica-period 1");

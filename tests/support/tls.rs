@@ -166,7 +166,7 @@ impl TlsCluster {
             config,
             node_config: Some(Arc::new(move |_, port| {
                 let tls_port = Port::lease();
-                let lines = vec![
+                let mut lines = vec![
                     format!("tls-port {}", tls_port.number()),
                     format!("tls-cert-file {}", pair.certificate.display()),
                     format!("tls-key-file {}", pair.key.display()),
@@ -174,9 +174,11 @@ impl TlsCluster {
                     "tls-auth-clients yes".to_owned(),
                     format!("tls-cluster {yes_or_no}"),
                     format!("tls-replication {yes_or_no}"),
-                    // The nodes are introduced to each other by their plain ports.
-                    format!("cluster-port {}", port + 10_000),
                 ];
+                if flavor.is_since(7, 0) {
+                    // The nodes are introduced to each other by their plain ports.
+                    lines.push(format!("cluster-port {}", port + 10_000));
+                }
                 lock(&leased).push(tls_port);
                 lines
             })),

@@ -37,9 +37,10 @@ pub(super) fn slots(session: &Session, world: &World<'_>, out: &mut Vec<u8>) -> 
 
 pub(super) fn shards(session: &Session, world: &World<'_>, out: &mut Vec<u8>) -> Answered {
     let shards = view::shards(world);
+    let tells_id = tells_as_valkey_9(world);
     write::array(out, shards.len());
     for shard in &shards {
-        write::map(out, session.protocol, 2);
+        write::map(out, session.protocol, 2 + usize::from(tells_id));
         write::bulk(out, b"slots");
         write::array(out, shard.ranges.len() * 2);
         for (first, last) in &shard.ranges {
@@ -50,6 +51,10 @@ pub(super) fn shards(session: &Session, world: &World<'_>, out: &mut Vec<u8>) ->
         write::array(out, shard.nodes.len());
         for (index, node) in shard.nodes.iter().enumerate() {
             shard_node(session, node, index == 0, out);
+        }
+        if tells_id {
+            write::bulk(out, b"id");
+            write::bulk(out, shard.id.as_bytes());
         }
     }
     Ok(Effect::None)
@@ -130,6 +135,27 @@ fn line(shard: &ShardView, index: usize, is_own_shard: bool) -> String {
     text
 }
 
+/// Whether the servers tell what Valkey 9 added.
+fn tells_as_valkey_9(world: &World<'_>) -> bool {
+    world.topology.is_some_and(|topology| topology.is_valkey(9))
+}
+
+/// The lines of `CLUSTER INFO` about nodes that failed; which of them are only suspected is not shown.
+fn failed_nodes(shards: &[ShardView]) -> String {
+    let has_failed = |node: &&NodeView| node.health == Health::Failed;
+    let nodes = shards.iter().flat_map(|shard| &shard.nodes);
+    let voting = shards.iter().filter(|shard| !shard.ranges.is_empty());
+    let voting = voting.filter_map(|shard| shard.nodes.first());
+    format!(
+        "cluster_nodes_pfail:0\r\n\
+         cluster_nodes_fail:{}\r\n\
+         cluster_voting_nodes_pfail:0\r\n\
+         cluster_voting_nodes_fail:{}\r\n",
+        nodes.filter(has_failed).count(),
+        voting.filter(has_failed).count()
+    )
+}
+
 /// `CLUSTER INFO`
 pub(super) fn state(session: &Session, world: &World<'_>, out: &mut Vec<u8>) -> Answered {
     let owned = |topology: &Topology| {
@@ -145,12 +171,17 @@ pub(super) fn state(session: &Session, world: &World<'_>, out: &mut Vec<u8>) -> 
     } else {
         "fail"
     };
+    let later = match tells_as_valkey_9(world) {
+        true => failed_nodes(&shards),
+        false => String::new(),
+    };
     let text = format!(
         "cluster_state:{state}\r\n\
          cluster_slots_assigned:{assigned}\r\n\
          cluster_slots_ok:{assigned}\r\n\
          cluster_slots_pfail:0\r\n\
          cluster_slots_fail:0\r\n\
+         {later}\
          cluster_known_nodes:{nodes}\r\n\
          cluster_size:{}\r\n\
          cluster_current_epoch:0\r\n\

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Answered, Bound, Effect, Vouched, World, ok, refuse, shown, syntax_error};
-use crate::acl::User;
+use super::{Answered, Bound, Effect, Vouched, World, greeting, ok, refuse, shown, syntax_error};
+use crate::acl::{User, Wording};
 use crate::client::Session;
 use crate::client::local::client::check_name;
 use crate::cluster::Database;
@@ -204,14 +204,16 @@ pub(super) fn hello(
     out: &mut Vec<u8>,
 ) -> Answered {
     let hello = Hello::parse(args)?;
-    let name = server_name(world);
     match hello.credentials {
         Some((name, password)) => match user_with(name, password, session, world) {
             Ok(user) => session.authenticate(user),
             Err(refusal) => return refusal.tell(name, password, out),
         },
         None if !session.is_authenticated() => {
-            let version = if name == "valkey" { "<proto> " } else { "" };
+            let version = match world.wording {
+                Wording::Redis70 => "",
+                Wording::Later => "<proto> ",
+            };
             return Err(format!(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
                  HELLO {version}AUTH <user> <pass> option can be used to authenticate the client \
@@ -225,54 +227,10 @@ pub(super) fn hello(
     }
     let before = session.protocol;
     session.protocol = hello.protocol.unwrap_or(before);
-    write_greeting(session, name, world, out);
+    greeting::write(session, world.topology, out);
     Ok(if session.protocol == before {
         Effect::None
     } else {
         Effect::ProtocolChanged
     })
-}
-
-fn server_name<'a>(world: &World<'a>) -> &'a str {
-    world
-        .topology
-        .map_or("redis", |topology| &topology.server_name)
-}
-
-/// The reply of a standalone server of the cluster's version (contract: C3).
-fn write_greeting(session: &Session, server_name: &str, world: &World<'_>, out: &mut Vec<u8>) {
-    /// What is said before a server was asked: the oldest version whose replies Keyway gives.
-    const UNKNOWN_VERSION: &str = "7.0.0";
-    // A Valkey server greets with its own version, not with the Redis version it is compatible to.
-    let version = world
-        .topology
-        .map_or("", |topology| match &*topology.valkey_version {
-            "" => &topology.server_version,
-            own => own,
-        });
-    let version = match version {
-        "" => UNKNOWN_VERSION,
-        known => known,
-    };
-    write::map(out, session.protocol, 7);
-    for (name, value) in [("server", server_name), ("version", version)] {
-        write::bulk(out, name.as_bytes());
-        write::bulk(out, value.as_bytes());
-    }
-    write::bulk(out, b"proto");
-    write::integer(
-        out,
-        match session.protocol {
-            Protocol::Resp2 => 2,
-            Protocol::Resp3 => 3,
-        },
-    );
-    write::bulk(out, b"id");
-    write::integer(out, i64::try_from(session.id).unwrap_or(i64::MAX));
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
-        write::bulk(out, name.as_bytes());
-        write::bulk(out, value.as_bytes());
-    }
-    write::bulk(out, b"modules");
-    write::array(out, 0);
 }

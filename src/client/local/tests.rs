@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::acl::{User, Users};
-use crate::cluster::{Endpoint, Health, Mode, Node, NodeIndex, Role, Slot};
+use crate::cluster::{Endpoint, Greeting, Health, Mode, Node, NodeIndex, Role, Slot};
 use crate::command::{Handling, Lookup, lookup};
 use crate::resp::Span;
 
@@ -54,6 +54,11 @@ fn cluster() -> Topology {
         topology.assign(Slot::new(number).expect("below 16384"), owner);
     }
     topology.server_version = Arc::from("7.0.15");
+    topology.greeting = Arc::new(Greeting {
+        server: Arc::from("redis"),
+        version: Arc::from("7.0.15"),
+        modules: Vec::new(),
+    });
     topology
 }
 
@@ -104,7 +109,12 @@ impl Talk {
             selected: self.selected.clone(),
             topology: self.topology.as_ref(),
             door: &self.door,
-            wording: Wording::Later,
+            wording: self
+                .topology
+                .as_ref()
+                .map_or(Wording::default(), |topology| {
+                    Wording::of(&topology.server_name, &topology.server_version)
+                }),
             acl_log: &acl_log,
             learnt: &learnt,
             started_us: 0,
@@ -457,6 +467,15 @@ fn the_real_nodes() {
         talk.ask("CLUSTER INFO")
             .contains("cluster_known_nodes:5\r\ncluster_size:2\r\n")
     );
+    // What Valkey 9 added.
+    let ids = |reply: &str| reply.matches("$2\r\nid\r\n").count();
+    assert_eq!(ids(&shards), 5);
+    let topology = talk.topology.as_mut().expect("there is one");
+    topology.valkey_version = Arc::from("9.1.2");
+    assert_eq!(ids(&talk.ask("CLUSTER SHARDS")), 5 + 3);
+    let state = talk.ask("CLUSTER INFO");
+    assert!(state.contains("cluster_nodes_fail:1\r\n"), "{state}");
+    assert!(state.contains("voting_nodes_fail:0\r\n"), "{state}");
     talk.topology = None;
     talk.hears("CLUSTER SLOTS", "*0\r\n")
         .hears("CLUSTER NODES", "$0\r\n\r\n");

@@ -11,7 +11,7 @@ commands! {
     "client|getredir"        2 Harmless none            Local(ClientGetRedir)     @slow @connection,
     "client|help"            2 Harmless none            Local(ClientHelp)         @slow @connection,
     "client|id"              2 Harmless none            Local(ClientId)           @slow @connection,
-    "client|import-source"   3 Effect   none            Refused                   @admin @slow @dangerous @connection,
+    "client|import-source"   3 Effect   none            Refused                   @slow @connection,
     "client|info"            2 Harmless none            Local(ClientInfo)         @slow @connection,
     "client|kill"           -3 Effect   none            Local(ClientKill)         @admin @slow @dangerous @connection,
     "client|list"           -2 Harmless none            Local(ClientList)         @admin @slow @dangerous @connection,

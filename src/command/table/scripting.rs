@@ -21,7 +21,7 @@ commands! {
     "function|restore"  -3 Write    none            Primaries(AllSucceeded) @write @slow @scripting,
     "function|stats"     2 Harmless none            Anywhere                @slow @scripting,
     "script"            -2 Harmless none            Container               @slow,
-    "script|debug"       3 Effect   none            Refused                 @slow @scripting,
+    "script|debug"      -3 Effect   none            Refused                 @slow @scripting,
     "script|exists"     -3 Harmless none            Script(Exists)          @slow @scripting,
     "script|flush"      -2 Effect   none            Script(Flush)           @slow @scripting,
     "script|help"        2 Harmless none            Anywhere                @slow @scripting,

@@ -54,23 +54,31 @@ impl Core {
                 self.answer_simple(key, "OK")
             }
             Handling::Transaction(verb @ (Verb::Multi | Verb::Watch)) => {
-                self.refuse_inside(key, verb, args)
+                self.refuse_inside(key, verb, command, args)
             }
             // At once, as a server.
             Handling::Local(Local::Quit | Local::Reset) => return None,
             _ if command.is_kept_out_of_multi() => {
-                self.refuse_request(key, args, ErrorKind::Refused, |_| NOT_INSIDE.into())
+                let text = self.not_inside(command);
+                self.refuse_request(key, args, ErrorKind::Refused, |_| text)
             }
             Handling::Refused | Handling::Container => return None,
             _ => self.queue(key, command, args),
         })
     }
 
-    /// `MULTI` and `WATCH` inside `MULTI`: for Valkey that is the end of the transaction.
-    fn refuse_inside(&mut self, key: ClientKey, verb: Verb, args: &Args<'_>) -> Taken {
+    /// `MULTI` and `WATCH` inside `MULTI`: since Valkey 8 that is the end of the transaction.
+    fn refuse_inside(
+        &mut self,
+        key: ClientKey,
+        verb: Verb,
+        command: &Command,
+        args: &Args<'_>,
+    ) -> Taken {
         let topology = self.nodes.topology();
-        if topology.is_some_and(|topology| &*topology.server_name == "valkey") {
-            return self.refuse_request(key, args, ErrorKind::Transaction, |_| NOT_INSIDE.into());
+        if topology.is_some_and(|topology| topology.is_valkey(8)) {
+            let text = self.not_inside(command);
+            return self.refuse_request(key, args, ErrorKind::Transaction, |_| text);
         }
         self.refuse_without_abort(
             key,
@@ -79,6 +87,16 @@ impl Core {
                 _ => "ERR MULTI calls can not be nested",
             },
         )
+    }
+
+    /// In the servers' words: Valkey 9 names the command.
+    fn not_inside(&self, command: &Command) -> Vec<u8> {
+        let topology = self.nodes.topology();
+        let name = match topology.is_some_and(|topology| topology.is_valkey(9)) {
+            true => format!(" '{}'", command.name),
+            false => String::new(),
+        };
+        format!("ERR Command{name} not allowed inside a transaction").into_bytes()
     }
 
     /// Keeps a command for `EXEC`.
@@ -329,8 +347,6 @@ impl Core {
         Taken::Yes
     }
 }
-
-const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
 
 fn crossslot(more: &str) -> Refusal {
     let text = format!("CROSSSLOT Keys in request don't hash to the same slot{more}");

@@ -52,7 +52,7 @@ def blocking():
         check.that("a reset removes them all", storage.reset() > 5)
     else:
         # Its script looks for keys with KEYS and deletes what it finds.
-        check.raises("a reset of everything cannot be served", redis.ResponseError, "cript attempted to access", storage.reset)
+        check.raises("a reset of everything cannot be served", redis.ResponseError, "ttempted to access", storage.reset)
 
 
 async def asynchronous():
