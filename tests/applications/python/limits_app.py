@@ -50,6 +50,9 @@ def blocking():
         FixedWindowRateLimiter(storage).hit(limits.RateLimitItemPerMinute(10), "reset", str(n), run_id)
     if options.before == "one":
         check.that("a reset removes them all", storage.reset() > 5)
+    elif storage.storage.info("server").get("valkey_version", "0").startswith("9."):
+        # Refused as below; but then Valkey 9.1.2 refuses every script, until the node is started again.
+        pass
     else:
         # Its script looks for keys with KEYS and deletes what it finds.
         check.raises("a reset of everything cannot be served", redis.ResponseError, "ttempted to access", storage.reset)
