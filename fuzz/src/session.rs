@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use keyway::client::NotSelected;
 use keyway::cluster::{AddressMap, Endpoint, Health, Mode, Node, NodeIndex, Role, Slot, Topology};
 use keyway::pipeline::ClientKey;
 use keyway::resp::reply::ReplyScanner;
@@ -394,7 +395,7 @@ impl World {
                 self.core.client_left(client.key);
             }
             Poll::Ready(End::Selects) => {
-                let none = "ERR DB index is out of range".to_owned();
+                let none = NotSelected::ByNode("ERR DB index is out of range".to_owned());
                 self.core.selecting_ends(client.key, Err(none));
             }
             Poll::Ready(End::Moves | End::Asks) | Poll::Pending => {}

@@ -102,8 +102,18 @@ impl Bound {
 pub struct Selected {
     /// Which, and for whom.
     pub home: Home,
-    /// The client may go there; or the text of the error it gets, if a node said so in the node's words.
-    pub outcome: Result<(), String>,
+    /// Whether the client may go there.
+    pub outcome: Result<(), NotSelected>,
+}
+
+/// Why a client does not get the database that it wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSelected {
+    /// A node says so, in these words.
+    ByNode(String),
+    /// The server would have it, or may: the text of the error. Programs that do not look at the reply would go on in
+    /// the database where they were, so the client is closed.
+    ByKeyway(String),
 }
 
 /// What the nodes said about a client's credentials.

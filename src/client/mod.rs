@@ -16,6 +16,6 @@ pub mod tracking;
 pub use describe::{Figures, describe_client};
 pub use filter::ClientFilter;
 pub use home::Home;
-pub use local::{Bound, Effect, Question, Selected, Vouched, World, answer};
+pub use local::{Bound, Effect, NotSelected, Question, Selected, Vouched, World, answer};
 pub use session::{ReplyMode, Session};
 pub use tracking::{Tracking, TrackingChange, TrackingMode};

@@ -61,7 +61,8 @@ pub fn lines_lost() -> u64 {
 /// A pipe that can be written takes this much without waiting for its reader (`PIPE_BUF`, pipe(7)).
 const ROOM: usize = 4096;
 
-/// A writer that never fails and never waits; it is given whole lines. There is nowhere to tell of a failure: the
+/// A writer that never fails, and never waits where it is the only one who writes to a pipe; it is given whole lines. (Of
+/// one longer than [`ROOM`] the beginning may be all that is taken.) There is nowhere to tell of a failure: the
 /// subscriber itself would use `eprintln!`, which panics when standard error cannot be written.
 struct Lossy<W>(W);
 

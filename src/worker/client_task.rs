@@ -50,7 +50,13 @@ pub(super) async fn run(
             End::Moves => (worker, key) = move_on(worker, key),
             // Rare, and large: a task that is silent should not keep room for it.
             End::Asks => Box::pin(vouching::vouch(&worker, key)).await,
-            End::Selects => Box::pin(databases::look_for(&worker, key)).await,
+            End::Selects => {
+                let looking = Box::pin(databases::look_for(&worker, key));
+                tokio::select! {
+                    () = looking => {}
+                    () = poll_fn(|context| worker.turn(|core| poll_leaving(core, key, context))) => {}
+                }
+            }
             End::Finished | End::Gone => break end,
         }
     };
@@ -132,6 +138,18 @@ pub enum End {
     Asks,
     /// A node has to be asked for the database that it wants.
     Selects,
+}
+
+/// Ends when a client is to leave, whatever its task does for it.
+fn poll_leaving(core: &mut Core, key: ClientKey, context: &mut Context<'_>) -> Poll<()> {
+    let Some(client) = core.clients.get(key) else {
+        return Poll::Ready(());
+    };
+    client.begin_turn(context.waker());
+    match client.phase {
+        Phase::Open | Phase::HalfClosed => Poll::Pending,
+        Phase::Leaving | Phase::Gone => Poll::Ready(()),
+    }
 }
 
 /// What a client asked for happens also when it is gone, in the order it asked.

@@ -19,7 +19,7 @@ use super::core::Core;
 use super::household::Household;
 use super::requests::Taken;
 use super::thread::Worker;
-use crate::client::{Home, Selected};
+use crate::client::{Home, NotSelected, Selected};
 use crate::cluster::{Database, Endpoint};
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
@@ -76,11 +76,18 @@ impl Core {
     }
 
     /// It was found out whether a client may go where it wants to: the request can be answered.
-    pub fn selecting_ends(&mut self, key: ClientKey, outcome: Result<(), String>) {
+    pub fn selecting_ends(&mut self, key: ClientKey, outcome: Result<(), NotSelected>) {
         let home = self.home_wanted(key);
         if let (Some(home), Some(client)) = (home, self.clients.get(key)) {
             let selected = Selected { home, outcome };
             client.selecting = Some(Box::new(Selecting::Told(selected)));
+        }
+        self.errand_ends(key);
+    }
+
+    /// What a client's task had to do is done, or not wanted any more: its next request can be looked at.
+    pub(super) fn errand_ends(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get(key) {
             client.errand = Errand::None;
             client.is_stalled = true;
             client.wake();
@@ -88,9 +95,8 @@ impl Core {
         self.follow_home(key);
     }
 
-    /// Whether some node has not let this core's connections into its database, so that a client that comes now has
-    /// to hear what nodes say.
-    fn has_lost_database(&mut self) -> bool {
+    /// Whether some node refuses this core's connections, so that a client that comes now has to hear what nodes say.
+    fn is_refused_somewhere(&mut self) -> bool {
         let mut nodes = self.nodes.iter_mut();
         nodes.any(|(_, node)| node.refusal.is_some())
     }
@@ -99,7 +105,8 @@ impl Core {
 /// Finds out whether a client may go where it wants to.
 pub(super) async fn look_for(worker: &Rc<Worker>, key: ClientKey) {
     let Some(home) = worker.turn(|core| core.home_wanted(key)) else {
-        return;
+        // The request was answered otherwise meanwhile: rules have changed.
+        return worker.turn(|core| core.errand_ends(key));
     };
     let outcome = match is_there(&worker.house, home) {
         true => Ok(()),
@@ -121,31 +128,32 @@ pub(super) async fn look_for(worker: &Rc<Worker>, key: ClientKey) {
 /// Whether there is a core whose connections nodes have let into the database.
 fn is_there(house: &Household, home: Home) -> bool {
     let found = house.find(home);
-    found.is_some_and(|worker| !worker.turn(|core| core.has_lost_database()))
+    found.is_some_and(|worker| !worker.turn(|core| core.is_refused_somewhere()))
 }
 
-/// Makes the core, so that it counts before anybody else asks for one.
-fn take_room(worker: &Rc<Worker>, home: Home) -> Result<(), String> {
+/// Makes the core, so that it counts before anybody else asks for one. Should it be taken for deserted before the client
+/// gets there, it is made anew.
+fn take_room(worker: &Rc<Worker>, home: Home) -> Result<(), NotSelected> {
     let house = &worker.house;
     if house.find(home).is_none() && !house.has_room_for_database() {
         house.tallies.databases_refused.increment();
-        return Err(format!(
+        return Err(NotSelected::ByKeyway(format!(
             "ERR the server has this database, but as many are in use through this Keyway as may be \
-             ({}, limits.databases)",
+             ({}, limits.databases); the connection is closed",
             house.limits.databases
-        ));
+        )));
     }
     let identity = worker.turn(|core| core.identity.clone());
     house.member(identity.as_ref(), home.database);
     Ok(())
 }
 
-/// What a node says, or the text of the error that none says anything.
+/// What a node says, or that none says anything.
 async fn ask_in_time(
     worker: &Rc<Worker>,
     key: ClientKey,
     database: Database,
-) -> Result<(), String> {
+) -> Result<(), NotSelected> {
     let limit = Duration::from_micros(worker.turn(|core| core.limits.request_timeout_us));
     let until = Instant::now() + limit;
     let mut why = "others are asking".to_owned();
@@ -163,11 +171,11 @@ async fn ask_in_time(
     }
 }
 
-fn unknown(why: &str) -> String {
-    format!(
-        "ERR no node says whether it has this database ({why}); the database is the same as before; try again when \
-         the nodes have recovered"
-    )
+fn unknown(why: &str) -> NotSelected {
+    NotSelected::ByKeyway(format!(
+        "ERR no node says whether it has this database ({why}); the connection is closed; try again when the nodes \
+         have recovered"
+    ))
 }
 
 /// Only so many ask at once.
@@ -175,9 +183,9 @@ async fn ask_in_turn(
     worker: &Rc<Worker>,
     key: ClientKey,
     database: Database,
-) -> Result<Result<(), String>, String> {
+) -> Result<Result<(), NotSelected>, String> {
     // Nobody closes it.
-    let _turn = worker.house.vouching.acquire().await;
+    let _turn = worker.house.selecting.acquire().await;
     let Some(nodes) = worker.turn(|core| core.nodes_to_ask(key)) else {
         return Ok(Err(unknown("its client has left")));
     };
@@ -194,13 +202,14 @@ async fn ask(
     nodes: &[Endpoint],
     settings: &handshake::Settings,
     is_identity: bool,
-) -> Result<Result<(), String>, String> {
+) -> Result<Result<(), NotSelected>, String> {
     let mut why = "no node of the cluster is known yet".to_owned();
     for node in nodes {
         match handshake::open(node, Protocol::Resp2, settings).await {
             Ok(_) => return Ok(Ok(())),
             Err(OpenError::NoDatabase(text)) => {
-                return Ok(Err(text.trim_start_matches('-').to_owned()));
+                let text = text.trim_start_matches('-').to_owned();
+                return Ok(Err(NotSelected::ByNode(text)));
             }
             // Waiting would not help, as with any request (`refusals.rs`).
             Err(OpenError::Refused(text)) if is_identity && text.starts_with("-WRONGPASS") => {

@@ -57,6 +57,8 @@ pub(super) struct Household {
     pub(super) used: Used,
     /// Held while a client's credentials are shown to a node.
     pub(super) vouching: Semaphore,
+    /// Held while a node is asked for a database.
+    pub(super) selecting: Semaphore,
     pub(super) is_draining: Cell<bool>,
     /// Told when there is another core.
     pub(super) has_grown: Notify,

@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::acl::{Door, Doors, Identity, IdentityNumber, User, Users};
+    use crate::client::NotSelected;
     use crate::cluster::Database;
     use crate::resp::write;
     use crate::worker::core::WorkerLimits;
@@ -222,7 +223,7 @@ mod tests {
         let (mut first, mut third) = (core(None, &doors), core(None, &doors));
         third.database = Database(3);
         let key = first.client_joins(7, "1.1.1.1:1", None);
-        for outcome in [Err("ERR no".to_owned()), Ok(())] {
+        for outcome in [Err(NotSelected::ByNode("ERR no".to_owned())), Ok(())] {
             assert_eq!(
                 say(&mut first, key, &["SELECT", "3"]),
                 0,
@@ -236,7 +237,7 @@ mod tests {
                 0,
                 "that was about another"
             );
-            first.selecting_ends(key, Err("ERR neither".to_owned()));
+            first.selecting_ends(key, Err(NotSelected::ByNode("ERR neither".to_owned())));
             assert!(say(&mut first, key, &["SELECT", "4"]) > 0);
             let client = first.clients.get(key).expect("it is there");
             assert!(client.session.is_at_home() && client.errand == Errand::None);

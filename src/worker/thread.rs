@@ -240,6 +240,7 @@ async fn run(context: WorkerContext) {
         identity_idle: context.identity_idle,
         used: Used::default(),
         vouching: Semaphore::new(vouching::AT_ONCE),
+        selecting: Semaphore::new(vouching::AT_ONCE),
         is_draining: Cell::new(false),
         has_grown: Notify::new(),
         members: RefCell::default(),

@@ -35,7 +35,8 @@ use crate::upstream::handshake::{self, Credentials, OpenError, SharedCredentials
 const NODES_MAX: usize = 3;
 /// Nodes of which none said anything are asked again after this time.
 const AGAIN: Duration = Duration::from_millis(100);
-/// So many credentials of one thread's clients are shown to nodes at the same time; others wait.
+/// For so many of one thread's clients nodes are asked at the same time about credentials, and for as many about
+/// databases; others wait.
 pub(super) const AT_ONCE: usize = 64;
 
 /// Credentials that a client gave.
@@ -148,11 +149,8 @@ impl Core {
     fn vouching_ends(&mut self, key: ClientKey, vouched: Vouched) {
         if let Some(client) = self.clients.get(key) {
             client.vouching = Some(Box::new(Vouching::Told(vouched)));
-            client.errand = Errand::None;
-            client.is_stalled = true;
-            client.wake();
         }
-        self.follow_home(key);
+        self.errand_ends(key);
         // Those who had to wait because others of their address were being looked at.
         self.retry_auth();
     }
@@ -176,7 +174,7 @@ struct Question {
 /// Shows a client's credentials to a node, and notes what it says.
 pub(super) async fn vouch(worker: &Rc<Worker>, key: ClientKey) {
     let Some(question) = worker.turn(|core| core.vouching_begins(key)) else {
-        return;
+        return worker.turn(|core| core.errand_ends(key));
     };
     let limit = Duration::from_micros(worker.turn(|core| core.limits.request_timeout_us));
     let until = Instant::now() + limit;

@@ -1,7 +1,10 @@
 //! Connections that are lost, servers that are away, and databases that are gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use super::support::process::Folder;
 use super::support::{Action, FakeCluster, Flavor, Gate, Keyway, Server, each_flavor, eventually};
 use super::{SOON, client_in};
 
@@ -74,9 +77,11 @@ fn a_restart_is_sat_out(flavor: Flavor) {
     }
 }
 
-/// contract: F5
+/// A program that does not look at the reply must not go on in another database than it means.
+///
+/// contract: C1 F5
 #[test]
-fn who_is_not_told_in_time_stays_where_it_was() {
+fn who_is_not_told_in_time_is_closed() {
     let fake = FakeCluster::standalone();
     let keyway = Keyway::before(&fake.seeds())
         .set("timeouts.request", "\"500ms\"")
@@ -88,17 +93,75 @@ fn who_is_not_told_in_time_stays_where_it_was() {
     );
     let mut client = keyway.client();
     client.expect("SET in:0 1", "+OK");
-    let refusal = client.call("SELECT 3").to_string();
-    assert!(
-        refusal.contains("the database is the same as before"),
-        "{refusal}"
-    );
-    client.expect("SET in:0 2", "+OK");
+    client.send_raw("SELECT 3\r\nSET in:0 meant-for-3\r\n");
+    let refusal = client.read().to_string();
+    assert!(refusal.contains("the connection is closed"), "{refusal}");
+    assert_eq!(client.read_to_end(), b"");
+    assert_eq!(fake.node(0).received("SET").len(), 1);
     gate.open();
     fake.node(0).forget_rules();
-    eventually("it is told", SOON, || {
-        client.call("SELECT 3").to_string() == "+OK"
+    client_in(&keyway, 3).expect("SET in:3 1", "+OK");
+}
+
+/// contract: C2
+#[test]
+fn who_waits_for_a_database_can_be_killed() {
+    let fake = FakeCluster::standalone();
+    let keyway = Keyway::start(&fake.seeds());
+    let never = Action::After(Gate::new(), Box::new(Action::Default));
+    fake.node(0).always("SELECT", never);
+    let mut client = keyway.client();
+    let id = client.call("CLIENT ID").integer();
+    client.send("SELECT 3");
+    fake.node(0).wait_for(1, "SELECT");
+    keyway
+        .client()
+        .expect(&format!("CLIENT KILL ID {id}"), ":1");
+    let began = Instant::now();
+    assert_eq!(client.read_to_end(), b"");
+    // And not at its deadline, 20 s.
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+/// Another answer than was to be expected when a node was to be asked: nobody waited for what was found out, and its
+/// task asked for it for ever.
+#[test]
+fn rules_that_change_meanwhile_hold_up_nobody() {
+    let fake = FakeCluster::standalone();
+    let folder = Folder::new("rules");
+    let file = folder.path().join("users.acl");
+    let rules = |more: &str| {
+        let line = format!("user app on >p ~* &* +@all {more}\n");
+        std::fs::write(&file, line).expect("our own folder");
+    };
+    rules("");
+    let keyway = Keyway::before(&fake.seeds())
+        .set("acl.file", &format!("\"{}\"", file.display()))
+        .start();
+    let gate = Gate::new();
+    let slow = Action::After(gate.clone(), Box::new(Action::Default));
+    fake.node(0).always("GET", slow);
+    let mut client = keyway.client();
+    client.expect("AUTH app p", "+OK");
+    client.send_raw("GET in:0\r\nSELECT 3\r\nSELECT 0\r\nPING\r\n");
+    fake.node(0).wait_for(1, "GET");
+    let mut other = keyway.client();
+    other.expect("AUTH app p", "+OK");
+    rules("-select +select|0");
+    keyway.signal(Signal::HUP);
+    eventually("rules are read anew", SOON, || {
+        other.call("SELECT 3").is_error()
     });
+    gate.open();
+    assert!(!client.read().is_error());
+    assert!(client.read().to_string().starts_with("-NOPERM"));
+    client.expect_next("+OK");
+    client.expect_next("+PONG");
+    other.expect("PING", "+PONG");
+    let before = keyway.cpu_time();
+    other.expect_silence(Duration::from_millis(1_000));
+    let spent = keyway.cpu_time() - before;
+    assert!(spent < Duration::from_millis(500), "{spent:?}");
 }
 
 /// What the client asked for before is answered first, and waiting for it costs nothing.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Answered, Bound, Effect, Vouched, World, greeting, ok, refuse, shown, syntax_error};
+use super::{
+    Answered, Bound, Effect, NotSelected, Vouched, World, greeting, ok, refuse, shown, syntax_error,
+};
 use crate::acl::{User, Wording};
 use crate::client::Session;
 use crate::client::local::client::check_name;
@@ -50,7 +52,14 @@ pub(super) fn select(
         let home = session.home_in(database);
         match world.selected.as_ref().filter(|told| told.home == home) {
             None => return Ok(Effect::Select(database)),
-            Some(told) => told.outcome.clone()?,
+            Some(told) => match &told.outcome {
+                Ok(()) => {}
+                Err(NotSelected::ByNode(text)) => return Err(text.clone()),
+                Err(NotSelected::ByKeyway(text)) => {
+                    write::error(out, text);
+                    return Ok(Effect::Close);
+                }
+            },
         }
     }
     if let Some(bound) = world.bound {

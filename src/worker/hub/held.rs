@@ -128,7 +128,8 @@ impl Core {
             if is_news || held_us >= HELD_US_MAX {
                 client.wake();
             }
-            // Kept for the answer to "how long", and forgotten if its client went on with something else.
+            // Kept for the answer to "how long", and forgotten if its client went on with something else. (One that
+            // is held up otherwise for that long, as by CLIENT PAUSE, may be held here for a second more.)
             held_us < 2 * HELD_US_MAX
         });
     }

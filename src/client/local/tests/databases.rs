@@ -16,7 +16,7 @@ fn only_a_node_knows_which_databases_there_are() {
             database: Database(database),
             ..Home::FIRST
         },
-        outcome: outcome.map_err(str::to_owned),
+        outcome: outcome.map_err(|text| NotSelected::ByNode(text.to_owned())),
     };
     talk.selected = Some(told(99, Err("ERR DB index is out of range")));
     talk.hears("SELECT 99", "-ERR DB index is out of range\r\n");
@@ -45,7 +45,7 @@ fn that_there_is_none_is_said_before_what_has_to_end_first() {
     assert_eq!(talk.effect, Effect::Select(Database(9)));
     let home = talk.session.home_in(Database(9));
     for (outcome, expected) in [
-        (Err("ERR none".to_owned()), "-ERR none"),
+        (Err(NotSelected::ByNode("ERR none".to_owned())), "-ERR none"),
         (Ok(()), "-ERR this client watches keys and cannot select"),
     ] {
         talk.selected = Some(Selected { home, outcome });
