@@ -10,7 +10,9 @@ impl Cluster {
     /// its target after it, and a node that died in the middle of a move wakes up with half of it. All
     /// primaries are told who owns each slot that they do not agree on: of those that claim it the one with
     /// the highest epoch, when nobody does the one that most believe in, and of nodes that have the same epoch one takes another.
+    /// Nodes that do not know each other meet again: on a busy machine the first time may have been in vain.
     pub fn mend(&self) {
+        self.introduce();
         let primaries = self.primaries();
         let views: Vec<_> = primaries
             .iter()
@@ -45,6 +47,22 @@ impl Cluster {
                 let _ = self.node(*index).try_call("CLUSTER BUMPEPOCH");
             }
             epochs.push(line.epoch);
+        }
+    }
+
+    fn introduce(&self) {
+        let responsive = |index: &usize| self.node(*index).is_responsive();
+        let nodes: Vec<usize> = (0..self.nodes().len()).filter(responsive).collect();
+        for index in &nodes {
+            let Some(view) = self.view(*index) else {
+                continue;
+            };
+            let is_known = |other: &usize| view.0.iter().any(|line| line.id == self.id(*other));
+            for other in nodes.iter().filter(|other| !is_known(other)) {
+                let port = self.node(*other).port();
+                let meet = format!("CLUSTER MEET 127.0.0.1 {port}");
+                let _ = self.node(*index).try_call(&meet);
+            }
         }
     }
 
