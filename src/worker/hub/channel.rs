@@ -152,8 +152,11 @@ pub(super) struct Subscriber {
 pub(super) enum Awaited {
     /// No client.
     ByNobody,
-    /// A client, and what is published waits with it.
-    Soon,
+    /// A client, since this time of its worker's running, and what is published waits with it.
+    Soon {
+        /// In microseconds.
+        since_us: u64,
+    },
     /// A client, for so long that what is published does not wait any more.
     Late,
 }

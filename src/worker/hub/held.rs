@@ -71,9 +71,10 @@ impl Core {
         if let Some(channel) = self.hub.channels.get_mut(key.index())
             && channel.awaited == Awaited::ByNobody
         {
-            channel.awaited = Awaited::Soon;
             let held = &mut self.hub.held;
-            held.awaited.push_back((key, channel.id, held.ran_us));
+            let since_us = held.ran_us;
+            channel.awaited = Awaited::Soon { since_us };
+            held.awaited.push_back((key, channel.id, since_us));
             self.local.audience.awaits(channel.kind, &channel.name);
         }
     }
@@ -85,7 +86,7 @@ impl Core {
 
     fn set_awaited(&mut self, key: ChannelKey, awaited: Awaited) {
         if let Some(channel) = self.hub.channels.get_mut(key.index())
-            && std::mem::replace(&mut channel.awaited, awaited) == Awaited::Soon
+            && let Awaited::Soon { .. } = std::mem::replace(&mut channel.awaited, awaited)
         {
             let audience = &self.local.audience;
             audience.has_answered(channel.kind, &channel.name);
@@ -99,7 +100,9 @@ impl Core {
         held.ran_us += self.now_us.saturating_sub(since_us).min(LOOK_US_MAX);
         while let Some((key, id, since_us)) = self.hub.held.awaited.front().copied() {
             let channel = self.hub.channel(key).filter(|channel| channel.id == id);
-            if channel.is_some_and(|channel| channel.awaited == Awaited::Soon) {
+            // One that was answered and is awaited again has a later entry.
+            let awaited = Awaited::Soon { since_us };
+            if channel.is_some_and(|channel| channel.awaited == awaited) {
                 if self.hub.held.ran_us < since_us + HELD_US_MAX {
                     break;
                 }
