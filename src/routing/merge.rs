@@ -65,6 +65,18 @@ enum Misfit {
     Count(usize),
 }
 
+impl Misfit {
+    fn part(&self) -> Option<usize> {
+        match *self {
+            Misfit::NoParts => None,
+            Misfit::Shape(part, _) | Misfit::Count(part) => Some(part),
+        }
+    }
+}
+
+/// So much of a part that does not fit is told.
+const SHOWN_BYTES: usize = 40;
+
 /// Appends to `out` the one reply that stands for `replies`, the whole raw replies of the parts in
 /// the order of the parts.
 ///
@@ -84,6 +96,7 @@ pub fn merge<'a>(
         out.extend_from_slice(error);
         return;
     }
+    let parts = replies.clone();
     let merged = match plan.merge {
         Merge::ByKey => by_key(&plan.order, replies, out),
         Merge::Sum => combine::integers(replies, i64::saturating_add, out),
@@ -109,11 +122,24 @@ pub fn merge<'a>(
     };
     if let Err(misfit) = merged {
         out.truncate(start);
+        let said = misfit.part().and_then(|part| parts.clone().nth(part));
         write::error(
             out,
-            format!("ERR Keyway cannot merge the nodes' replies: {misfit}"),
+            format!(
+                "ERR Keyway cannot merge the nodes' replies: {misfit}{}",
+                beginning(said)
+            ),
         );
     }
+}
+
+/// What a node said, as far as it fits into an error.
+fn beginning(said: Option<&[u8]>) -> String {
+    let Some(said) = said else {
+        return String::new();
+    };
+    let start = said[..said.len().min(SHOWN_BYTES)].escape_ascii();
+    format!("; the node said '{start}'")
 }
 
 /// Whether a reply is an error, of either version.

@@ -239,6 +239,8 @@ label_values! {
         UnansweredWrite = "unanswered_write",
         /// The client wrote there a short time ago and wants to read it (`read_your_writes`).
         RecentWrite = "recent_write",
+        /// The client watches keys there (contract: T3).
+        Watching = "watching",
         /// Keys of the slot are moving, which a replica may not know.
         SlotMoving = "slot_moving",
         /// A replica was asked and could not serve.

@@ -59,6 +59,8 @@ pub struct Core {
     pub hub: Hub,
     /// Counts the changes of the slot table.
     pub map_version: u64,
+    /// The version that clients which depend on a slot's owner were told of.
+    pub(super) told_version: u64,
     /// Connections whose task must be started.
     pub to_open: Vec<ConnectionKey>,
     /// Private connections.
@@ -167,6 +169,7 @@ impl Core {
             nodes: Nodes::default(),
             hub: Hub::default(),
             map_version: 1,
+            told_version: 1,
             to_open: Vec::new(),
             leases: Leases::default(),
             blocked_retry: Vec::new(),
@@ -217,10 +220,10 @@ impl Core {
     pub fn apply_topology(&mut self, topology: Arc<Topology>) {
         let is_moved = self.nodes.apply(topology, self.now_us);
         self.map_version += 1;
-        if is_moved {
-            self.slots_moved();
+        match is_moved {
+            true => self.tell_of_moves(),
+            false => self.told_version = self.map_version,
         }
-        self.trackers.told_version = self.map_version;
         self.reroute_unsent();
         self.leave_silent_strangers();
         let nodes = &self.nodes;

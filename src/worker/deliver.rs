@@ -28,7 +28,9 @@ impl Core {
             return Ok(());
         };
         if connection.role == Role::Hub {
-            return self.receive_pushes(key);
+            let outcome = self.receive_pushes(key);
+            self.tell_of_moves();
+            return outcome;
         }
         connection.heard_us = self.now_us;
         // Taken out while replies are delivered: a redirect may write to this same connection.
@@ -83,13 +85,21 @@ impl Core {
             connection.input = input;
             connection.waiting_since_us = self.now_us;
         }
-        if self.trackers.told_version != self.map_version {
-            self.trackers.told_version = self.map_version;
-            self.slots_moved();
-        }
+        self.tell_of_moves();
         self.resume_answered();
         self.release_room(key);
         outcome
+    }
+
+    /// Once the slot table has changed, and before anything that a new owner says: what clients were told by the
+    /// old ones, or asked them to watch, holds no more.
+    #[inline]
+    pub(super) fn tell_of_moves(&mut self) {
+        if self.told_version != self.map_version {
+            self.told_version = self.map_version;
+            self.slots_moved();
+            self.watches_follow_map();
+        }
     }
 
     #[inline]

@@ -93,6 +93,14 @@ impl Core {
                 return ReadPlan::Write { slot, is_noted };
             }
         }
+        if client
+            .watch
+            .as_ref()
+            .is_some_and(|watch| watch.slot == slot)
+        {
+            // A replica may lack what its primary had before it watched, and `EXEC` would not notice (contract: T3).
+            return ReadPlan::Primary(PrimaryRead::Watching);
+        }
         if reads.has_unanswered_write(slot, &client.replies) {
             return ReadPlan::Primary(PrimaryRead::UnansweredWrite);
         }

@@ -43,8 +43,6 @@ pub struct Trackers {
     pub(super) keys: Vec<ClientKey>,
     /// What is said before the request that is being taken on.
     pub(super) caching: Caching,
-    /// The slot table that they were told of.
-    pub(super) told_version: u64,
     /// When the map was last asked for because somebody tracks.
     pub(super) refreshed_us: u64,
     /// Slots that are seen to move.

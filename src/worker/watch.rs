@@ -3,7 +3,9 @@
 //!
 //! All watched keys, and those of the transaction, share a slot. If the connection or its node is
 //! lost, or the slot moves, nobody knows any more whether a key was touched: `EXEC` answers nil, as
-//! it does when one was.
+//! it does when one was. What the slot's owner is, the map says, not the node that watches: one that was
+//! replaced and has not heard of it would still carry `EXEC` out, after the client has read the key at its
+//! heir, which may lack what it has.
 
 use super::blocking::{BlockedBy, Call};
 use super::core::Core;
@@ -77,13 +79,16 @@ impl Core {
         if let Some(client) = self.clients.get(key) {
             client.watch = None;
         }
-        let Some(connection) = connection else {
-            return;
-        };
-        if let Some(connection) = self.connections.get_mut(connection.0 as usize) {
+        if let Some(connection) = connection {
+            self.unwatch(connection);
+        }
+    }
+
+    fn unwatch(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key.0 as usize) {
             connection.send_unheard(b"*1\r\n$7\r\nUNWATCH\r\n", self.now_us);
         }
-        self.release_lease(connection);
+        self.release_lease(key);
     }
 
     /// The client may have switched its version since it began to watch; its connection follows
@@ -140,13 +145,49 @@ impl Core {
         }
         match (from, target) {
             (Some(connection), Target::Slot(slot)) if reply.first() != Some(&b'-') => {
+                let node = self
+                    .connections
+                    .get(connection.0 as usize)
+                    .map(|to| to.node);
+                // Meanwhile the slot may have got another owner, or `ASK` named this node for once.
+                let is_owner = node.is_some() && node == self.nodes.owner(slot);
                 client.watch = Some(Box::new(Watch {
                     slot,
-                    connection: Some(connection),
+                    connection: is_owner.then_some(connection),
                 }));
+                if !is_owner {
+                    self.unwatch(connection);
+                }
             }
             (Some(connection), _) => self.release_lease(connection),
             (None, _) => {}
+        }
+    }
+
+    /// The map changed: nodes that lost the slot watch no more. An `EXEC` that is with such a node is left to it,
+    /// since all that its client has read came from there.
+    pub(super) fn watches_follow_map(&mut self) {
+        let mut lost = Vec::new();
+        for (index, connection) in &self.connections {
+            let key = ConnectionKey(index as u32);
+            let client = connection.lessee().and_then(|key| self.clients.get(key));
+            let Some(client) = client else {
+                continue;
+            };
+            let is_executing = client
+                .blocked
+                .as_ref()
+                .is_some_and(|blocked| blocked.kind == BlockedBy::Exec);
+            if let Some(watch) = &client.watch
+                && watch.connection == Some(key)
+                && !is_executing
+                && self.nodes.owner(watch.slot) != Some(connection.node)
+            {
+                lost.push(key);
+            }
+        }
+        for connection in lost {
+            self.close_lease(connection);
         }
     }
 

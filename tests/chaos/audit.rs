@@ -4,7 +4,7 @@
 //! log, nobody executed it: Keyway lost it. When it is, and a later read does not show it, the node that had
 //! it lost its place before its replica had it: the cluster's own asynchronous replication lost it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::aof;
 use super::line::Fate;
@@ -13,6 +13,8 @@ use super::support::Cluster;
 
 /// How many of each kind of fault are told.
 const SHOWN: usize = 5;
+/// How many commands on the same key are shown before a write that is out of order, and behind it.
+const SHOWN_AROUND: usize = 6;
 
 /// What the logs say. All but `acknowledged`, `refused`, `unknown` and `late` must be empty.
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Audit {
     pub twice: Vec<Marker>,
     /// Executed after a later write of the same key, by the same node.
     pub disordered: Vec<Marker>,
+    /// What the node executed on the same keys around these.
+    pub around: Vec<String>,
     /// The same, for a write of unknown outcome.
     pub late: u64,
     /// Of these, writes whose client kept its connection.
@@ -84,11 +88,14 @@ impl Audit {
     ) {
         let mut seen = HashSet::new();
         let mut last: HashMap<u32, Marker> = HashMap::new();
+        let mut disordered = Vec::new();
         aof::commands(&file.path, |arguments| {
             self.commands += 1;
             if arguments[0].eq_ignore_ascii_case(b"RESTORE") {
-                // A key that came from another node.
-                executed.extend(Marker::all_in(&arguments[3]));
+                // A key that came from another node, which may have lost writes that this one had before.
+                let markers = Marker::all_in(&arguments[3]);
+                last.extend(markers.iter().map(|&marker| (marker.key, marker)));
+                executed.extend(markers);
                 return;
             }
             for marker in arguments.iter().filter_map(|bytes| Marker::parse(bytes)) {
@@ -106,11 +113,15 @@ impl Audit {
                             self.late += 1;
                             self.late_told += u64::from(fate == Fate::Unknown);
                         }
-                        _ => self.disordered.push(marker),
+                        _ => disordered.push(marker),
                     }
                 }
             }
         });
+        for &marker in disordered.iter().take(SHOWN) {
+            self.around.extend(around(file, marker, fates));
+        }
+        self.disordered.extend(disordered);
     }
 
     /// What must not be, in words; empty when all is well.
@@ -132,4 +143,40 @@ impl Audit {
             })
             .collect()
     }
+}
+
+/// What a node executed on the key of a write, before and after it, with what was told to the clients.
+fn around(file: &aof::LogFile, of: Marker, fates: &HashMap<Marker, Fate>) -> VecDeque<String> {
+    let mut lines = VecDeque::new();
+    let mut name = None;
+    let mut left = None;
+    aof::commands(&file.path, |arguments| {
+        let marker = arguments.iter().find_map(|bytes| Marker::parse(bytes));
+        let marker = marker.filter(|marker| marker.key == of.key);
+        if marker.is_some() && name.is_none() {
+            name = arguments.get(1).cloned();
+        }
+        let is_of_key = marker.is_some() || (name.is_some() && arguments.get(1) == name.as_ref());
+        if !is_of_key || left == Some(0) {
+            return;
+        }
+        let words = arguments.iter().map(|bytes| {
+            let start = bytes[..bytes.len().min(40)].escape_ascii();
+            start.to_string()
+        });
+        let words: Vec<String> = words.collect();
+        let fate = marker.and_then(|marker| fates.get(&marker));
+        lines.push_back(format!(
+            "{}: {} ({fate:?})",
+            file.path.display(),
+            words.join(" ")
+        ));
+        match &mut left {
+            Some(left) => *left -= 1,
+            None if marker == Some(of) => left = Some(SHOWN_AROUND),
+            None if lines.len() > SHOWN_AROUND => drop(lines.pop_front()),
+            None => {}
+        }
+    });
+    lines
 }

@@ -176,7 +176,7 @@ impl fmt::Display for Report {
         for (fault, gaps) in &self.faults {
             row(out, fault.name(), &mut gaps.clone())?;
         }
-        for text in &tally.texts {
+        for text in tally.texts.iter().chain(&audit.around) {
             writeln!(out, "  {text}")?;
         }
         writeln!(out, "again: {}", self.again())

@@ -43,6 +43,27 @@ fn a_replica_that_cannot_serve_is_left_at_once() {
     }
 }
 
+/// A replica that lags showed an older value than the one that was watched, and the transaction went through: an
+/// update was lost. contract: T3
+#[test]
+fn what_is_watched_is_read_from_the_primary() {
+    let (fake, keyway) = scene(1, 1, "prefer-replica");
+    let mut client = keyway.client();
+    for end in [&["UNWATCH"][..], &["MULTI", "INCR {w}a", "EXEC"]] {
+        client.expect("GET {w}a", "'node-1'");
+        client.expect("WATCH {w}a", "+OK");
+        client.expect("GET {w}a", "'node-0'");
+        client.expect("GET other", "'node-1'");
+        for line in end {
+            assert!(!client.call(line).is_error(), "{line}");
+        }
+    }
+    client.expect("GET {w}a", "'node-1'");
+    let watching = "keyway_primary_reads_total{kind=\"watching\"}";
+    assert_eq!(keyway.metric(watching), 2.0);
+    assert_eq!(fake.node(0).received("GET").len(), 2);
+}
+
 /// Errors that are the request's own are the client's.
 #[test]
 fn other_errors_of_a_replica_are_passed_on() {

@@ -199,7 +199,17 @@ fn streams_of_all_slots() {
 #[test]
 fn parts_that_do_not_fit_are_an_error_of_ours() {
     let check = |merge, order: &[u32], parts: &[&str], reason: &str| {
-        let expected = format!("-ERR Keyway cannot merge the nodes' replies: {reason}\r\n");
+        // Which part does not fit, its first bytes tell.
+        let number = reason
+            .strip_prefix("part ")
+            .and_then(|rest| rest.split(' ').next());
+        let part = number.and_then(|number| parts.get(number.parse::<usize>().ok()?));
+        let said = part.map(|part| {
+            let start = part.as_bytes()[..part.len().min(40)].escape_ascii();
+            format!("; the node said '{start}'")
+        });
+        let said = said.unwrap_or_default();
+        let expected = format!("-ERR Keyway cannot merge the nodes' replies: {reason}{said}\r\n");
         check(merge, order, parts, &expected);
     };
     let one = "*1\r\n$1\r\na\r\n";

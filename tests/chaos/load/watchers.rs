@@ -22,7 +22,9 @@ pub fn run(stage: &Stage, number: u64, keys: &[u32]) -> Finished {
         let key = keys[random.usize(..keys.len())];
         let name = name(key);
         let answers = line.batch(&[command(&["WATCH", &name]), command(&["GET", &name])]);
-        if let Some(version) = version_in(&mut line, key, &answers[1]) {
+        let is_watching = answers[0] == Answer::Reply(Value::Simple("OK".to_owned()));
+        let version = version_in(&mut line, key, &answers[1]);
+        if let Some(version) = version.filter(|_| is_watching) {
             attempt += 100;
             let marker = Marker {
                 key,

@@ -122,7 +122,8 @@ fn what_is_no_past_is_an_error_of_ours() {
         (Merge::Histograms, "*1\r\n+get\r\n", "list of histograms"),
     ] {
         let expected = format!(
-            "-ERR Keyway cannot merge the nodes' replies: part 0 of the reply is no {what}\r\n"
+            "-ERR Keyway cannot merge the nodes' replies: part 0 of the reply is no {what}; the node said '{}'\r\n",
+            part.escape_default()
         );
         check(merge, &[], &[part], &expected);
     }
