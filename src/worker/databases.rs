@@ -5,7 +5,7 @@
 //!    at once; of another it stays where it is, and nothing behind it is looked at.
 //! 2. The client's task looks for the core of that database. If there is none yet, a node is asked: the only one
 //!    who knows which databases it has, and whether this user may select one. A node that does not answer is no
-//!    answer.
+//!    answer. That there is none is remembered for a moment (`absent.rs`).
 //! 3. The request is looked at again, and answered with `OK`, after which the client is moved (see
 //!    [`super::moving`]), or with the node's words.
 
@@ -186,6 +186,9 @@ async fn ask_in_turn(
 ) -> Result<Result<(), NotSelected>, String> {
     // Nobody closes it.
     let _turn = worker.house.selecting.acquire().await;
+    if let Some(text) = worker.house.absent.said_of(database, Instant::now()) {
+        return Ok(Err(NotSelected::ByNode(text)));
+    }
     let Some(nodes) = worker.turn(|core| core.nodes_to_ask(key)) else {
         return Ok(Err(unknown("its client has left")));
     };
@@ -194,7 +197,11 @@ async fn ask_in_turn(
         ..worker.upstream().clone()
     };
     let is_identity = worker.turn(|core| core.identity.is_some());
-    ask(&nodes, &settings, is_identity).await
+    let said = ask(&nodes, &settings, is_identity).await;
+    if let Ok(Err(NotSelected::ByNode(text))) = &said {
+        worker.house.absent.note(database, text, Instant::now());
+    }
+    said
 }
 
 /// What the first of these nodes that says anything says; or why none does.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
+use super::absent::Absent;
 use super::arrivals::Arrivals;
 use super::core::{Core, WorkerLimits};
 use super::doors_cell::DoorsCell;
@@ -59,6 +60,8 @@ pub(super) struct Household {
     pub(super) vouching: Semaphore,
     /// Held while a node is asked for a database.
     pub(super) selecting: Semaphore,
+    /// Databases of which nodes said that they are not there.
+    pub(super) absent: Absent,
     pub(super) is_draining: Cell<bool>,
     /// Told when there is another core.
     pub(super) has_grown: Notify,

@@ -6,6 +6,7 @@
 //! `requests` (bytes to requests) - `dispatch` and `spread` (requests to nodes) - `deliver` (replies back, or
 //! elsewhere) - `park` (what has to wait) - `links` (connections come and go).
 
+mod absent;
 mod across;
 mod anew;
 mod arrivals;

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tracing::warn;
 
+use super::absent::Absent;
 use super::arrivals::{self, ArrivalSettings, Arrivals};
 use super::core::{Core, WorkerLimits};
 use super::doors_cell::DoorsCell;
@@ -241,6 +242,7 @@ async fn run(context: WorkerContext) {
         used: Used::default(),
         vouching: Semaphore::new(vouching::AT_ONCE),
         selecting: Semaphore::new(vouching::AT_ONCE),
+        absent: Absent::default(),
         is_draining: Cell::new(false),
         has_grown: Notify::new(),
         members: RefCell::default(),

@@ -10,6 +10,7 @@ use super::{SOON, client_in};
 
 each_flavor!(
     lost_connections_come_back_to_their_database,
+    what_is_not_there_is_not_asked_for_again_and_again,
     a_restart_is_sat_out
 );
 
@@ -52,6 +53,32 @@ fn lost_connections_come_back_to_their_database(flavor: Flavor) {
             );
         }
     }
+}
+
+/// A program with a wrong number in its URL cost a node a connection for each try (4,570 a second). contract: C5 F6
+fn what_is_not_there_is_not_asked_for_again_and_again(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let keyway = Keyway::start(&[server.addr()]);
+    let accepted = || {
+        let info = server.ok("INFO stats").text();
+        let mut lines = info.lines();
+        let count = lines.find_map(|line| line.strip_prefix("total_connections_received:"));
+        count.expect("it counts").parse::<u64>().expect("a number")
+    };
+    let refusal = "-ERR DB index is out of range";
+    keyway.client().expect("SELECT 99", refusal);
+    let (before, began) = (accepted(), Instant::now());
+    for _ in 0..200 {
+        let mut client = keyway.client();
+        client.expect("SELECT 99", refusal);
+        client.expect("SELECT -1", refusal);
+        client.expect("SELECT 2000000000", refusal);
+    }
+    // Each thread asks once a second, and looking costs one.
+    let allowed = 2 + 2 * (1 + began.elapsed().as_secs());
+    let more = accepted() - before;
+    assert!(more <= allowed, "{more} connections");
+    keyway.client().expect("SELECT 15", "+OK");
 }
 
 /// contract: F1 R11
@@ -214,6 +241,9 @@ fn nothing_is_carried_out_when_the_database_is_gone() {
     client.expect("SET in:1 1", "+OK");
     client.expect("SELECT 3", "-ERR DB index is out of range");
     fake.change(|layout| layout.databases = 16);
-    client.expect("SELECT 3", "+OK");
+    // That it was not there is remembered for a second.
+    eventually("the server is asked again", SOON, || {
+        client.call("SELECT 3").to_string() == "+OK"
+    });
     client.expect("SET in:3 3", "+OK");
 }
