@@ -10,10 +10,10 @@
 //!    [`super::moving`]), or with the node's words.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
+use super::asking;
 use super::clients::{Client, Errand};
 use super::core::Core;
 use super::household::Household;
@@ -24,9 +24,6 @@ use crate::cluster::{Database, Endpoint};
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::upstream::handshake::{self, OpenError};
-
-/// Nodes of which none said anything are asked again after this time.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// A database that a client wants to select.
 #[derive(Debug)]
@@ -154,21 +151,10 @@ async fn ask_in_time(
     key: ClientKey,
     database: Database,
 ) -> Result<(), NotSelected> {
-    let limit = Duration::from_micros(worker.turn(|core| core.limits.request_timeout_us));
-    let until = Instant::now() + limit;
-    let mut why = "others are asking".to_owned();
-    loop {
-        // Who cannot say anything now may do so a little later, as for any request (contract: F1).
-        match timeout_at(until, ask_in_turn(worker, key, database)).await {
-            Ok(Ok(outcome)) => return outcome,
-            Ok(Err(nobody)) if Instant::now() + AGAIN < until => {
-                why = nobody;
-                sleep(AGAIN).await;
-            }
-            Ok(Err(nobody)) => return Err(unknown(&nobody)),
-            Err(_) => return Err(unknown(&why)),
-        }
-    }
+    let asked = asking::in_time(worker, "others are asking", async || {
+        ask_in_turn(worker, key, database).await
+    });
+    asked.await.unwrap_or_else(|why| Err(unknown(&why)))
 }
 
 fn unknown(why: &str) -> NotSelected {

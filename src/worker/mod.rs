@@ -10,6 +10,7 @@ mod absent;
 mod across;
 mod anew;
 mod arrivals;
+mod asking;
 pub mod blocking;
 pub mod client_reads;
 pub mod client_task;

@@ -24,7 +24,7 @@ use super::refresh_requests::RefreshRequests;
 use super::replica_facts::ReplicaFacts;
 use super::script_cache::ScriptCache;
 use super::topology_cell::TopologyCell;
-use super::{client_task, upstream_task, vouching};
+use super::{asking, client_task, upstream_task};
 use crate::client::Home;
 use crate::cluster::{AddressMap, Database, Slot};
 use crate::net::{Accepted, Entrance, Lifecycle};
@@ -240,8 +240,8 @@ async fn run(context: WorkerContext) {
         identities: context.identities,
         identity_idle: context.identity_idle,
         used: Used::default(),
-        vouching: Semaphore::new(vouching::AT_ONCE),
-        selecting: Semaphore::new(vouching::AT_ONCE),
+        vouching: Semaphore::new(asking::AT_ONCE),
+        selecting: Semaphore::new(asking::AT_ONCE),
         absent: Absent::default(),
         is_draining: Cell::new(false),
         has_grown: Notify::new(),

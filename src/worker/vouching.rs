@@ -13,10 +13,8 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
-
+use super::asking;
 use super::clients::{Client, Errand};
 use super::core::Core;
 use super::permission::host;
@@ -30,14 +28,6 @@ use crate::config::{IdentityMode, Secret};
 use crate::pipeline::ClientKey;
 use crate::resp::Protocol;
 use crate::upstream::handshake::{self, Credentials, OpenError, SharedCredentials};
-
-/// So many nodes are asked, one after another, while none answers.
-const NODES_MAX: usize = 3;
-/// Nodes of which none said anything are asked again after this time.
-const AGAIN: Duration = Duration::from_millis(100);
-/// For so many of one thread's clients nodes are asked at the same time about credentials, and for as many about
-/// databases; others wait.
-pub(super) const AT_ONCE: usize = 64;
 
 /// Credentials that a client gave.
 #[derive(Debug)]
@@ -130,21 +120,6 @@ impl Core {
         })
     }
 
-    /// Which nodes are asked something on behalf of a client, while it is there.
-    pub(super) fn nodes_to_ask(&mut self, key: ClientKey) -> Option<Vec<Endpoint>> {
-        self.clients.get(key)?;
-        let mut nodes: Vec<Endpoint> = Vec::new();
-        for _ in 0..NODES_MAX {
-            let node = self.nodes.any_primary();
-            if let Some(node) = node.and_then(|node| self.nodes.get(node))
-                && !nodes.contains(&node.endpoint)
-            {
-                nodes.push(node.endpoint.clone());
-            }
-        }
-        Some(nodes)
-    }
-
     /// A node has said something: the request can be answered.
     fn vouching_ends(&mut self, key: ClientKey, vouched: Vouched) {
         if let Some(client) = self.clients.get(key) {
@@ -176,21 +151,10 @@ pub(super) async fn vouch(worker: &Rc<Worker>, key: ClientKey) {
     let Some(question) = worker.turn(|core| core.vouching_begins(key)) else {
         return worker.turn(|core| core.errand_ends(key));
     };
-    let limit = Duration::from_micros(worker.turn(|core| core.limits.request_timeout_us));
-    let until = Instant::now() + limit;
-    let mut why = "others' passwords are being verified".to_owned();
-    let vouched = loop {
-        // Who cannot say anything now may do so a little later, as for any request (contract: F1).
-        match timeout_at(until, ask_in_turn(worker, key, &question)).await {
-            Ok(Ok(vouched)) => break vouched,
-            Ok(Err(nobody)) if Instant::now() + AGAIN < until => {
-                why = nobody;
-                sleep(AGAIN).await;
-            }
-            Ok(Err(nobody)) => break unverified(&nobody),
-            Err(_) => break unverified(&why),
-        }
-    };
+    let asked = asking::in_time(worker, "others' passwords are being verified", async || {
+        ask_in_turn(worker, key, &question).await
+    });
+    let vouched = asked.await.unwrap_or_else(|why| unverified(&why));
     worker.turn(|core| {
         core.local.acl.clear(&question.host);
         core.vouching_ends(key, vouched);
