@@ -11,7 +11,9 @@ help: ## list the commands
 demo: ## a six-node cluster, Keyway before it, and a short tour (installs redis-server when missing)
 	@scripts/demo.sh
 
-# The tests mostly wait, so what comes after them is built meanwhile.
+# The tests mostly wait: there is room for one more at a time than the machine has cores, and what comes after them is
+# built meanwhile.
+test: export RUST_TEST_THREADS ?= $(shell echo $$(($$(nproc) + 1)))
 test: ## all tests, against real Redis and Valkey clusters (installs the servers when missing)
 	@scripts/install-servers.sh --clients
 	$(CARGO) test --locked --no-run

@@ -406,21 +406,28 @@ impl Cluster {
             let view = self.view(replica);
             view.is_some_and(|view| view.myself().is_some_and(|line| line.is("master")))
         };
-        // The server gives a failover up after five seconds, and says so to nobody.
+        // The server gives a failover up after five seconds, and says so to nobody. Whoever had voted by then does
+        // not vote for this shard again within two node timeouts; asked earlier, it may never find a majority.
+        let votes_again = Duration::from_millis(2 * u64::from(self.options.node_timeout_ms));
+        let again = Duration::from_secs(6).max(votes_again + Duration::from_secs(1));
         let mut asked_at = None::<Instant>;
-        eventually("the replica became primary", SETTLE_DEADLINE, || {
-            if is_primary() {
-                return true;
-            }
-            if asked_at.is_none_or(|at| at.elapsed() > Duration::from_secs(6)) {
-                // On a busy machine a primary may be thought down for a moment: it is asked again then.
-                let reply = self.nodes[replica].try_call(command);
-                if reply.is_ok_and(|reply| !reply.is_error()) {
-                    asked_at = Some(Instant::now());
+        eventually(
+            "the replica became primary",
+            3 * again + SETTLE_DEADLINE,
+            || {
+                if is_primary() {
+                    return true;
                 }
-            }
-            false
-        });
+                if asked_at.is_none_or(|at| at.elapsed() > again) {
+                    // On a busy machine a primary may be thought down for a moment: it is asked again then.
+                    let reply = self.nodes[replica].try_call(command);
+                    if reply.is_ok_and(|reply| !reply.is_error()) {
+                        asked_at = Some(Instant::now());
+                    }
+                }
+                false
+            },
+        );
         self.wait_until_settled();
         started.elapsed()
     }
