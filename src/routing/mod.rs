@@ -26,3 +26,13 @@ pub enum Target {
     /// Any primary.
     Any,
 }
+
+impl Target {
+    /// The node that it names.
+    pub fn node(self) -> Option<NodeKey> {
+        match self {
+            Target::Primary(node, _) | Target::Node(node) => Some(node),
+            Target::Slot(_) | Target::Any => None,
+        }
+    }
+}

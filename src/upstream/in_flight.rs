@@ -86,6 +86,24 @@ pub enum Purpose {
     Measure(u64),
 }
 
+impl Purpose {
+    /// The request of a client that a reply belongs to.
+    pub fn dispatched(&self) -> Option<&Dispatched> {
+        match self {
+            Purpose::Reply(dispatched)
+            | Purpose::Passing(dispatched)
+            | Purpose::Uploaded(dispatched)
+            | Purpose::Leased(dispatched) => Some(dispatched),
+            Purpose::Preflight(_)
+            | Purpose::Queued(_)
+            | Purpose::Barrier(_)
+            | Purpose::Push
+            | Purpose::Discard
+            | Purpose::Measure(_) => None,
+        }
+    }
+}
+
 /// A reply that is passed on, or dropped, in pieces.
 #[derive(Debug)]
 pub struct Passing {

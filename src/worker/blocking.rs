@@ -145,13 +145,8 @@ impl Blocked {
 
     /// The nodes that its calls name.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeKey> {
-        self.calls.iter().flat_map(|call| {
-            let target = match call.target {
-                Target::Node(node) | Target::Primary(node, _) => Some(node),
-                Target::Slot(_) | Target::Any => None,
-            };
-            [target, call.asked].into_iter().flatten()
-        })
+        let calls = self.calls.iter();
+        calls.flat_map(|call| [call.target.node(), call.asked].into_iter().flatten())
     }
 
     /// When the client has waited as long as it wanted; `None` is for ever.

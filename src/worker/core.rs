@@ -248,18 +248,24 @@ impl Core {
 
     /// Forgets nodes nobody needs any more.
     pub fn forget_strangers(&mut self) {
+        if !self.nodes.has_strangers() {
+            return;
+        }
         let clients = &mut self.clients;
-        let connections = self.connections.iter();
-        let mut waited_for: Vec<NodeKey> = connections.map(|(_, to)| to.node).collect();
+        let mut waited_for: Vec<NodeKey> = Vec::new();
+        for (_, connection) in &self.connections {
+            waited_for.push(connection.node);
+            // What is lost with it is asked where its target is, and that names the node whose heir this one is.
+            let requests = connection.in_flight.iter();
+            let named = requests.filter_map(|entry| entry.purpose.dispatched()?.target.node());
+            waited_for.extend(named.filter(|node| *node != connection.node));
+        }
         for key in &self.parked_clients {
             let Some(client) = clients.get(*key) else {
                 continue;
             };
             waited_for.extend(client.parked.iter().flat_map(|parked| {
-                let target = match parked.dispatched.target {
-                    Target::Node(node) | Target::Primary(node, _) => Some(node),
-                    Target::Slot(_) | Target::Any => None,
-                };
+                let target = parked.dispatched.target.node();
                 [target, parked.asked].into_iter().flatten()
             }));
         }
@@ -268,6 +274,10 @@ impl Core {
                 continue;
             };
             waited_for.extend(blocked.nodes());
+        }
+        for key in &self.uploads_waiting {
+            let upload = clients.get(*key).and_then(|client| client.upload.as_ref());
+            waited_for.extend(upload.and_then(|upload| upload.asked()));
         }
         let is_waited_for = |node: NodeKey| waited_for.contains(&node);
         let forgotten = self.nodes.forget_strangers(is_waited_for);

@@ -327,6 +327,11 @@ impl Nodes {
         self.owners != before
     }
 
+    /// Whether there are nodes that left.
+    pub(super) fn has_strangers(&self) -> bool {
+        self.nodes.iter().any(|(_, node)| !node.is_member)
+    }
+
     /// Forgets nodes that left and have no connection any more. Requests that wait for such a node
     /// hold its number, so a number is only given up while `is_waited_for` says no. Returns those that were: each
     /// will be another node's.

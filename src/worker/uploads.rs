@@ -72,6 +72,16 @@ pub(super) enum State {
     Dropping,
 }
 
+impl Upload {
+    /// The node that `ASK` named and that is still to be asked.
+    pub(super) fn asked(&self) -> Option<NodeKey> {
+        match self.state {
+            State::Waiting { asked, .. } => asked,
+            State::Asked(_) | State::Sending(_) | State::Dropping => None,
+        }
+    }
+}
+
 /// Whether a request is passed on in pieces.
 pub(super) enum Begun {
     /// No: it has to come whole.

@@ -132,3 +132,73 @@ fn asked(scene: &mut Scene) -> Vec<String> {
     hosts.sort();
     hosts
 }
+
+/// The number of a node that a call in flight still names, because it went to that node's heir, was given to a primary
+/// of another shard: made again, it was asked there. contract: T8
+#[test]
+fn a_call_in_flight_keeps_the_number_of_its_node() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "SET {a}1 x");
+    let node = scene.open();
+    scene.wrote(node);
+    scene.node_says(node, "+OK");
+    scene.expect_output(client, &["+OK"]);
+    scene.says(client, "WAIT 1 0");
+    let lease = scene.open();
+    // The third one takes over from the second, which leaves for good.
+    scene.cluster(&[1, 3], |slot| Some(usize::from(slot.number() >= 8192)));
+    scene.core.connection_lost(node, Loss::Lost, "crashed");
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.pass(200_000);
+    let dialled = scene.dialled();
+    assert_eq!((dialled.len(), &*dialled[0].1), (1, "10.0.0.3"));
+    let lease = dialled[0].0;
+    scene.core.connection_ready(lease);
+    scene.wrote(lease);
+    scene.pass(200_000);
+    // The fourth gets a part of the first one's slots.
+    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
+        ..4000 => Some(0),
+        4000..8192 => Some(2),
+        _ => Some(1),
+    });
+    scene.core.connection_lost(lease, Loss::Lost, "crashed");
+    scene.pass(200_000);
+    assert_eq!(asked(&mut scene), ["10.0.0.3"]);
+}
+
+/// The same with a part of a request to all primaries: another shard was asked in place of its own, and the sum was
+/// smaller than what there is. contract: M1 M4
+#[test]
+fn a_part_in_flight_keeps_the_number_of_its_node() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "DBSIZE");
+    for (node, host, _) in scene.dialled() {
+        match &*host {
+            "10.0.0.2" => {
+                // It leaves for good before it is asked: the third one takes over.
+                scene.core.now_us += 1;
+                scene.cluster(&[1, 3], |slot| Some(usize::from(slot.number() >= 8192)));
+                scene.core.connection_lost(node, Loss::NotOpened, "refused");
+            }
+            _ => {
+                scene.core.connection_ready(node);
+                scene.wrote(node);
+                scene.node_says(node, ":10");
+            }
+        }
+    }
+    let heir = scene.open();
+    assert_eq!(scene.wrote(heir), "DBSIZE");
+    scene.pass(200_000);
+    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
+        ..4000 => Some(0),
+        4000..8192 => Some(2),
+        _ => Some(1),
+    });
+    scene.core.connection_lost(heir, Loss::Lost, "crashed");
+    scene.pass(200_000);
+    assert_eq!(asked(&mut scene), ["10.0.0.3"]);
+}
