@@ -38,11 +38,20 @@ pub struct Blocked {
     /// The first of its calls that is not answered, and all others.
     pub(super) calls: Vec<Call>,
     /// Somebody said `CLIENT UNBLOCK`, or Keyway drains: it ends with what is under way, and is not made
-    /// again; with an error or without.
-    pub(super) ends: Option<bool>,
+    /// again.
+    pub(super) ends: Option<Ends>,
     /// The client is gone, but its call was only just sent: if data was there, the reply is on its way. Until then
     /// it may be made again where its keys are, unless it was perhaps executed.
     pub(super) leaves_at_us: Option<u64>,
+}
+
+/// How a client is let go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// With an error, or as if its time were up.
+    pub(super) with_error: bool,
+    /// When its nodes were asked to let it go, in microseconds.
+    pub(super) asked_us: u64,
 }
 
 /// What kind of request a client waits for.

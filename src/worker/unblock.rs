@@ -1,7 +1,7 @@
 //! How a blocked client's wait ends other than by its reply or its leaving: its time is up while no node can be
 //! asked, its node left, or somebody says `CLIENT UNBLOCK` (contract: T6, C2).
 
-use super::blocking::BlockedBy;
+use super::blocking::{BlockedBy, Ends};
 use super::core::Core;
 use super::links::{no_answer, no_answer_to_harmless};
 use super::nodes::ConnectionKey;
@@ -11,6 +11,9 @@ use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
 use crate::telemetry::worker_tallies::ErrorKind;
 use crate::upstream::{Caching, Dispatched, Phase};
+
+/// When a node that has not let a connection go is asked again.
+const AGAIN_US: u64 = 1_000_000;
 
 /// What `CLIENT UNBLOCK id ERROR` lets a client read.
 pub(super) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -87,12 +90,20 @@ impl Core {
         let timeout_us = self.limits.request_timeout_us;
         let mut overdue = Vec::new();
         let mut left = Vec::new();
+        let mut let_go = Vec::new();
         for client in self.lessees() {
             let Some(blocked) = self.clients.get(client).and_then(|c| c.blocked.as_ref()) else {
                 continue;
             };
             if blocked.leaves_at_us.is_some_and(|at_us| at_us <= now_us) {
                 left.push(client);
+                continue;
+            }
+            if blocked
+                .ends
+                .is_some_and(|ends| now_us.saturating_sub(ends.asked_us) >= AGAIN_US)
+            {
+                let_go.push(client);
                 continue;
             }
             let grace_us = match blocked.is_by_command() {
@@ -108,6 +119,9 @@ impl Core {
         }
         for client in left {
             self.leave_blocked(client);
+        }
+        for client in let_go {
+            self.ask_again_to_let_go(client);
         }
         for client in overdue {
             self.request_refresh(RefreshReason::Timeout);
@@ -151,13 +165,27 @@ impl Core {
     /// `CLIENT UNBLOCK`: whether this client was blocked by a command. The node is told, so that the
     /// client gets what it has if that came first.
     pub(super) fn unblock(&mut self, key: ClientKey, with_error: bool) -> bool {
+        let now_us = self.now_us;
         let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
             return false;
         };
         if !blocked.is_by_command() {
             return false;
         }
-        blocked.ends = Some(with_error);
+        blocked.ends = Some(Ends {
+            with_error,
+            asked_us: now_us,
+        });
+        self.ask_to_let_go(key, with_error);
+        self.end_unblocked(key);
+        true
+    }
+
+    /// Asks the nodes of a client's calls to let it go.
+    fn ask_to_let_go(&mut self, key: ClientKey, with_error: bool) {
+        let Some(blocked) = self.clients.get(key).and_then(|c| c.blocked.as_mut()) else {
+            return;
+        };
         let protocol = blocked.protocol;
         let mut asked = Vec::new();
         for call in blocked.calls.iter_mut().filter(|call| !call.is_done) {
@@ -175,8 +203,20 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Asks them once more: they are asked over another connection, which may have been lost with the word. What they
+    /// have popped by then is still waited for.
+    fn ask_again_to_let_go(&mut self, key: ClientKey) {
+        let now_us = self.now_us;
+        let blocked = self.clients.get(key).and_then(|c| c.blocked.as_mut());
+        let Some(ends) = blocked.and_then(|blocked| blocked.ends.as_mut()) else {
+            return;
+        };
+        ends.asked_us = now_us;
+        let with_error = ends.with_error;
+        self.ask_to_let_go(key, with_error);
         self.end_unblocked(key);
-        true
     }
 
     /// A client was let go: those of its calls that are nowhere end here.
@@ -186,8 +226,8 @@ impl Core {
         };
         let mut reply = Vec::new();
         match blocked.ends {
-            Some(true) => write::error(&mut reply, UNBLOCKED),
-            Some(false) => write::null_array(&mut reply, blocked.protocol),
+            Some(ends) if ends.with_error => write::error(&mut reply, UNBLOCKED),
+            Some(_) => write::null_array(&mut reply, blocked.protocol),
             None => return,
         }
         let calls = blocked.calls.iter();

@@ -242,3 +242,30 @@ fn a_call_that_was_given_up_does_not_end_the_next_one() {
     scene.node_says(lease, "*2\r\n$4\r\n{b}1\r\n$1\r\nx");
     scene.expect_output(client, &["*2 $4 {b}1 $1 x"]);
 }
+
+/// A client was let go; the node was asked to let its connection go, over the shared connection, which was lost: the
+/// client waited for ever. contract: C2 F5
+#[test]
+fn a_client_that_was_let_go_is_let_go_though_the_word_was_lost() {
+    let mut scene = Scene::new();
+    let (client, other) = (scene.client(), scene.client());
+    scene.says(other, "GET {b}2");
+    let shared = scene.open();
+    scene.wrote(shared);
+    scene.node_says(shared, "$-1");
+    scene.says(client, "BLPOP {b}1 0");
+    let lease = scene.open();
+    scene.core.connection_numbered(lease, Some(7));
+    scene.wrote(lease);
+    scene.core.dismiss(client);
+    assert_eq!(scene.wrote(shared), "CLIENT UNBLOCK 7 ERROR");
+    scene.core.connection_lost(shared, Loss::Lost, "crashed");
+    for _ in 0..11 {
+        scene.pass(TIMEOUT_US / 10);
+    }
+    let shared = scene.open();
+    assert_eq!(scene.wrote(shared), "CLIENT UNBLOCK 7 ERROR");
+    // It had popped something before.
+    scene.node_says(lease, "*2\r\n$4\r\n{b}1\r\n$1\r\nx");
+    scene.expect_output(client, &["*2 $4 {b}1 $1 x"]);
+}
