@@ -7,6 +7,7 @@ use super::links::{no_answer, no_answer_to_harmless};
 use super::nodes::ConnectionKey;
 use super::park::Reason;
 use super::refresh_requests::RefreshReason;
+use super::wait;
 use crate::pipeline::{ClientKey, Ticket};
 use crate::resp::{Protocol, write};
 use crate::telemetry::worker_tallies::ErrorKind;
@@ -225,10 +226,14 @@ impl Core {
             return;
         };
         let mut reply = Vec::new();
-        match blocked.ends {
-            Some(ends) if ends.with_error => write::error(&mut reply, UNBLOCKED),
-            Some(_) => write::null_array(&mut reply, blocked.protocol),
-            None => return,
+        match (blocked.ends, blocked.kind) {
+            (Some(ends), _) if ends.with_error => write::error(&mut reply, UNBLOCKED),
+            // As many as are known to have what was written: the others' numbers are merged with it.
+            (Some(_), BlockedBy::Replicas) => wait::write_none(blocked.command, &mut reply),
+            (Some(_), BlockedBy::Command | BlockedBy::Watch | BlockedBy::Exec) => {
+                write::null_array(&mut reply, blocked.protocol);
+            }
+            (None, _) => return,
         }
         let calls = blocked.calls.iter();
         let nowhere: Vec<Ticket> = calls

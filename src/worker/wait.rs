@@ -57,6 +57,16 @@ pub(super) fn prelude_failed<'a>(command: &Command, reply: &'a [u8]) -> Cow<'a, 
     Cow::Owned(explained)
 }
 
+/// What `WAIT`, or `WAITAOF`, says when nobody has what was written.
+pub(super) fn write_none(command: &Command, out: &mut Vec<u8>) {
+    if command.name == "waitaof" {
+        // Here and at replicas.
+        write::array(out, 2);
+        write::integer(out, 0);
+    }
+    write::integer(out, 0);
+}
+
 /// The primaries a client wrote to: one bit for each of the first 63 nodes, the last bit for all
 /// others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

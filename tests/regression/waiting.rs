@@ -202,3 +202,35 @@ fn a_part_in_flight_keeps_the_number_of_its_node() {
     scene.pass(200_000);
     assert_eq!(asked(&mut scene), ["10.0.0.3"]);
 }
+
+/// A client was let go that waited for replicas, while not all nodes could be asked: in place of a number it got an
+/// array, or that Keyway cannot merge the replies. contract: C2 T8
+#[test]
+fn who_is_let_go_hears_a_number() {
+    for (line, answer, expected) in [
+        ("WAIT 1 0", Some(":1"), ":0"),
+        ("WAIT 1 0", None, ":0"),
+        ("WAITAOF 0 1 0", None, "*2 :0 :0"),
+        ("WAITAOF 0 1 0", Some("*2\r\n:1\r\n:1"), "*2 :0 :0"),
+    ] {
+        let mut scene = Scene::new();
+        let client = scene.client();
+        scene.says(client, line);
+        for (lease, host, _) in scene.dialled() {
+            match answer {
+                Some(answer) if host == "10.0.0.2" => {
+                    scene.core.connection_ready(lease);
+                    assert_eq!(scene.wrote(lease), line);
+                    scene.node_says(lease, answer);
+                }
+                _ => {
+                    let core = &mut scene.core;
+                    core.connection_lost(lease, Loss::NotOpened, "refused");
+                }
+            }
+        }
+        // As by `CLIENT UNBLOCK`.
+        scene.core.dismiss(client);
+        assert_eq!(scene.hears(client), expected, "{line} {answer:?}");
+    }
+}
