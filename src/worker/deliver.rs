@@ -99,6 +99,7 @@ impl Core {
             self.told_version = self.map_version;
             self.slots_moved();
             self.watches_follow_map();
+            self.uploads_follow_map();
         }
     }
 

@@ -11,7 +11,8 @@
 //! 2. It goes over a connection for large things, so that nobody waits behind a slow sender.
 //! 3. A node looks at a request only once it is whole, and what was passed on cannot be sent elsewhere. So the node is
 //!    asked first whether it serves the key (`EXISTS`), and its redirects and "not now" are followed as always.
-//!    Should the slot move while the value is under way, the client is told that nothing was executed.
+//!    Should the slot move while the value is under way, the client is told that nothing was executed: by the node, or
+//!    by the map, since a node that was replaced and has not heard of it would confirm what is lost with it.
 //! 4. While the node takes no more than it is given, the client is not read.
 //! 5. Without its end a request has no effect: when the client or the node is lost before, nothing was executed.
 
@@ -53,6 +54,8 @@ pub struct Upload {
     /// node is.
     pub(super) awaited_since: Option<(u64, usize)>,
     pub(super) attempts: u8,
+    /// It goes to a node that `ASK` named, whoever owns the slot.
+    pub(super) is_asking: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +137,7 @@ impl Core {
             moved_us: now_us,
             awaited_since: None,
             attempts: 0,
+            is_asking: false,
         }));
         self.tallies.requests.increment();
         self.tallies.streamed_requests.increment();
@@ -210,6 +214,7 @@ impl Core {
             return;
         };
         connection.upload = Some(key);
+        upload.is_asking = asked.is_some();
         if asked.is_some() {
             // It told where the key is: the value follows at once.
             connection.send_unkept(Purpose::Discard, ASKING, now_us);
@@ -220,6 +225,42 @@ impl Core {
             write::command(&mut question, &[&b"EXISTS"[..], &upload.key]);
             connection.send_unkept(Purpose::Preflight(key), &question, now_us);
             upload.state = State::Asked(at);
+        }
+    }
+
+    /// The map changed: nodes that lost the slot get no more of a value. What is whole is left to them, as any request.
+    pub(super) fn uploads_follow_map(&mut self) {
+        let mut lost = Vec::new();
+        for (index, connection) in &self.connections {
+            let Some(key) = connection.upload else {
+                continue;
+            };
+            let client = self.clients.get(key);
+            if let Some(upload) = client.and_then(|client| client.upload.as_ref())
+                && !upload.is_asking
+                && self.nodes.owner(upload.slot) != Some(connection.node)
+            {
+                lost.push((key, ConnectionKey(index as u32)));
+            }
+        }
+        for (key, at) in lost {
+            if let Some(connection) = self.connections.get_mut(at.0 as usize) {
+                connection.upload = None;
+                connection.close_quietly();
+            }
+            let Some(upload) = self.upload(key) else {
+                continue;
+            };
+            if matches!(upload.state, State::Sending(_)) && !upload.framing.is_empty() {
+                let text = format!(
+                    "TRYAGAIN '{}' was not executed: its slot got another owner while the value was being sent; send it \
+                     again",
+                    upload.command.name
+                );
+                self.drop_upload(key, ErrorKind::Deadline, &text);
+            } else {
+                self.upload_waits(key, Reason::Redirected, None);
+            }
         }
     }
 

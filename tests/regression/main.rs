@@ -19,6 +19,7 @@ mod scan;
 mod scene;
 mod slow;
 mod turns;
+mod uploads;
 mod waiting;
 mod watching;
 
