@@ -34,12 +34,19 @@ impl Core {
         };
         client.wake();
         self.tallies.blocked_clients.subtract(1);
-        for call in blocked.calls.into_iter().filter(|call| !call.is_done) {
-            if let Some(connection) = call.connection {
-                self.close_lease(connection);
-            }
-            self.reply(call.ticket, b"");
+        let mut calls = blocked.calls.into_iter().filter(|call| !call.is_done);
+        let Some(first) = calls.next() else {
+            return;
+        };
+        // Nothing is put together out of what some of them have said.
+        drop(client.replies.take_gather(first.ticket.sequence));
+        let connections = [first.connection]
+            .into_iter()
+            .chain(calls.map(|call| call.connection));
+        for connection in connections.flatten() {
+            self.close_lease(connection);
         }
+        self.reply(first.ticket, b"");
     }
 
     /// The client sends no more while it is blocked. It may still get a reply that is on its way.

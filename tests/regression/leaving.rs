@@ -93,6 +93,26 @@ fn a_client_that_left_before_it_was_blocked_is_not_served_for_ever() {
     assert!(leaver.turn(&mut scene).is_ready());
 }
 
+/// What was to be the replies of all shards was put together although there was none, and that it cannot be was what the
+/// client read. contract: P3 T8
+#[test]
+fn who_leaves_while_replicas_are_waited_for_hears_nothing() {
+    for has_one in [false, true] {
+        let mut scene = Scene::new();
+        let mut leaver = Leaver::says(&mut scene, &["ECHO before", "WAIT 1 0"]);
+        for (lease, host, _) in scene.dialled() {
+            scene.core.connection_ready(lease);
+            assert_eq!(scene.wrote(lease), "WAIT 1 0");
+            if has_one && host == "10.0.0.2" {
+                scene.node_says(lease, ":1");
+            }
+        }
+        scene.pass(1_200_000);
+        assert!(leaver.turn(&mut scene).is_ready());
+        assert_eq!(leaver.hears(), "$6 before", "{has_one}");
+    }
+}
+
 /// Its node sees it leave right behind its request, in whichever order the two come to be known. contract: T5
 #[test]
 fn the_node_is_told_that_its_client_left() {
