@@ -174,7 +174,7 @@ impl Core {
             || (command.is_block() && client.transaction.as_deref().is_some_and(holds_queued))
     }
 
-    fn hold_back(&mut self, key: ClientKey) -> Taken {
+    pub(super) fn hold_back(&mut self, key: ClientKey) -> Taken {
         if let Some(client) = self.clients.get(key)
             && !client.is_held_back
         {

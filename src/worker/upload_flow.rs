@@ -29,6 +29,9 @@ impl Core {
         let (now_us, window) = (self.now_us, self.limits.upload_window_bytes);
         let (bulk_bytes_max, request_bytes_max) =
             (self.limits.argument_bytes, self.limits.request_bytes);
+        if self.is_upload_paused(key) {
+            return processed;
+        }
         let Some(client) = self.clients.get(key) else {
             return processed;
         };
@@ -90,6 +93,25 @@ impl Core {
             None => {}
         }
         processed
+    }
+
+    /// Whether a request waits for the end of `CLIENT PAUSE`. Any pause holds writes, and one that has begun to come
+    /// would be carried out as soon as its end is there.
+    fn is_upload_paused(&mut self, key: ClientKey) -> bool {
+        let is_paused = self.scrutiny.paused_until_us().is_some();
+        let client = self.clients.get(key).filter(|_| is_paused);
+        let Some(client) = client.filter(|client| client.phase == Phase::Open) else {
+            return false;
+        };
+        match &mut client.upload {
+            Some(upload) if matches!(upload.state, State::Sending(_)) => {
+                upload.awaited_since = None;
+                client.is_stalled = true;
+                self.hold_back(key);
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// The last byte of a request went to its connection: from now on it is one like any other.

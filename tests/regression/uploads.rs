@@ -101,3 +101,25 @@ fn a_value_goes_on_when_others_move_or_its_own_slot_is_leaving() {
         scene.expect_output(client, &["+OK"]);
     }
 }
+
+/// A write that had begun before `CLIENT PAUSE` was carried out in the middle of the pause. contract: C2
+#[test]
+fn a_value_waits_for_the_end_of_a_pause() {
+    for mode in ["WRITE", "ALL"] {
+        let mut scene = Scene::new();
+        let (client, bulk) = uploading(&mut scene);
+        scene.node_says(bulk, ":0");
+        sends(&mut scene, client, &"x".repeat(VALUE_LEN / 2));
+        scene.wrote(bulk);
+        let other = scene.client();
+        scene.says(other, &format!("CLIENT PAUSE 5000 {mode}"));
+        sends(&mut scene, client, &"x".repeat(VALUE_LEN - VALUE_LEN / 2));
+        sends(&mut scene, client, "\r\n");
+        assert_eq!(scene.wrote(bulk).len(), 0, "{mode}");
+        scene.pass(5_000_000);
+        sends(&mut scene, client, "");
+        assert_ne!(scene.wrote(bulk).len(), 0, "{mode}");
+        scene.node_says(bulk, "+OK");
+        scene.expect_output(client, &["+OK"]);
+    }
+}
