@@ -433,6 +433,9 @@ impl Core {
                 self.cut_off(key);
             } else if has_to_move {
                 self.follow_home(key);
+            } else if client.upload.is_some() && !client.session.is_free() {
+                // Sent again it is judged as a whole, like every request of such a client.
+                self.end_upload(key, "what its user may do changed");
             } else if !self.may_execute(key)
                 && let Some(client) = self.clients.get(key)
                 && let Some(transaction) = &mut client.transaction

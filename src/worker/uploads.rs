@@ -244,23 +244,19 @@ impl Core {
             }
         }
         for (key, at) in lost {
+            let upload = self.upload(key);
+            let has_begun = upload.is_some_and(|upload| {
+                matches!(upload.state, State::Sending(_)) && !upload.framing.is_empty()
+            });
+            if has_begun {
+                self.end_upload(key, "its slot got another owner");
+                continue;
+            }
             if let Some(connection) = self.connections.get_mut(at.0 as usize) {
                 connection.upload = None;
                 connection.close_quietly();
             }
-            let Some(upload) = self.upload(key) else {
-                continue;
-            };
-            if matches!(upload.state, State::Sending(_)) && !upload.framing.is_empty() {
-                let text = format!(
-                    "TRYAGAIN '{}' was not executed: its slot got another owner while the value was being sent; send it \
-                     again",
-                    upload.command.name
-                );
-                self.drop_upload(key, ErrorKind::Deadline, &text);
-            } else {
-                self.upload_waits(key, Reason::Redirected, None);
-            }
+            self.upload_waits(key, Reason::Redirected, None);
         }
     }
 
@@ -346,6 +342,28 @@ impl Core {
         };
         let lane = self.lane_of(target);
         self.dispatched(ticket, command, target, lane, protocol)
+    }
+
+    /// A request is not executed, however far it has come: its connection is closed before its end.
+    pub(super) fn end_upload(&mut self, key: ClientKey, why: &str) {
+        let Some(upload) = self.upload(key) else {
+            return;
+        };
+        let at = match upload.state {
+            State::Waiting { .. } => None,
+            State::Asked(at) | State::Sending(at) => Some(at),
+            // It was told already.
+            State::Dropping => return,
+        };
+        let text = format!(
+            "TRYAGAIN '{}' was not executed: {why} while the value was being sent; send it again",
+            upload.command.name
+        );
+        if let Some(connection) = at.and_then(|at| self.connections.get_mut(at.0 as usize)) {
+            connection.upload = None;
+            connection.close_quietly();
+        }
+        self.drop_upload(key, ErrorKind::Deadline, &text);
     }
 
     /// The client is told that its request failed; the rest of it is read and dropped.

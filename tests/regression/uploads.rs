@@ -1,5 +1,8 @@
 //! Values that are passed on in pieces, when the slot gets another owner meanwhile.
 
+use std::sync::Arc;
+
+use keyway::acl::{Door, Doors, User, Users};
 use keyway::pipeline::ClientKey;
 use keyway::worker::nodes::ConnectionKey;
 
@@ -122,4 +125,32 @@ fn a_value_waits_for_the_end_of_a_pause() {
         scene.node_says(bulk, "+OK");
         scene.expect_output(client, &["+OK"]);
     }
+}
+
+/// A client was forbidden to write while it sent a value, and the write was carried out all the same. contract: C1
+#[test]
+fn a_value_whose_client_may_not_write_any_more_does_not_go_to_its_end() {
+    let doors = |rules: &[&str]| {
+        let user = User::of_rules("app", rules.iter().map(|rule| rule.as_bytes())).expect("rules");
+        Arc::new(Doors(vec![Arc::new(Door {
+            users: Users::new(Vec::new(), Some(Arc::new(user))),
+            ..Door::default()
+        })]))
+    };
+    let mut scene = Scene::new();
+    scene
+        .core
+        .take_doors(doors(&["on", "nopass", "~*", "&*", "+@all"]));
+    let (client, bulk) = uploading(&mut scene);
+    scene.node_says(bulk, ":0");
+    sends(&mut scene, client, &"x".repeat(VALUE_LEN / 2));
+    scene.wrote(bulk);
+    scene
+        .core
+        .take_doors(doors(&["on", "nopass", "~*", "&*", "+@read"]));
+    sends(&mut scene, client, &"x".repeat(VALUE_LEN - VALUE_LEN / 2));
+    sends(&mut scene, client, "\r\n");
+    let connection = &scene.core.connections[bulk.0 as usize];
+    assert!(connection.in_flight.is_empty(), "the request is whole");
+    scene.expect_output(client, &["-TRYAGAIN", "was not executed"]);
 }
