@@ -37,6 +37,8 @@ pub struct Blocked {
     pub(super) time: Option<BlockTime>,
     /// The first of its calls that is not answered, and all others.
     pub(super) calls: Vec<Call>,
+    /// Whether it stands among those that wait for a node or a private connection.
+    is_listed: bool,
     /// Somebody said `CLIENT UNBLOCK`, or Keyway drains: it ends with what is under way, and is not made
     /// again.
     pub(super) ends: Option<Ends>,
@@ -291,6 +293,7 @@ impl Core {
             protocol: client.session.protocol,
             time,
             calls,
+            is_listed: false,
             ends: None,
             leaves_at_us: None,
         };
@@ -348,13 +351,15 @@ impl Core {
                 is_over |= matches!(blocked.calls[index].reason, Reason::Refused(_));
             }
         }
+        let is_listed = blocked.is_listed;
+        blocked.is_listed |= is_waiting && !is_over;
         let Some(client) = self.clients.get(key) else {
             return;
         };
         client.blocked = Some(blocked);
         if is_over {
             self.give_up_blocked(key);
-        } else if is_waiting {
+        } else if is_waiting && !is_listed {
             self.blocked_retry.push(key);
             if let Some(waker) = &self.tick_waker {
                 waker.wake_by_ref();
@@ -465,9 +470,13 @@ impl Core {
     /// Makes the calls that wait. With `all`, pauses are ignored: the map changed.
     pub(super) fn retry_blocked(&mut self, all: bool) {
         for key in std::mem::take(&mut self.blocked_retry) {
-            if all && let Some(client) = self.clients.get(key) {
-                for call in client.blocked.iter_mut().flat_map(|b| b.calls.iter_mut()) {
-                    call.not_before_us = 0;
+            let client = self.clients.get(key);
+            if let Some(blocked) = client.and_then(|client| client.blocked.as_mut()) {
+                blocked.is_listed = false;
+                if all {
+                    for call in &mut blocked.calls {
+                        call.not_before_us = 0;
+                    }
                 }
             }
             self.make_calls(key);

@@ -234,3 +234,27 @@ fn who_is_let_go_hears_a_number() {
         assert_eq!(scene.hears(client), expected, "{line} {answer:?}");
     }
 }
+
+/// A client that waits for several nodes stood in the queue for private connections once more each time that one of its
+/// calls was lost, and filled it alone. contract: F6
+#[test]
+fn a_client_that_waits_stands_in_the_queue_once() {
+    let mut scene = Scene::new();
+    let client = scene.client();
+    scene.says(client, "WAIT 1 0");
+    for _ in 0..200 {
+        for (lease, host, _) in scene.dialled() {
+            let (loss, core) = match &*host {
+                "10.0.0.1" => (Loss::NotOpened, &mut scene.core),
+                _ => {
+                    scene.core.connection_ready(lease);
+                    scene.wrote(lease);
+                    (Loss::Lost, &mut scene.core)
+                }
+            };
+            core.connection_lost(lease, loss, "crashed");
+        }
+        scene.pass(10_000);
+    }
+    assert_eq!(scene.core.blocked_retry, [client]);
+}
