@@ -52,9 +52,23 @@ pub async fn connect(host: &str, port: u16, liveness: Liveness) -> io::Result<Tc
     Ok(stream)
 }
 
+/// Connects, but not to itself. Where nobody listens on a port of this machine that the system also gives to outgoing
+/// connections, it may give just that one, and the connection succeeds without a peer (a simultaneous open). All that
+/// is sent comes back on it and would pass for replies; and a server could not listen there again.
+async fn connect_to_other(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    if stream.local_addr()? != stream.peer_addr()? {
+        return Ok(stream);
+    }
+    // The port is free at once.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    let why = "nobody listens there: it was connected to itself";
+    Err(io::Error::new(io::ErrorKind::ConnectionRefused, why))
+}
+
 async fn connect_to_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     if let [address] = addresses {
-        return TcpStream::connect(*address).await;
+        return connect_to_other(*address).await;
     }
     let mut addresses = addresses.iter().copied();
     // Those that are left are given up when this returns.
@@ -64,7 +78,7 @@ async fn connect_to_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         let next = addresses.next();
         let is_last = next.is_none();
         if let Some(address) = next {
-            attempts.spawn(TcpStream::connect(address));
+            attempts.spawn(connect_to_other(address));
         }
         tokio::select! {
             Some(outcome) = attempts.join_next() => match outcome {
@@ -216,6 +230,23 @@ mod tests {
     use socket2::{Domain, Socket, Type};
 
     use super::*;
+
+    /// A node that is down, on a port of the range for outgoing connections, was connected to after some thousand
+    /// attempts: what it was asked passed for what it answered.
+    #[tokio::test]
+    async fn nothing_is_connected_to_itself() {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        // Linux gives the even ones first.
+        let port = free.local_addr().expect("bound").port() & !1;
+        drop(free);
+        for attempt in 0..20_000 {
+            let Ok(stream) = connect("127.0.0.1", port, Liveness::default()).await else {
+                continue;
+            };
+            let (own, other) = (stream.local_addr(), stream.peer_addr());
+            assert_ne!(own.ok(), other.ok(), "attempt {attempt}");
+        }
+    }
 
     /// An address that swallows packets: a listener whose queue is full, as long as the sockets live.
     fn swallows() -> (SocketAddr, Vec<Socket>) {
