@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes each target for so many seconds, as many at a time as there are cores. Needs a C++ compiler
+# Fuzzes each target for so many seconds, FUZZ_JOBS at a time or as many as there are cores. Needs a C++ compiler
 # (for libFuzzer) and no other Rust than the project's.
 #
 #   scripts/fuzz.sh                     all targets for 60 s each
@@ -45,4 +45,4 @@ fuzz() {
     fi
 }
 export -f fuzz
-printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I {} bash -c 'fuzz {}'
+printf '%s\n' "${targets[@]}" | xargs -P "${FUZZ_JOBS:-$(nproc)}" -I {} bash -c 'fuzz {}'
