@@ -96,7 +96,7 @@ pub fn merge<'a>(
         out.extend_from_slice(error);
         return;
     }
-    let parts = replies.clone();
+    let mut parts = replies.clone();
     let merged = match plan.merge {
         Merge::ByKey => by_key(&plan.order, replies, out),
         Merge::Sum => combine::integers(replies, i64::saturating_add, out),
@@ -122,7 +122,7 @@ pub fn merge<'a>(
     };
     if let Err(misfit) = merged {
         out.truncate(start);
-        let said = misfit.part().and_then(|part| parts.clone().nth(part));
+        let said = misfit.part().and_then(|part| parts.nth(part));
         write::error(
             out,
             format!(

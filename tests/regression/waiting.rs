@@ -133,6 +133,21 @@ fn asked(scene: &mut Scene) -> Vec<String> {
     hosts
 }
 
+/// A fourth primary gets a part of the first one's slots, and the connection to the third, which is the second one's heir,
+/// is lost: what was asked there is asked there again.
+#[track_caller]
+fn the_heir_is_asked_again(scene: &mut Scene, heir: ConnectionKey) {
+    scene.pass(200_000);
+    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
+        ..4000 => Some(0),
+        4000..8192 => Some(2),
+        _ => Some(1),
+    });
+    scene.core.connection_lost(heir, Loss::Lost, "crashed");
+    scene.pass(200_000);
+    assert_eq!(asked(scene), ["10.0.0.3"]);
+}
+
 /// The number of a node that a call in flight still names, because it went to that node's heir, was given to a primary
 /// of another shard: made again, it was asked there. contract: T8
 #[test]
@@ -156,16 +171,7 @@ fn a_call_in_flight_keeps_the_number_of_its_node() {
     let lease = dialled[0].0;
     scene.core.connection_ready(lease);
     scene.wrote(lease);
-    scene.pass(200_000);
-    // The fourth gets a part of the first one's slots.
-    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
-        ..4000 => Some(0),
-        4000..8192 => Some(2),
-        _ => Some(1),
-    });
-    scene.core.connection_lost(lease, Loss::Lost, "crashed");
-    scene.pass(200_000);
-    assert_eq!(asked(&mut scene), ["10.0.0.3"]);
+    the_heir_is_asked_again(&mut scene, lease);
 }
 
 /// The same with a part of a request to all primaries: another shard was asked in place of its own, and the sum was
@@ -192,15 +198,7 @@ fn a_part_in_flight_keeps_the_number_of_its_node() {
     }
     let heir = scene.open();
     assert_eq!(scene.wrote(heir), "DBSIZE");
-    scene.pass(200_000);
-    scene.cluster(&[1, 3, 4], |slot| match slot.number() {
-        ..4000 => Some(0),
-        4000..8192 => Some(2),
-        _ => Some(1),
-    });
-    scene.core.connection_lost(heir, Loss::Lost, "crashed");
-    scene.pass(200_000);
-    assert_eq!(asked(&mut scene), ["10.0.0.3"]);
+    the_heir_is_asked_again(&mut scene, heir);
 }
 
 /// A client was let go that waited for replicas, while not all nodes could be asked: in place of a number it got an
